@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The one tree of errors: what went wrong, who must act, and the exit code a command ends with.
+
+Exit codes are those of sysexits.h. Nothing ever decides by the text of an error: what matters is its class
+and, for a delivery error, its status (RFC 3463). A local fault (disk, DNS server, configuration, our own
+bug) is never a `PermanentError`: no message is given up because of us.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class MailspoolError(Exception):
+    """Anything mailspool raises on purpose. Its text names the thing, the value and what to do."""
+
+    exit_code: ClassVar[int] = 75  # EX_TEMPFAIL: whatever is not known better may be tried again
+
+
+class UsageError(MailspoolError):
+    """The caller asked for something that makes no sense: wrong arguments, missing recipients."""
+
+    exit_code = 64  # EX_USAGE
+
+
+class InputError(MailspoolError):
+    """The message or an address as handed in cannot be accepted; nothing was stored."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class AddressError(InputError):
+    """An address that is not one, or that is over the limits of RFC 5321 §4.5.3.1."""
+
+
+class ConfigError(MailspoolError):
+    """The configuration is wrong. `problems` lists every fault found, one line each."""
+
+    exit_code = 78  # EX_CONFIG
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class AlreadyRunning(MailspoolError):
+    """Another supervisor holds this host's lock."""
+
+
+class NotRunning(MailspoolError):
+    """No supervisor answers on the control socket."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class SpoolError(MailspoolError):
+    """A local fault of the spool (disk full, permission, I/O error). Nothing was accepted, nothing is lost."""
+
+
+class ClaimLost(SpoolError):
+    """The node is not, or no longer, where its claim says: it is somebody else's now. Repair nothing."""
+
+
+class Unreadable(SpoolError):
+    """What stands in the spool cannot be read as a node. It goes to quarantine with this text as the reason."""
+
+
+class DeliveryError(MailspoolError):
+    """A delivery, or a part of it, did not succeed.
+
+    status: enhanced status code, RFC 3463, as "4.4.1".
+    host: the host that said so, or "" where it was ourselves.
+    text: the host's reply or our own words, one line.
+    """
+
+    def __init__(self, status: str, host: str, text: str) -> None:
+        super().__init__(status, host, text)
+        self.status, self.host, self.text = status, host, text
+
+    def __str__(self) -> str:
+        said = f"host {self.host} said: {self.text}" if self.host else self.text
+        return f"{said} ({self.status})"
+
+
+class TransientError(DeliveryError):
+    """It may succeed later (4yz, timeouts, DNS trouble, every local fault)."""
+
+
+class PermanentError(DeliveryError):
+    """It will never succeed as it stands (5yz, no such domain, null MX)."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class Interrupted(BaseException):
+    """Raised by a worker's signal handler into a delivery. It is no Exception, so that no library swallows it."""
+
+
+class DeadlineExceeded(Interrupted):
+    """SIGALRM: the delivery used up its budget."""
+
+
+class ShutdownRequested(Interrupted):
+    """The supervisor wants its claims back now."""

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The envelope: who sent a message to whom, when and with which wishes; the first line of a message file.
+
+It never changes once the message is visible. Addresses in it were checked by `model.address`; the facts were
+found by `Survey` while the message was written, so that nobody need read it again to know how to send it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+FORMAT_VERSION = 1
+
+
+class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recipient and its wishes (RFC 3461 §4)."""
+
+    address: str
+    notify: tuple[str, ...] = ()  # NEVER, or of SUCCESS, FAILURE, DELAY; empty: FAILURE and DELAY
+    orcpt: str = ""  # "rfc822;joe@example.org", as it was given
+
+
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was found out about the message while it was written."""
+
+    size: int = 0  # octets in CRLF form, without envelope line and without dot-stuffing
+    eight_bit: bool = False  # some octet is over 127
+    utf8_headers: bool = False  # some header field is not ASCII (RFC 6532)
+    longest_line: int = 0  # octets without CRLF
+    leading_dots: int = 0  # lines that begin with a dot
+    received: int = 0  # Received header fields: hops so far (RFC 5321 §6.3)
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """sender is "" for the null sender. arrival is in Unix seconds."""
+
+    id: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    arrival: float
+    host: str = ""  # submitting host
+    user: str = ""  # submitting user
+    ret: str = ""  # FULL or HDRS (RFC 3461 §4.3)
+    envid: str = ""  # RFC 3461 §4.4
+    facts: Facts = Facts()
+    version: int = FORMAT_VERSION
+
+
+class Survey:
+    """Passes the chunks of a message in CRLF form through and finds its facts on the way."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._size = 0
+        self._eight_bit = False
+        self._longest = 0
+        self._dots = 0
+        self._received = 0
+        self._utf8_headers = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""  # the line that the last chunk left unfinished
+        in_headers = True
+        for chunk in self._chunks:
+            self._size += len(chunk)
+            self._eight_bit = self._eight_bit or not chunk.isascii()
+            *lines, rest = (rest + chunk).split(b"\r\n")
+            if lines:
+                self._longest = max(self._longest, *map(len, lines))
+                self._dots += sum(line.startswith(b".") for line in lines)
+                if in_headers:
+                    in_headers = self._header_lines(lines)
+            yield chunk
+
+    def _header_lines(self, lines: list[bytes]) -> bool:
+        """False once the header has ended."""
+        for line in lines:
+            if not line:
+                return False
+            self._utf8_headers = self._utf8_headers or not line.isascii()
+            self._received += line[:9].lower() == b"received:"
+        return True
+
+    def facts(self) -> Facts:
+        """Complete once the iteration has ended."""
+        return Facts(self._size, self._eight_bit, self._utf8_headers, self._longest, self._dots, self._received)

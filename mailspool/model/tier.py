@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""One waiting period and its dice: when a node is due, and when somebody may be expected to look.
+
+Every `timeout` seconds each tier is looked at with one chance in `priority`, so that many hosts share the
+reading of one spool without talking to each other. The times between looks are geometric: mean and
+percentiles follow from that.
+"""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+Dice = Callable[[int], int]
+"""random.randrange: for n, one of 0 … n-1, each with the same chance."""
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """number: which one; wait: seconds a node stays here before it is tried; priority: one chance in so many."""
+
+    number: int
+    wait: float
+    priority: int
+    last: bool
+
+    def roll(self, dice: Dice) -> bool:
+        """Whether this tier is looked at now."""
+        return self.priority <= 1 or dice(self.priority) == 0
+
+    def is_due(self, entered: float, now: float) -> bool:
+        """Whether a node that entered at `entered` has waited long enough (both in Unix seconds)."""
+        return now - entered >= self.wait
+
+    def mean_look(self, timeout: float) -> float:
+        """Mean seconds until the next look at this tier, with a tick every `timeout` seconds."""
+        return timeout * (self.priority - 0.5)
+
+    def look_within(self, chance: float, timeout: float) -> float:
+        """Seconds within which a look happens with probability `chance` (0.95: 95 %)."""
+        if self.priority <= 1:
+            return timeout
+        return timeout * math.ceil(math.log(1 - chance) / math.log(1 - 1 / self.priority))
+
+
+def make_tiers(periods: tuple[float, ...], priorities: tuple[int, ...]) -> tuple[Tier, ...]:
+    """The tiers that `dequeue_periods` and `dequeue_priority` describe; both must have the same length."""
+    last = len(periods) - 1
+    return tuple(
+        Tier(n, wait, priority, n == last) for n, (wait, priority) in enumerate(zip(periods, priorities, strict=True))
+    )

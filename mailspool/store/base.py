@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The contract of every back end: a Store keeps nodes, each of them one message to one recipient, each in one place.
+
+A node is at exactly one `Location`. All that ever happens to it is: `accept` makes it, `move` takes it from one
+location to another, `delete` ends it. A move either happened or did not; who finds the source gone gets
+ClaimLost and repairs nothing. `tests/store/test_contract.py` holds each back end to this.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import IO, NamedTuple
+
+from mailspool.model.envelope import Envelope
+from mailspool.model.outcome import Attempt
+
+
+class State(StrEnum):
+    """Where a node can be. "queued": in a tier."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+
+
+class Location(NamedTuple):
+    """Where one node is. name: its node name, while claimed with `~attempt` behind it. owner: while claimed."""
+
+    state: State
+    tier: int
+    name: str
+    owner: str = ""
+
+
+class Stored(NamedTuple):
+    """An opened message file: its envelope, and the message as a binary file positioned at its first byte."""
+
+    envelope: Envelope
+    file: IO[bytes]
+
+
+class Store(ABC):
+    """Where nodes are kept. Each method raises SpoolError on a local fault, naming the path and the reason."""
+
+    # --- the house itself
+
+    @abstractmethod
+    def create(self, tiers: int) -> None:
+        """Make what is missing for so many tiers; change nothing that is there."""
+
+    @abstractmethod
+    def tiers(self) -> list[int]:
+        """The numbers of all tiers that exist, also of those beyond the configured ones, ascending."""
+
+    # --- the way in
+
+    @abstractmethod
+    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+        """Store one message durably and make one node in tier 0 for each recipient of the envelope.
+
+        envelope: its facts are replaced by those found while writing. chunks: the message in CRLF form.
+        entered: the TIME of the nodes, Unix seconds. Returns the node names, in the recipients' order.
+        When it returns, the message survives a power cut. When it raises (also an error out of `chunks`),
+        nothing is left behind.
+        """
+
+    # --- looking
+
+    @abstractmethod
+    def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
+        """All names in a tier (or in its held part), in no order, whether they parse or not; [] if there is none."""
+
+    @abstractmethod
+    def locations(self) -> Iterator[Location]:
+        """Every node in every state. A node that moves meanwhile may be seen twice or not at all."""
+
+    @abstractmethod
+    def find(self, message_id: str) -> list[Location]:
+        """All nodes whose ID (or ID.N) is `message_id`."""
+
+    @abstractmethod
+    def open(self, location: Location) -> Stored:
+        """Raises ClaimLost if nothing is there, Unreadable if it is no whole message file."""
+
+    # --- moving
+
+    @abstractmethod
+    def claim(self, location: Location, attempt: str) -> Location:
+        """Take a queued node: only one can. attempt: letters, digits and dots, never used twice by this owner.
+
+        Raises ClaimLost if somebody else was first.
+        """
+
+    @abstractmethod
+    def move(self, source: Location, target: Location) -> Location:
+        """Move a node to a name that is new. Returns target. Raises ClaimLost if the source is gone."""
+
+    @abstractmethod
+    def delete(self, location: Location) -> None:
+        """End a node, and its history with it. Raises ClaimLost if it is gone."""
+
+    @abstractmethod
+    def quarantine(self, location: Location, reason: str) -> Location:
+        """Put aside what cannot be read or sent, the reason beside it. Nothing is deleted for being unknown."""
+
+    @abstractmethod
+    def reason(self, location: Location) -> str:
+        """Why something is in quarantine; "" if nobody wrote it down."""
+
+    # --- history
+
+    @abstractmethod
+    def record(self, node_id: str, attempts: Sequence[Attempt]) -> None:
+        """Append to the history of the node ID.N."""
+
+    @abstractmethod
+    def history(self, node_id: str) -> list[Attempt]:
+        """All recorded attempts of the node ID.N, oldest first; a torn last line is left out."""
+
+    # --- recovering
+
+    @abstractmethod
+    def recover(self) -> list[Location]:
+        """Return the claims of this host's dead owners to their tiers and sweep what was never accepted.
+
+        Returns where the nodes are now.
+        """
+
+    @abstractmethod
+    def claims(self, attempt_prefix: str) -> list[Location]:
+        """Our own claims whose attempt begins with `attempt_prefix` (those of one worker, after its end)."""
