@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Node names: `TIME-ID.N-DESTINATION`, which tell all that a scan must know, so that it never opens a file.
+
+A name splits at its first two dashes. Whatever the address, it holds neither "/" nor NUL, parses back to what it
+was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it while the node is claimed. No I/O.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mailspool.errors import Unreadable, UsageError
+from mailspool.model.envelope import Envelope
+
+MAX_ATTEMPT = 59  # octets of an attempt; with the "~" before it 60 are kept free behind each node name
+MAX_DESTINATION = 100  # octets; a longer destination is shortened to its hash
+
+# At most 12 + 64 + 7 + 100 octets and three separators; 60 more while claimed.
+_TIME = r"0|[1-9][0-9]{0,11}"
+_ID = r"[0-9A-Za-z]{1,64}"
+_INDEX = r"0|[1-9][0-9]{0,6}"
+_DESTINATION = (
+    rf"[a-z0-9_][a-z0-9_.-]{{0,{MAX_DESTINATION - 1}}}|\[[0-9A-Za-z.:]{{1,{MAX_DESTINATION - 2}}}\]|#[0-9a-f]{{32}}"
+)
+
+_match_name = re.compile(rf"({_TIME})-({_ID})\.({_INDEX})-({_DESTINATION})").fullmatch
+_match_id = re.compile(_ID).fullmatch
+_match_destination = re.compile(_DESTINATION).fullmatch
+_match_new_id = re.compile(r"[0-9A-Z]{20}").fullmatch
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class NodeName(NamedTuple):
+    """One message to one recipient.
+
+    time: when the node entered its tier, Unix seconds; 0 means "now, please". id: the message's. index: which of
+    the envelope's recipients. destination: as `destination_of` gives it.
+    """
+
+    time: int
+    id: str
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a node name
+    destination: str
+
+    def __str__(self) -> str:
+        return f"{self.time}-{self.id}.{self.index}-{self.destination}"
+
+    @property
+    def node_id(self) -> str:
+        """`ID.N`: what stays the same from tier to tier; the name of the node's history."""
+        return f"{self.id}.{self.index}"
+
+
+def parse(text: str) -> NodeName:
+    """The node that a name in a tier stands for; str() of it is `text` again. Raises Unreadable."""
+    found = _match_name(text)
+    if not found:
+        raise Unreadable(f"{text!r} is not a node name of the form TIME-ID.N-DESTINATION")
+    time, message_id, index, destination = found.groups()
+    return NodeName(int(time), message_id, int(index), destination)
+
+
+def entered(text: str) -> int:
+    """The TIME of a name, without a look at the rest: enough to see whether a node is due.
+
+    0 where there is none: what cannot be read as a node is looked at now, so that it comes to light.
+    """
+    try:
+        return int(text.partition("-")[0])
+    except ValueError:
+        return 0
+
+
+def split_claim(text: str) -> tuple[str, str]:
+    """A claimed node's name, `node~attempt`, as (node, attempt); the attempt is "" where there is none."""
+    node, _, attempt = text.partition("~")
+    return node, attempt
+
+
+def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:
+    """The names of all nodes of a message, in the order of its recipients. Raises UsageError for a useless id."""
+    if not _match_id(envelope.id):
+        raise UsageError(f"message id {envelope.id!r} must be 1 to 64 letters and digits")
+    return tuple(
+        str(NodeName(time, envelope.id, index, destination_of(recipient.address)))
+        for index, recipient in enumerate(envelope.recipients)
+    )
+
+
+def destination_of(address: str) -> str:
+    """The domain of an address as it stands in node names: itself, or `#` and a hash where it is too long."""
+    domain = address.rpartition("@")[2]
+    if _match_destination(domain):
+        return domain
+    from hashlib import blake2b  # a domain that long is rare: the others need not load it
+
+    return "#" + blake2b(domain.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def new_id(now: float, random: Callable[[int], bytes]) -> str:
+    """A message id, unique over hosts, processes and forks: the arrival second and 64 random bits, in base 36.
+
+    now: Unix seconds. random: os.urandom or a stand-in; never a generator whose state a fork would share.
+    """
+    return _base36(int(now), 7) + _base36(int.from_bytes(random(8), "big"), 13)
+
+
+def arrival_of(message_id: str) -> float:
+    """When the message with this id arrived, Unix seconds. Raises Unreadable if `new_id` did not make it."""
+    if not _match_new_id(message_id):
+        raise Unreadable(f"message id {message_id!r} does not tell when the message arrived")
+    return float(int(message_id[:7], 36))
+
+
+def _base36(number: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
