@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The control socket in `run_dir`: one request in, one answer out. A poke wants no answer and waits for nothing.
+
+Whoever may write to the socket's directory (0700, the spool's user and root) may ask.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mailspool.errors import NotRunning, SpoolError
+
+_NAME = "control"
+_MAX_REQUEST = 1024
+_PATIENCE = 5.0  # seconds that a client waits, and that the supervisor gives one that does not read
+
+
+def poke(run_dir: str) -> bool:
+    """Tell the running supervisor that mail has come in. Never blocks, never raises; False if nobody listens."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.setblocking(False)  # a full backlog means that it has been poked enough
+            client.connect(os.path.join(run_dir, _NAME))  # noqa: PTH118 - pathlib costs `sendmail` 3 ms
+            client.send(b"poke\n")
+    except OSError:
+        return False
+    return True
+
+
+def ask(run_dir: str, request: str) -> str:
+    """Send one request, return the answer. Raises NotRunning."""
+    path = os.path.join(run_dir, _NAME)  # noqa: PTH118 - as above
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(_PATIENCE)
+            client.connect(path)
+            client.sendall(request.encode() + b"\n")
+            with client.makefile("rb") as answers:
+                answer = answers.read()
+    except OSError as error:
+        raise NotRunning(
+            f"no supervisor answers on {path} ({error.strerror or error}): is mailspoold running?"
+        ) from None
+    return answer.decode()
+
+
+class Control:
+    """The supervisor's end. Requests are answered by the callables in `answers`: request word to answer text."""
+
+    def __init__(self, run_dir: str, answers: dict[str, Callable[[], str]]) -> None:
+        self._path = Path(run_dir, _NAME)
+        self._answers = answers
+        # A socket left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        try:
+            self._listener.bind(str(self._path))
+        except OSError as error:
+            raise SpoolError(f"cannot make the control socket {self._path}: {error.strerror or error}") from None
+        self._path.chmod(0o600)
+        self._listener.listen(128)
+
+    def fileno(self) -> int:
+        """For a selector: readable when somebody asks."""
+        return self._listener.fileno()
+
+    def close(self, *, unlink: bool) -> None:
+        """unlink: only the supervisor itself, not its children."""
+        self._listener.close()
+        if unlink:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+
+    def serve(self) -> None:
+        """Answer everybody who is waiting now."""
+        for client in self._clients():
+            with client, contextlib.suppress(OSError):
+                client.settimeout(_PATIENCE / 100)  # our own clients send their one line at once
+                request = client.recv(_MAX_REQUEST).decode(errors="replace").strip()
+                answer = self._answers.get(request, lambda: "unknown request")()
+                if request != "poke":
+                    client.settimeout(_PATIENCE)
+                    client.sendall(answer.encode())
+
+    def _clients(self) -> Iterator[socket.socket]:
+        for _ in range(256):  # a storm of pokes must not keep the loop from its work
+            try:
+                client, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                return  # the client has gone, or no descriptor is free: the next round sees
+            yield client

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Who may go next: round robin over destinations, so that none holds up another. No I/O; time is an argument.
+
+At most `per_destination` workers, and never more than half of them all, work for one destination. One that
+refuses sessions cools down. A job waits here from the look that found it until its worker reports; until then
+later looks that find it again are ignored.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from mailspool.supervisor.job import Job, Limits, Result
+
+MAX_WAITING = 5000
+"""Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
+
+MAX_BATCH = 100
+"""Jobs given to a worker at once: few enough that a new destination is not kept waiting, many enough to save asking."""
+
+
+class Destination:
+    """What is known of one destination."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Job] = deque()
+        self.workers = 0
+        self.cool_until = 0.0
+        self.more = False  # a look found more than MAX_WAITING
+
+    def idle(self, now: float) -> bool:
+        """Nothing is left to remember of it."""
+        return not self.waiting and not self.workers and now >= self.cool_until
+
+
+class Dispatch:
+    """The waiting jobs of this supervisor and the one rule by which they go."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._destinations: dict[str, Destination] = {}  # in the order of the round
+        self._known: set[str] = set()
+
+    def __len__(self) -> int:
+        """Jobs that wait here."""
+        return sum(len(destination.waiting) for destination in self._destinations.values())
+
+    @property
+    def per_destination(self) -> int:
+        """Workers that one destination may have: never more than half, so that there is always room for another."""
+        return max(1, min(self.limits.per_destination, self.limits.workers // 2))
+
+    def offer(self, jobs: Iterable[Job]) -> None:
+        """Take up what a look found."""
+        for job in jobs:
+            if job.key in self._known:
+                continue
+            destination = self._destinations.setdefault(job.destination, Destination())
+            if len(destination.waiting) >= MAX_WAITING:
+                destination.more = True
+                continue
+            destination.waiting.append(job)
+            self._known.add(job.key)
+
+    def hungry(self) -> bool:
+        """Whether a look would find more jobs for a destination that has nearly used up those it had."""
+        return any(d.more and len(d.waiting) < MAX_WAITING // 2 for d in self._destinations.values())
+
+    def looked(self) -> None:
+        """A look begins: what is more than fits will be seen anew."""
+        for destination in self._destinations.values():
+            destination.more = False
+
+    def ready(self, now: float) -> list[str]:
+        """Destinations that have jobs and may be given one more worker, in the order of the round."""
+        most = self.per_destination
+        return [
+            name
+            for name, destination in self._destinations.items()
+            if destination.waiting and destination.workers < most and now >= destination.cool_until
+        ]
+
+    def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
+        """Jobs of one destination for one worker, [] if there are none.
+
+        last: the destination that this worker comes from and has a session with. It stays with it if nobody
+        else is waiting, or if there are spare workers for the others.
+        """
+        ready = self.ready(now)
+        if not ready:
+            return []
+        name = last if last in ready and (spare or len(ready) == 1) else ready[0]
+        destination = self._destinations.pop(name)
+        self._destinations[name] = destination  # to the end of the round
+        destination.workers += 1
+        return self._take(destination)
+
+    def _take(self, destination: Destination) -> list[Job]:
+        """A fair share of what waits; a group is cut in two only if it is larger than a batch."""
+        waiting = destination.waiting
+        share = min(MAX_BATCH, -(-len(waiting) // self.per_destination))
+        batch = [waiting.popleft() for _ in range(share)]
+        while waiting and waiting[0].group == batch[-1].group and len(batch) < MAX_BATCH:
+            batch.append(waiting.popleft())
+        return batch
+
+    def finished(self, batch: Sequence[Job], results: Sequence[Result], now: float) -> None:
+        """A worker has reported on its batch."""
+        destination = self._release(batch)
+        if Result.DELIVERED in results:
+            destination.cool_until = 0.0
+        elif Result.REFUSED in results:
+            destination.cool_until = now + self.limits.cool_down
+        returned = [job for job, result in zip(batch, results, strict=True) if result >= Result.RETURNED]
+        destination.waiting.extendleft(reversed(returned))
+        self._known.update(job.key for job in returned)
+
+    def lost(self, batch: Sequence[Job]) -> None:
+        """A worker has ended without a report: a later look will find what is still there."""
+        self._release(batch)
+
+    def forget_idle(self, now: float) -> None:
+        """Drop destinations of which nothing is left to remember."""
+        for name in [n for n, d in self._destinations.items() if d.idle(now)]:
+            del self._destinations[name]
+
+    def next_change(self, now: float) -> float:
+        """Seconds until some destination with waiting jobs has cooled down; inf if there is none."""
+        return min(
+            (d.cool_until - now for d in self._destinations.values() if d.waiting and d.cool_until > now),
+            default=float("inf"),
+        )
+
+    def cooling(self, now: float) -> dict[str, float]:
+        """Destinations in cool-down, with the seconds that are left."""
+        return {name: d.cool_until - now for name, d in self._destinations.items() if d.cool_until > now}
+
+    def _release(self, batch: Sequence[Job]) -> Destination:
+        self._known.difference_update(job.key for job in batch)
+        destination = self._destinations.setdefault(batch[0].destination, Destination())
+        destination.workers = max(0, destination.workers - 1)
+        return destination

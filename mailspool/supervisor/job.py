@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the supervisor knows of its work, and what it asks of whoever does it. It never knows that jobs are mail.
+
+`Spool` satisfies `Work`; the tests run the real supervisor with work that only counts.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from mailspool.model.phase import Watch
+
+
+class Job(NamedTuple):
+    """One piece of work. key names it; jobs of one group are best done together, in one batch."""
+
+    key: str
+    destination: str
+    group: str
+
+
+class Result(IntEnum):
+    """How a job of a batch ended, as far as the supervisor cares."""
+
+    SETTLED = 0  # it is no more, or it waits elsewhere under a new key
+    DELIVERED = 1  # settled, and the destination took it
+    REFUSED = 2  # settled, and the destination would refuse the next one too: it cools down
+    RETURNED = 3  # not tried: it may be offered again
+    FAULT = 4  # not tried because of a local fault (disk, memory): nobody should try for a while
+
+
+class Station(Protocol):
+    """A worker's place, as the work sees it."""
+
+    serial: int  # never used twice by one supervisor
+
+    @property
+    def finishing(self) -> bool:
+        """Return what has not been begun."""
+
+    @property
+    def watch(self) -> Watch:
+        """To be told of each phase."""
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Inside it, DeadlineExceeded or ShutdownRequested may be raised at any point before Phase.FINAL."""
+
+
+class Limits(NamedTuple):
+    """The supervisor's own figures; times in seconds."""
+
+    workers: int
+    per_destination: int
+    cool_down: float
+    tick: float
+    worker_jobs: int  # a worker retires after so many
+    shutdown: float
+
+
+class Work(Protocol):
+    """Who does the jobs. In the parent: `limits`, `jobs`, `preload`. All others run in children."""
+
+    def limits(self) -> Limits:
+        """Read once, and again after a reload."""
+
+    def jobs(self, *, poked: bool) -> Iterator[Job]:
+        """Look for what is due now, oldest first. poked: something has just come in; look only there."""
+
+    def preload(self) -> None:
+        """Load what workers will need, so that a fork costs no import."""
+
+    def reload(self) -> "Work":
+        """The same work under the configuration as it now is. Raises ConfigError: then nothing has changed."""
+
+    def summary(self) -> dict[str, object]:
+        """What a look found, for the status."""
+
+    def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
+        """In a worker: do the jobs, one result for each."""
+
+    def idle(self) -> None:
+        """In a worker: no job has come for a moment; let go of what should not be kept open."""
+
+    def recover(self) -> None:
+        """In a child: return what dead owners held. Runs once at start."""
+
+    def recover_worker(self, serial: int, end: str) -> None:
+        """In a child: settle what the worker `serial` left behind. end: how it ended, in words."""
