@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the type of an option cannot say: which values make sense, alone and together."""
+
+from collections.abc import Callable, Iterator
+from math import isinf
+
+from mailspool.config.schema import Settings
+from mailspool.errors import AddressError
+from mailspool.model.address import control_character, parse_address, parse_domain
+from mailspool.model.target import parse_nameserver, parse_pattern, parse_target
+
+Fault = tuple[str, str]
+"""An option's name (a route's is routes.PATTERN), and what is wrong with it."""
+
+DIRECTORIES = ("dequeue_dir", "run_dir", "usage_log")
+MAX_RUN_DIR_OCTETS = 80  # the control socket's whole path must fit into the 108 octets of sun_path (unix(7))
+
+
+def faults(settings: Settings) -> Iterator[Fault]:
+    """All that is wrong with settings whose types are right and whose defaults are filled in."""
+    yield from _tiers(settings)
+    yield from _paths(settings)
+    yield from _parsed("hostname", settings.hostname, parse_domain)
+    if settings.mail_name != settings.hostname:  # else it is told above
+        yield from _parsed("mail_name", settings.mail_name, parse_domain)
+    if not settings.postmaster_address.endswith(f"@{settings.mail_name}"):
+        yield from _parsed("postmaster_address", settings.postmaster_address, parse_address)
+    if settings.smarthost:
+        yield from _parsed("smarthost", settings.smarthost, parse_target)
+    for pattern, target in settings.routes.items():
+        yield from _parsed(f"routes.{pattern}", pattern, parse_pattern)
+        yield from _parsed(f"routes.{pattern}", target, parse_target)
+    for server in settings.nameservers:
+        yield from _parsed("nameservers", server, parse_nameserver)
+    for name in settings.__struct_fields__:
+        if getattr(settings, name) == float("inf"):
+            yield name, "found inf; allowed: a finite number"
+
+
+def _tiers(settings: Settings) -> Iterator[Fault]:
+    periods, priorities = settings.dequeue_periods, settings.dequeue_priority
+    if not periods:
+        yield "dequeue_periods", "found an empty list; allowed: one number or more, one for each tier"
+    if any(map(isinf, periods)):
+        yield "dequeue_periods", "found inf; allowed: finite numbers"
+    if len(periods) != len(priorities):
+        yield (
+            "dequeue_priority",
+            f"found {len(priorities)} numbers; allowed: as many as in dequeue_periods, which has {len(periods)}",
+        )
+
+
+def _paths(settings: Settings) -> Iterator[Fault]:
+    for name in DIRECTORIES:
+        path = getattr(settings, name)
+        if not path.startswith("/") or control_character(path):
+            yield name, f"found {path!r}; allowed: an absolute path without control characters"
+    if len(settings.run_dir.encode()) > MAX_RUN_DIR_OCTETS:
+        yield "run_dir", f"found {settings.run_dir!r}; allowed: at most {MAX_RUN_DIR_OCTETS} octets"
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], object]) -> Iterator[Fault]:
+    try:
+        parse(text)
+    except (AddressError, ValueError) as error:
+        yield name, str(error)
