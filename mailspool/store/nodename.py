@@ -78,10 +78,23 @@ def split_claim(text: str) -> tuple[str, str]:
     return node, attempt
 
 
+def node_id_of(text: str) -> str:
+    """The `ID.N` of a name, claimed or not, parsed no further; "" where there is none."""
+    return text.partition("-")[2].partition("-")[0]
+
+
+def is_of_message(text: str, message_id: str) -> bool:
+    """Whether a name's ID, or its ID.N, is `message_id`."""
+    node_id = node_id_of(text)
+    return node_id != "" and message_id in (node_id, node_id.rpartition(".")[0])
+
+
 def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:
-    """The names of all nodes of a message, in the order of its recipients. Raises UsageError for a useless id."""
+    """The names of all nodes of a message, in the order of its recipients. Raises UsageError if that makes none."""
     if not _match_id(envelope.id):
         raise UsageError(f"message id {envelope.id!r} must be 1 to 64 letters and digits")
+    if not envelope.recipients:
+        raise UsageError(f"message {envelope.id} has no recipients")
     return tuple(
         str(NodeName(time, envelope.id, index, destination_of(recipient.address)))
         for index, recipient in enumerate(envelope.recipients)

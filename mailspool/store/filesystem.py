@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A Store in a directory: nodes are names, and each move of a node is one rename.
+
+docs/spool-format.md lists every state that a node can be in and what is left by a crash between any two steps.
+Nothing here is decided by a look beforehand: a step is taken, and its error tells.
+"""
+
+# ruff: noqa: PTH100, PTH120 - paths are strings: pathlib is slow to load, and slow for each node
+# ruff: noqa: D102 - the contract in base.py says what each method does
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, count
+
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.model.envelope import Envelope, Survey
+from mailspool.model.outcome import Attempt
+from mailspool.store import fsops, history, messagefile, nodename, recover
+from mailspool.store.base import Location, State, Store, Stored
+from mailspool.store.claim import Owner
+
+_DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
+_REASON = ".reason"
+_CHUNK = 1 << 20
+
+
+class FileStore(Store):
+    """root: the spool's directory. owner: whose claims these are, and whose name is on what is being written."""
+
+    def __init__(self, root: str | os.PathLike[str], owner: Owner) -> None:
+        self.root = os.path.abspath(root)  # a daemon changes its directory
+        self.owner = owner
+        self._owner = str(owner)
+        self._made: set[str] = set()
+
+    # --- the house itself
+
+    def create(self, tiers: int) -> None:
+        self.check()
+        for directory in (".", *_DIRECTORIES, *map(str, range(tiers))):
+            fsops.make_directory(os.path.normpath(f"{self.root}/{directory}"))
+
+    def check(self) -> None:
+        """Raise SpoolError, with the fix, if others could plant their files in the spool, or read ours."""
+        try:
+            facts = os.lstat(self.root)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SpoolError(f"cannot look at the spool {self.root}: {error.strerror}") from error
+        if not stat.S_ISDIR(facts.st_mode):
+            raise SpoolError(f"the spool {self.root} is no directory: name the real one, without symbolic links")
+        if facts.st_mode & stat.S_IWOTH:
+            raise SpoolError(f"anybody may write to the spool {self.root}: chmod 0700 {self.root}")
+        if os.geteuid() not in (0, facts.st_uid):
+            raise SpoolError(
+                f"the spool {self.root} belongs to uid {facts.st_uid}, we are uid {os.geteuid()}: run as its owner"
+            )
+
+    def tiers(self) -> list[int]:
+        return _tiers_in(self.root)
+
+    # --- the way in
+
+    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+        names = nodename.names_of(envelope, entered)
+        made = [self._write(envelope, chunks)]
+        try:
+            for name in names:
+                made.append(self._make_node(made[0], name))
+            fsops.sync_directory(f"{self.root}/0")
+        except BaseException:
+            for path in reversed(made):
+                with suppress(SpoolError):
+                    fsops.unlink(path)
+            raise
+        with suppress(SpoolError):  # accepted: what is left over in incoming/ is swept when this owner has died
+            fsops.unlink(made[0])
+        return names
+
+    def _write(self, envelope: Envelope, chunks: Iterable[bytes]) -> str:
+        path = self._incoming(envelope.id)
+        blank = messagefile.blank_line(envelope)
+        survey = Survey(chunks)
+        with fsops.new_file(path) as file:
+            fsops.write(file, blank)
+            for chunk in survey:
+                fsops.write(file, chunk)
+            fsops.rewrite(file, messagefile.envelope_line(envelope, survey.facts(), len(blank)))
+        return path
+
+    def _make_node(self, written: str, name: str) -> str:
+        node = f"{self.root}/0/{name}"
+        try:
+            fsops.link(written, node)
+        except fsops.CannotLink:
+            self._copy(written, self._incoming(nodename.node_id_of(name)), node)
+        return node
+
+    def _copy(self, written: str, draft: str, node: str) -> None:
+        """A node must never be seen half written, so it is written elsewhere and renamed."""
+        file, _ = fsops.open_regular(written)
+        with file, fsops.new_file(draft) as copy:
+            while chunk := file.read(_CHUNK):
+                fsops.write(copy, chunk)
+        try:
+            fsops.rename_to_new(draft, node)
+        except BaseException:
+            with suppress(SpoolError):
+                fsops.unlink(draft)
+            raise
+
+    def _incoming(self, name: str) -> str:
+        return f"{self.root}/incoming/{name}~{self._owner}"
+
+    # --- looking
+
+    def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
+        names = fsops.read_names(self._directory(Location(state, tier, "", self._owner)))
+        return [n for n in names if not n.endswith(_REASON)] if state is State.QUARANTINED else names
+
+    def locations(self) -> Iterator[Location]:
+        for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, _tiers_in(f"{self.root}/held"))):
+            for tier in tiers:
+                for name in self.names(tier, state):
+                    yield Location(state, tier, name)
+        for owner in fsops.read_names(f"{self.root}/claimed"):
+            yield from self.claims_of(owner)
+        for name in self.names(0, State.QUARANTINED):
+            yield Location(State.QUARANTINED, 0, name)
+
+    def find(self, message_id: str) -> list[Location]:
+        return [at for at in self.locations() if nodename.is_of_message(at.name, message_id)]
+
+    def open(self, location: Location) -> Stored:
+        path = self.path(location)
+        file, size = fsops.open_regular(path)
+        try:
+            return messagefile.read(file, size, location)
+        except BaseException as error:
+            file.close()
+            if isinstance(error, OSError):
+                raise SpoolError(f"cannot read {path}: {error.strerror}") from error
+            raise
+
+    # --- moving
+
+    def claim(self, location: Location, attempt: str) -> Location:
+        claim = Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner)
+        target = self._path_made(claim)
+        try:
+            fsops.rename(self.path(location), target)
+        except ClaimLost:
+            # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
+            if fsops.is_there(target):
+                return claim
+            if not fsops.is_there(self._directory(claim)):
+                raise SpoolError(f"{self._directory(claim)} is gone: owner {self._owner} was taken for dead") from None
+            raise
+        return claim
+
+    def move(self, source: Location, target: Location) -> Location:
+        fsops.rename_to_new(self.path(source), self._path_made(target))
+        self._forget_reason(source)
+        return target
+
+    def delete(self, location: Location) -> None:
+        fsops.unlink(self.path(location))
+        self._forget_reason(location)
+        if _may_have_failed(location) and (node_id := nodename.node_id_of(location.name)):
+            with suppress(ClaimLost):
+                fsops.unlink(self._history(node_id))
+
+    def quarantine(self, location: Location, reason: str) -> Location:
+        source = self.path(location)
+        for target in _quarantines(location):
+            path = self._path_made(target)
+            try:
+                with fsops.new_file(path + _REASON) as file:
+                    fsops.write(file, reason.encode(errors="backslashreplace") + b"\n")
+            except fsops.Exists:
+                continue
+            try:
+                fsops.rename_to_new(source, path)
+            except BaseException as error:
+                fsops.unlink(path + _REASON)
+                if isinstance(error, fsops.Exists):
+                    continue
+                raise
+            return target
+        raise AssertionError  # the names are endless
+
+    def reason(self, location: Location) -> str:
+        try:
+            return fsops.read(self.path(location) + _REASON).decode(errors="replace").rstrip("\n")
+        except (ClaimLost, Unreadable):
+            return ""
+
+    def _forget_reason(self, location: Location) -> None:
+        if location.state is State.QUARANTINED:
+            with suppress(ClaimLost):
+                fsops.unlink(self.path(location) + _REASON)
+
+    # --- history
+
+    def record(self, node_id: str, attempts: Sequence[Attempt]) -> None:
+        history.append(self._history(node_id), attempts)
+
+    def history(self, node_id: str) -> list[Attempt]:
+        return history.read(self._history(node_id))
+
+    def _history(self, node_id: str) -> str:
+        return f"{self.root}/history/{_safe(node_id)}"
+
+    # --- recovering
+
+    def recover(self) -> list[Location]:
+        recover.sweep_incoming(self.root, self.owner)
+        return recover.return_claims(self, self.root, self.owner, self.claims_of)
+
+    def claims(self, attempt_prefix: str) -> list[Location]:
+        return [at for at in self.claims_of(self._owner) if nodename.split_claim(at.name)[1].startswith(attempt_prefix)]
+
+    def claims_of(self, owner: str) -> Iterator[Location]:
+        """All claims of one owner, whether their names parse or not."""
+        for tier in _tiers_in(f"{self.root}/claimed/{owner}"):
+            for name in fsops.read_names(f"{self.root}/claimed/{owner}/{tier}"):
+                yield Location(State.CLAIMED, tier, name, owner)
+
+    # --- paths
+
+    def path(self, location: Location) -> str:
+        """Where a location is on disk. Raises Unreadable for a name that would lead out of its directory."""
+        return f"{self._directory(location)}/{_safe(location.name)}"
+
+    def _directory(self, location: Location) -> str:
+        match location.state:
+            case State.QUEUED:
+                return f"{self.root}/{location.tier}"
+            case State.CLAIMED:
+                return f"{self.root}/claimed/{_safe(location.owner)}/{location.tier}"
+            case State.HELD:
+                return f"{self.root}/held/{location.tier}"
+            case State.QUARANTINED:
+                return f"{self.root}/quarantine"
+
+    def _path_made(self, target: Location) -> str:
+        """The path of a place to move to, its directory made if we have not seen it yet."""
+        directory = self._directory(target)
+        if directory not in self._made:
+            if target.state is State.CLAIMED:
+                fsops.make_directory(os.path.dirname(directory))
+            fsops.make_directory(directory)
+            self._made.add(directory)
+        return f"{directory}/{_safe(target.name)}"
+
+
+def _tiers_in(directory: str) -> list[int]:
+    return sorted(int(name) for name in fsops.read_names(directory) if name.isdecimal() and str(int(name)) == name)
+
+
+def _safe(name: str) -> str:
+    if "/" in name or "\0" in name or name in ("", ".", ".."):
+        raise Unreadable(f"{name!r} can be no name in a spool")
+    return name
+
+
+def _may_have_failed(location: Location) -> bool:
+    """A node that was never tried, or delivered at once, has no history: it is spared the look for one."""
+    return location.state is not State.CLAIMED or location.tier > 0 or location.name.startswith("0-")
+
+
+def _quarantines(location: Location) -> Iterator[Location]:
+    """Names for it in quarantine: its own, cut to leave room for what follows, then numbered ones."""
+    name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
+    stem = os.fsdecode(os.fsencode(name or location.name)[:200])
+    candidates = chain([stem], (f"{stem}.{n}" for n in count(2)))
+    return (Location(State.QUARANTINED, 0, name) for name in candidates if not name.endswith(_REASON))

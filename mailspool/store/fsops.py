@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The only place that creates, writes, links, renames, unlinks and syncs; each step is one function here.
+
+Each raises SpoolError naming the path and the reason; ClaimLost where what it should act on is gone (ENOENT, or
+ESTALE as NFS puts it). Nothing is followed, waited on or overwritten: no symbolic link, no FIFO, no name that is
+there already. Files get mode 0600 and directories 0700 whatever the umask; what root makes belongs to the owner of
+the directory it is made in, so that the daemon can read what root's `sendmail` wrote. An error from fsync or close
+is final: after it the kernel may have dropped the data, and trying again would only seem to help.
+"""
+
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH120, PTH208 - paths are strings: pathlib is slow to load, and slow for each node
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import IO
+
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
+
+_GONE = frozenset({errno.ENOENT, errno.ESTALE})
+_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_NOT_OPENED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})  # a symbolic link, a socket, a device without driver
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_BUFFER = 1 << 16
+
+
+class Exists(SpoolError):
+    """Something of that name is there already; it was left alone."""
+
+
+class CannotLink(SpoolError):
+    """The file system makes no (further) hard link to this file: copy it."""
+
+
+# --- looking
+
+
+def read_names(directory: str) -> list[str]:
+    """What is in a directory, in no order, without NFS's own `.nfs*`; [] if it is not there."""
+    try:
+        return [name for name in os.listdir(directory) if not name.startswith(".nfs")]
+    except OSError as error:
+        if error.errno in _GONE:
+            return []
+        raise _fault("read the directory", directory, error) from error
+
+
+def is_there(path: str) -> bool:
+    """Whether the name exists, whatever it stands for; found out by open, since NFS answers stat from memory."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | _SAFELY))
+    except OSError as error:
+        return error.errno not in _GONE
+    return True
+
+
+def open_regular(path: str) -> tuple[IO[bytes], int]:
+    """A file to read, and its size in octets. Raises ClaimLost, or Unreadable for anything but a regular file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _SAFELY)
+    except OSError as error:
+        if error.errno in _NOT_OPENED:
+            raise Unreadable(f"{path} is no regular file: {error.strerror}") from error
+        raise _fault("open", path, error) from error
+    facts = os.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(fd)
+        raise Unreadable(f"{path} is no regular file: {stat.filemode(facts.st_mode)}")
+    return io.BufferedReader(io.FileIO(fd), _BUFFER), facts.st_size
+
+
+def read(path: str) -> bytes:
+    """All of a regular file. Raises ClaimLost, Unreadable."""
+    file, _ = open_regular(path)
+    with _Step("read", path), file:
+        return file.read()
+
+
+# --- writing
+
+
+@contextmanager
+def new_file(path: str) -> Iterator[IO[bytes]]:
+    """A new file to `write` to: durable when the block ends, gone when the block raises."""
+    file = create(path)
+    try:
+        yield file
+        sync(file)
+        close(file)
+    except BaseException:
+        with suppress(OSError):
+            file.close()
+        with suppress(SpoolError):
+            unlink(path)
+        raise
+
+
+def create(path: str) -> IO[bytes]:
+    """Raises Exists if the name is taken."""
+    with _Step("create", path):
+        file = open(path, "xb", _BUFFER, opener=_open_new)  # noqa: SIM115 - new_file closes it
+        _entrust(file.fileno(), path)
+        return file
+
+
+def write(file: IO[bytes], data: bytes) -> None:
+    """Append to a new file."""
+    with _Step("write", file.name):
+        file.write(data)
+
+
+def rewrite(file: IO[bytes], data: bytes) -> None:
+    """Replace the first octets of a new file."""
+    with _Step("write", file.name):
+        file.seek(0)
+        file.write(data)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Make a new file's content durable; its name is made so by `sync_directory`."""
+    with _Step("sync", file.name):
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def close(file: IO[bytes]) -> None:
+    """NFS may report only here that the server's disk is full."""
+    with _Step("close", file.name):
+        file.close()
+
+
+def append(path: str, data: bytes) -> None:
+    """Append in one write, make the file if need be; not synced."""
+    with _Step("append to", path):
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            _entrust(fd, path)
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(fd)
+
+
+# --- names
+
+
+def link(source: str, target: str) -> None:
+    """A second name for a file. Raises CannotLink where there can be none, Exists if `target` is another file."""
+    try:
+        os.link(source, target)
+    except FileExistsError as error:
+        if not _is_same(source, target):  # NFS: our own link, its request repeated
+            raise Exists(f"cannot link {target}: it is there already") from error
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise CannotLink(f"cannot link {target}: {error.strerror}") from error
+        raise _fault("link", source, error) from error
+
+
+def rename(source: str, target: str) -> None:
+    """Rename to a name that nobody else can make. Raises ClaimLost if the source (or the directory) is gone."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        raise _fault("rename", source, error) from error
+
+
+def rename_to_new(source: str, target: str) -> None:
+    """Rename to a name that ought to be new; Exists if it is not.
+
+    Rename replaces what is there; and onto another link of the same file it does nothing and says yes.
+    """
+    if is_there(target):
+        raise Exists(f"cannot rename {source}: {target} is there already")
+    rename(source, target)
+
+
+def unlink(path: str) -> None:
+    """Take one name away. Raises ClaimLost if it is gone."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise _fault("unlink", path, error) from error
+
+
+# --- directories
+
+
+def make_directory(path: str) -> None:
+    """Make a directory that survives a power cut; one that is there already is left as it is."""
+    with _Step("make the directory", path):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+        try:
+            _entrust(fd, path, 0o700)
+        finally:
+            os.close(fd)
+    sync_directory(os.path.dirname(path))
+
+
+def remove_directory(path: str) -> None:
+    """Remove a directory if it is one and empty; otherwise leave it."""
+    with _Step("remove the directory", path):
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in _GONE | {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    with _Step("sync the directory", path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+# --- underneath
+
+
+class _Step:
+    """Turns an OSError inside its block into a SpoolError; never a ClaimLost, since nothing is taken here."""
+
+    __slots__ = ("action", "path")
+
+    def __init__(self, action: str, path: str) -> None:
+        self.action, self.path = action, path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, FileExistsError):
+            raise Exists(f"cannot {self.action} {self.path}: it is there already") from error
+        if isinstance(error, OSError):
+            raise SpoolError(f"cannot {self.action} {self.path}: {error.strerror}") from error
+
+
+def _fault(action: str, path: str, error: OSError) -> SpoolError:
+    kind = ClaimLost if error.errno in _GONE else SpoolError
+    return kind(f"cannot {action} {path}: {error.strerror}")
+
+
+def _open_new(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _entrust(fd: int, path: str, mode: int = 0o600) -> None:
+    """Give what was just made its mode, whatever the umask, and to the owner of its directory if we are root."""
+    os.fchmod(fd, mode)
+    if os.geteuid() == 0:
+        directory = os.stat(os.path.dirname(path))
+        if directory.st_uid != 0:
+            os.fchown(fd, directory.st_uid, directory.st_gid)
+
+
+def _is_same(source: str, target: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(source), os.lstat(target))
+    except OSError:
+        return False

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A Store in memory, for tests and for callers without a disk: the whole contract, except that it does not last."""
+
+# ruff: noqa: D102 - the contract in base.py says what each method does
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO
+
+from mailspool.errors import ClaimLost, SpoolError
+from mailspool.model.envelope import Envelope, Survey
+from mailspool.model.outcome import Attempt
+from mailspool.store import messagefile, nodename
+from mailspool.store.base import Location, State, Store, Stored
+
+
+class MemoryStore(Store):
+    """owner: whose claims these are. is_dead: which other owners' claims `recover` returns."""
+
+    def __init__(self, owner: str = "memory", is_dead: Callable[[str], bool] = lambda _owner: False) -> None:
+        self._owner = owner
+        self._is_dead = is_dead
+        self._tiers: set[int] = set()
+        self._nodes: dict[Location, bytes] = {}
+        self._reasons: dict[Location, str] = {}
+        self._histories: dict[str, list[Attempt]] = {}
+
+    def create(self, tiers: int) -> None:
+        self._tiers.update(range(tiers))
+
+    def tiers(self) -> list[int]:
+        return sorted(self._tiers)
+
+    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+        names = nodename.names_of(envelope, entered)
+        width = len(messagefile.blank_line(envelope))
+        survey = Survey(chunks)
+        message = b"".join(survey)
+        content = messagefile.envelope_line(envelope, survey.facts(), width) + message
+        made = {Location(State.QUEUED, 0, name): content for name in names}
+        if taken := made.keys() & self._nodes.keys():
+            raise SpoolError(f"{taken.pop().name} is there already")
+        self._nodes.update(made)
+        return names
+
+    def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
+        return [at.name for at in list(self._nodes) if at.tier == tier and at.state is state]
+
+    def locations(self) -> Iterator[Location]:
+        return iter(list(self._nodes))
+
+    def find(self, message_id: str) -> list[Location]:
+        return [at for at in list(self._nodes) if nodename.is_of_message(at.name, message_id)]
+
+    def open(self, location: Location) -> Stored:
+        try:
+            content = self._nodes[location]
+        except KeyError:
+            raise ClaimLost(f"{location.name} is gone") from None
+        return messagefile.read(BytesIO(content), len(content), location)
+
+    def claim(self, location: Location, attempt: str) -> Location:
+        return self.move(location, Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner))
+
+    def move(self, source: Location, target: Location) -> Location:
+        if target in self._nodes:
+            raise SpoolError(f"{target.name} is there already")
+        self._nodes[target] = self._take(source)
+        return target
+
+    def delete(self, location: Location) -> None:
+        self._take(location)
+        self._histories.pop(nodename.node_id_of(location.name), None)
+
+    def quarantine(self, location: Location, reason: str) -> Location:
+        node = nodename.split_claim(location.name)[0]
+        target = self.move(location, Location(State.QUARANTINED, 0, node))
+        self._reasons[target] = reason
+        return target
+
+    def reason(self, location: Location) -> str:
+        return self._reasons.get(location, "")
+
+    def record(self, node_id: str, attempts: Sequence[Attempt]) -> None:
+        self._histories.setdefault(node_id, []).extend(attempts)
+
+    def history(self, node_id: str) -> list[Attempt]:
+        return list(self._histories.get(node_id, ()))
+
+    def recover(self) -> list[Location]:
+        dead = [at for at in list(self._nodes) if at.state is State.CLAIMED and self._is_dead(at.owner)]
+        return [self.move(at, Location(State.QUEUED, at.tier, nodename.split_claim(at.name)[0])) for at in dead]
+
+    def claims(self, attempt_prefix: str) -> list[Location]:
+        return [
+            at
+            for at in list(self._nodes)
+            if at.owner == self._owner and nodename.split_claim(at.name)[1].startswith(attempt_prefix)
+        ]
+
+    def _take(self, location: Location) -> bytes:
+        """The message file, no more there. One pop decides who gets it."""
+        self._reasons.pop(location, None)
+        try:
+            return self._nodes.pop(location)
+        except KeyError:
+            raise ClaimLost(f"{location.name} is gone") from None
