@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""From a message and its caller's wishes to what is spooled: the header made complete, the envelope made out.
+
+What the caller gives is checked here and nowhere later: addresses, RFC 3461 wishes, values for the header. Bcc never
+leaves; Date, Message-ID and From are added where they are missing (RFC 6409 §8); one trace field goes on top
+(RFC 5321 §4.4). What is already in the header stays as it is, byte for byte.
+"""
+
+import os
+import pwd
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from mailspool.errors import AddressError, UsageError
+from mailspool.message.headers import field_name, field_value, format_date
+from mailspool.message.mailbox import format_phrase
+from mailspool.message.message import Message
+from mailspool.model.address import control_character, parse_address
+from mailspool.model.envelope import Envelope, Recipient
+
+NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})  # RFC 3461 §4.1; NEVER stands alone
+RET = frozenset({"FULL", "HDRS"})  # RFC 3461 §4.3
+MAX_ENVID_OCTETS = 100  # RFC 3461 §4.4
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 §4
+
+_NEVER_LEAVES = ("Bcc", "Resent-Bcc", "Return-Path")
+_DESTINATIONS = ("to", "cc", "bcc")
+_RESENT_DESTINATIONS = ("resent-to", "resent-cc", "resent-bcc")
+
+
+class HasAddress(Protocol):
+    """What a parser of address lists makes: `message.mailbox.Mailbox`, or a subclass's own."""
+
+    @property
+    def address(self) -> str:
+        """local@domain."""
+
+
+Parse = Callable[[str], Sequence[HasAddress]]
+"""`parse_for_address` with the site's mail_name, or whatever a subclass of Spool made of it."""
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says about one message beside the message itself.
+
+    to: address lists, or recipients with wishes of their own; none: those of the header. from_: "" or "<>" for the null
+    sender; None: the header's From. notify, ret, envid: RFC 3461 §4, for all recipients given as text.
+    full_name: for a From field that must be added.
+    """
+
+    to: Sequence[str | Recipient] = ()
+    from_: str | None = None
+    notify: tuple[str, ...] = ()
+    ret: str = ""
+    envid: str = ""
+    full_name: str = ""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a message entered.
+
+    host: this one's name. mail_name: the domain of its users. user, uid: who runs this process. client, protocol: of an
+    SMTP session, as "helo (name [192.0.2.1])" and "ESMTP".
+    """
+
+    host: str
+    mail_name: str
+    user: str = ""
+    uid: int = -1
+    client: str = ""
+    protocol: str = ""
+
+
+class Login(NamedTuple):
+    """A user, as the password database has it."""
+
+    uid: int
+    name: str
+    full_name: str
+
+
+def login() -> Login:
+    """The user who runs this process; one who is in no password database is called by the number."""
+    uid = os.getuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Login(uid, str(uid), "")
+    full_name = entry.pw_gecos.partition(",")[0]
+    return Login(uid, entry.pw_name, "" if control_character(full_name) else full_name)
+
+
+def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now: float, parse: Parse) -> Envelope:  # noqa: PLR0917  # no two of a kind
+    """Make the message's header complete and return its envelope. now: Unix seconds.
+
+    Raises UsageError for wishes that make no sense, AddressError and InputError naming what cannot be accepted.
+    """
+    recipients = find_recipients(message, wishes, parse)
+    sender = find_sender(message, wishes.from_, parse)
+    envelope = Envelope(
+        id=queue_id,
+        sender=sender,
+        recipients=recipients,
+        arrival=now,
+        host=origin.host,
+        user=origin.user,
+        ret=check_ret(wishes.ret),
+        envid=check_envid(wishes.envid),
+    )
+    for name in _NEVER_LEAVES:
+        message.delete(name)
+    _add_missing(message, envelope, origin, wishes.full_name)
+    message.prepend("Received", *_trace(origin, envelope))
+    return envelope
+
+
+def find_recipients(message: Message, wishes: Wishes, parse: Parse) -> tuple[Recipient, ...]:
+    """The recipients in their order, each of them once. Raises UsageError if there is none, AddressError."""
+    notify = check_notify(wishes.notify)
+    found: dict[str, Recipient] = {}
+    for given in wishes.to or header_recipients(message, parse):
+        for recipient in [given] if isinstance(given, Recipient) else _recipients(given, notify, parse):
+            address = str(parse_address(recipient.address))
+            found.setdefault(address, msgspec.structs.replace(recipient, address=address))
+    if not found:
+        raise UsageError("there is no recipient: give one, or put To, Cc or Bcc into the header")
+    return tuple(found.values())
+
+
+def header_recipients(message: Message, parse: Parse) -> list[str]:
+    """The addresses in To, Cc and Bcc; in the newest block of Resent fields if that has some (RFC 5322 §3.6.6)."""
+    fields = [(field_name(field), field) for field in message.fields]
+    newest = [field for name, field in _newest_resent(fields) if name in _RESENT_DESTINATIONS]
+    chosen = newest or [field for name, field in fields if name in _DESTINATIONS]
+    return [mailbox.address for field in chosen for mailbox in parse(field_value(field))]
+
+
+def find_sender(message: Message, given: str | None, parse: Parse) -> str:
+    """The envelope's sender: the one given, "" for the null sender, else the header's first From address.
+
+    Raises UsageError if there is none, AddressError.
+    """
+    if given in ("", "<>"):
+        return ""
+    mailboxes = _parse_given(given, parse) if given else [box for line in message.get("From") for box in parse(line)]
+    if not mailboxes:
+        raise UsageError("there is no sender: give one, or put From into the header")
+    if given and len(mailboxes) > 1:
+        raise AddressError(f"sender {given!r} is more than one address")
+    return str(parse_address(mailboxes[0].address))
+
+
+def check_notify(notify: Sequence[str]) -> tuple[str, ...]:
+    """NOTIFY in upper case (RFC 3461 §4.1). Raises UsageError."""
+    words = tuple(word.upper() for word in notify)
+    if words != ("NEVER",) and not NOTIFY.issuperset(words):
+        raise UsageError(f"NOTIFY {','.join(notify)!r} must be NEVER, or of SUCCESS, FAILURE and DELAY (RFC 3461 §4.1)")
+    return words
+
+
+def check_ret(ret: str) -> str:
+    """RET in upper case (RFC 3461 §4.3). Raises UsageError."""
+    if ret and ret.upper() not in RET:
+        raise UsageError(f"RET {ret!r} must be FULL or HDRS (RFC 3461 §4.3)")
+    return ret.upper()
+
+
+def check_envid(envid: str) -> str:
+    """ENVID (RFC 3461 §4.4). Raises UsageError."""
+    if envid and not (_XTEXT.fullmatch(envid) and len(envid) <= MAX_ENVID_OCTETS):
+        raise UsageError(f"ENVID {envid!r} must be xtext of at most {MAX_ENVID_OCTETS} octets (RFC 3461 §4.4)")
+    return envid
+
+
+def _newest_resent(fields: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The topmost run of Resent fields; a second field of the same name begins an older block."""
+    block: dict[str, bytes] = {}
+    for name, field in fields:
+        if name in block or (block and not name.startswith("resent-")):
+            break
+        if name.startswith("resent-"):
+            block[name] = field
+    return list(block.items())
+
+
+def _recipients(given: str, notify: tuple[str, ...], parse: Parse) -> list[Recipient]:
+    mailboxes = _parse_given(given, parse)
+    if not mailboxes:
+        raise AddressError(f"recipient {given!r} is no address")
+    return [Recipient(mailbox.address, notify) for mailbox in mailboxes]
+
+
+def _parse_given(text: str, parse: Parse) -> Sequence[HasAddress]:
+    """What a header may fold, a caller may not: no address given by hand holds a line end."""
+    if fault := control_character(text):
+        raise AddressError(f"address {text!r} holds {fault}: remove it")
+    return parse(text)
+
+
+def _add_missing(message: Message, envelope: Envelope, origin: Origin, full_name: str) -> None:
+    if not message.has("From"):
+        sender = envelope.sender or f"MAILER-DAEMON@{origin.mail_name}"
+        message.add("From", f"{format_phrase(full_name)} <{sender}>" if full_name else sender)
+    if not message.has("Date"):
+        message.add("Date", format_date(envelope.arrival))
+    if not message.has("Message-ID"):
+        message.add("Message-ID", f"<{envelope.id}@{origin.host}>")
+
+
+def _trace(origin: Origin, envelope: Envelope) -> list[str]:
+    """The lines of a Received field (RFC 5321 §4.4)."""
+    user = f", from userid {origin.uid}/{origin.user}" if origin.user else ""
+    protocol = f" with {origin.protocol}" if origin.protocol else ""
+    came = [f"from {origin.client}"] if origin.client else []
+    return [
+        *came,
+        f"by {origin.host} (mailspool{user}){protocol}",
+        f"id {envelope.id}; {format_date(envelope.arrival)}",
+    ]
