@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The client's rules of SMTP without any I/O: what to say next, and what the replies mean for each recipient.
+
+RFC 5321, with RFC 1870 (SIZE), 2920 (PIPELINING), 3207 (STARTTLS), 3461 (DSN), 6152 (8BITMIME), 6531 (SMTPUTF8).
+Each talk is a generator of steps. A step is answered by exactly one Reply, sent in; or, where the connection
+failed, by the TransientError, thrown in. No rule of SMTP stands anywhere else, so all of them are tested without
+a socket.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from mailspool.errors import PermanentError, TransientError, Unreadable
+from mailspool.model.envelope import Envelope, Recipient
+from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
+from mailspool.model.phase import Phase
+from mailspool.model.status import LOOP, NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
+from mailspool.smtp.content import END
+from mailspool.smtp.extensions import Extensions, parse_extensions
+from mailspool.smtp.reply import Reply
+from mailspool.tls.policy import TlsPolicy
+
+WINDOW = 100  # commands in one write: what comes back fits into any socket buffer, so no two sides wait to write
+
+_NOT_XTEXT = re.compile(r"[^!-*,-<>-~]")  # RFC 3461 §4: "+", "=" and all that is no printable ASCII
+
+
+class Say(NamedTuple):
+    """Write the octets, if any, then read one reply. No octets: the command went out with an earlier step."""
+
+    phase: Phase
+    octets: bytes = b""
+
+
+class Secure(NamedTuple):
+    """Drop what was read ahead (it came in clear), do the TLS handshake, then go on as with Say."""
+
+    phase: Phase
+    octets: bytes
+
+
+class SendContent(NamedTuple):
+    """Write the blocks of content (as of `content.blocks`) and the final dot, then read one reply."""
+
+    blocks: Iterator[bytes]
+    phase: Phase = Phase.FINAL
+
+
+Step = Say | Secure | SendContent
+Result = TypeVar("Result")
+Talk = Generator[Step, Reply, Result]
+
+
+class Dialogue:
+    """What one session knows. host: for outcomes and errors, as "mx.example.org[192.0.2.1]:25".
+
+    extensions: as last announced. over: nothing may be said any more, not even QUIT.
+    """
+
+    def __init__(self, host: str, helo_name: str) -> None:
+        self.host = host
+        self.extensions = Extensions()
+        self.over = False
+        self._helo_name = helo_name
+        self._transaction_open = False  # the peer still holds what was left of a mail transaction
+
+    # --- opening
+
+    def greet(self, tls: TlsPolicy) -> Talk[None]:
+        """From the greeting until mail may be sent.
+
+        Raises PermanentError or TransientError: by the peer's refusal, for a mail loop, for TLS that is required
+        but not to be had.
+        """
+        self._check_loop((yield from self._command(Say(Phase.GREETING))))
+        yield from self._hello(Say)
+        if not tls.wanted:
+            return
+        refusal = yield from self._start_tls()
+        if not refusal:
+            yield from self._hello(Secure)
+        elif tls.required:
+            raise TransientError(TLS_TROUBLE, "", f"TLS is required with {self.host}: {refusal}")
+
+    def _start_tls(self) -> Talk[str]:
+        """Why TLS is not to be had; "" if the handshake may begin."""
+        if not self.extensions.starttls:
+            return "STARTTLS is not offered"
+        reply = yield from self._ask(Say(Phase.STARTTLS, b"STARTTLS\r\n"))
+        return str(reply) if reply.refused else ""
+
+    def _hello(self, step: type[Say] | type[Secure]) -> Talk[None]:
+        """EHLO, and HELO for a peer that does not know it (RFC 5321 §3.2)."""
+        reply = yield from self._ask(step(Phase.EHLO, _line(f"EHLO {self._helo_name}")))
+        if reply.code >= 500:
+            self.extensions = Extensions()
+            reply = yield from self._command(Say(Phase.EHLO, _line(f"HELO {self._helo_name}")))
+        elif reply.refused:
+            raise reply.as_error(self.host)
+        else:
+            self.extensions = parse_extensions(reply)
+        self._check_loop(reply)
+
+    def _check_loop(self, reply: Reply) -> None:
+        """A peer that bears our own name is ourselves (RFC 5321 §6.3)."""
+        name = reply.lines[0].partition(" ")[0]
+        if name.lower() == self._helo_name.lower():
+            raise PermanentError(LOOP, "", f"mail loops back to myself: {self.host} calls itself {name}")
+
+    # --- one message
+
+    def transaction(
+        self, envelope: Envelope, recipients: Sequence[Recipient], blocks: Iterator[bytes]
+    ) -> Talk[list[Outcome]]:
+        """One mail transaction (RFC 5321 §3.3): an outcome for each of the recipients, in their order.
+
+        Raises Unreadable if the envelope holds what no envelope can hold.
+        """
+        refusals = [self._refuse_locally(envelope, recipient) for recipient in recipients]
+        willing = [recipient for recipient, refusal in zip(recipients, refusals, strict=True) if not refusal]
+        settled = iter((yield from self._deliver(envelope, willing, blocks)) if willing else ())
+        return [refusal or next(settled) for refusal in refusals]
+
+    def _refuse_locally(self, envelope: Envelope, recipient: Recipient) -> Failed | None:
+        limit, size = self.extensions.size, envelope.facts.size
+        if limit and size > limit:
+            return Failed(TOO_BIG, self.host, f"the message has {size} octets, {self.host} takes at most {limit}")
+        if not self.extensions.smtputf8 and not (envelope.sender + recipient.address).isascii():
+            text = f"{self.host} does not offer SMTPUTF8, which an address needs (RFC 6531 §3.5)"
+            return Failed(NO_UTF8_ADDRESS, self.host, text)
+        return None
+
+    def _deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], blocks: Iterator[bytes]
+    ) -> Talk[list[Outcome]]:
+        """What the replies to MAIL and RCPT leave open is settled by the last reply, or by the end of the session."""
+        heard: list[Reply] = []
+        try:
+            last = yield from self._converse(self._writes(envelope, recipients), blocks, heard)
+            rest = self._outcome(last)
+        except TransientError as error:
+            self.over = True
+            rest = Deferred(error.status, self.host, error.text, refused=True)
+        if heard and heard[0].refused:
+            return [self._outcome(heard[0])] * len(recipients)
+        unheard = [None] * (1 + len(recipients) - len(heard))
+        return [self._outcome(reply) if reply and reply.refused else rest for reply in [*heard[1:], *unheard]]
+
+    def _converse(self, steps: Iterator[Say], blocks: Iterator[bytes], heard: list[Reply]) -> Talk[Reply]:
+        """Fill `heard` with the replies to MAIL and RCPT. Returns the reply that decides for all accepted ones."""
+        if self._transaction_open:
+            yield from self._reset()
+        self._transaction_open = True
+        for step in steps:
+            if step.octets and _in_vain(step.phase, heard):
+                break
+            reply = yield from self._ask(step)
+            if step.phase is not Phase.DATA:
+                heard.append(reply)
+            elif not reply.refused:
+                reply = yield from self._ask(
+                    Say(Phase.CONTENT, END)  # RFC 2920 §3.1: nobody was accepted, but content was asked for
+                    if _in_vain(step.phase, heard)
+                    else SendContent(blocks)
+                )
+                self._transaction_open = False
+        return reply
+
+    def _reset(self) -> Talk[None]:
+        """No reason to give up a message: a peer that refuses RSET loses the session, not the mail."""
+        reply = yield from self._ask(Say(Phase.MAIL, b"RSET\r\n"))
+        if reply.refused:
+            raise TransientError(PROTOCOL_ERROR, self.host, f"RSET was refused: {reply}")
+
+    def _writes(self, envelope: Envelope, recipients: Sequence[Recipient]) -> Iterator[Say]:
+        """MAIL, each RCPT, DATA: with PIPELINING up to WINDOW commands go out with the first of them."""
+        commands = [
+            Say(Phase.MAIL, self._mail(envelope, recipients)),
+            *(Say(Phase.RCPT, self._rcpt(recipient)) for recipient in recipients),
+            Say(Phase.DATA, b"DATA\r\n"),
+        ]
+        if not self.extensions.pipelining:
+            yield from commands
+            return
+        for start in range(0, len(commands), WINDOW):
+            group = commands[start : start + WINDOW]
+            yield Say(group[0].phase, b"".join(command.octets for command in group))
+            for command in group[1:]:
+                yield Say(command.phase)
+
+    def _mail(self, envelope: Envelope, recipients: Sequence[Recipient]) -> bytes:
+        peer, facts = self.extensions, envelope.facts
+        command = f"MAIL FROM:<{envelope.sender}>"
+        if peer.size is not None:
+            command += f" SIZE={facts.size}"
+        if facts.eight_bit and peer.eight_bit_mime:
+            command += " BODY=8BITMIME"
+        if peer.smtputf8 and (facts.utf8_headers or not _all_ascii(envelope, recipients)):
+            command += " SMTPUTF8"
+        if peer.dsn and envelope.ret:
+            command += f" RET={envelope.ret}"
+        if peer.dsn and envelope.envid:
+            command += f" ENVID={_xtext(envelope.envid)}"
+        return _line(command)
+
+    def _rcpt(self, recipient: Recipient) -> bytes:
+        command = f"RCPT TO:<{recipient.address}>"
+        if self.extensions.dsn and recipient.notify:
+            command += f" NOTIFY={','.join(recipient.notify)}"
+        if self.extensions.dsn and recipient.orcpt.isascii() and recipient.orcpt:
+            kind, _, address = recipient.orcpt.partition(";")
+            command += f" ORCPT={_xtext(kind)};{_xtext(address)}"
+        return _line(command)
+
+    # --- closing
+
+    def quit(self) -> Talk[None]:
+        """Whatever the answer is, it changes nothing."""
+        self.over = True
+        yield Say(Phase.QUIT, b"QUIT\r\n")
+
+    # --- replies
+
+    def _ask(self, step: Step) -> Talk[Reply]:
+        """A reply that can follow the step. Raises TransientError for any other, and for 421 (RFC 5321 §3.8)."""
+        reply = yield step
+        if reply.code == 421:
+            raise reply.as_error(self.host)
+        if not reply.refused and reply.code // 100 != (3 if step.phase is Phase.DATA else 2):
+            raise TransientError(PROTOCOL_ERROR, self.host, f"out of place after {step.phase.name}: {reply}")
+        return reply
+
+    def _command(self, step: Step) -> Talk[Reply]:
+        """A positive reply. Raises the error that any other means."""
+        reply = yield from self._ask(step)
+        if reply.refused:
+            raise reply.as_error(self.host)
+        return reply
+
+    def _outcome(self, reply: Reply) -> Outcome:
+        kind = Delivered if reply.code < 400 else Deferred if reply.code < 500 else Failed
+        return kind(reply.status, self.host, str(reply))
+
+
+def _in_vain(phase: Phase, heard: Sequence[Reply]) -> bool:
+    """Whether a command of this phase cannot lead to a delivery any more."""
+    if heard and heard[0].refused:
+        return True
+    return phase is Phase.DATA and all(reply.refused for reply in heard[1:])
+
+
+def _all_ascii(envelope: Envelope, recipients: Sequence[Recipient]) -> bool:
+    return envelope.sender.isascii() and all(recipient.address.isascii() for recipient in recipients)
+
+
+def _line(command: str) -> bytes:
+    """Addresses were checked at the door; a line end in one now would be somebody else's command."""
+    if "\r" in command or "\n" in command:
+        raise Unreadable(f"envelope would make more than one command: {command!r}")
+    return command.encode() + b"\r\n"
+
+
+def _xtext(text: str) -> str:
+    """RFC 3461 §4."""
+    return _NOT_XTEXT.sub(lambda found: "".join(f"+{octet:02X}" for octet in found[0].encode()), text)

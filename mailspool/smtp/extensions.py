@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What a peer says it can do: the keywords in its reply to EHLO (RFC 5321 §4.1.1.1), as a value.
+
+Keywords are read without regard to case; unknown and malformed ones are passed over.
+"""
+
+import msgspec
+
+from mailspool.smtp.reply import Reply
+
+
+class Extensions(msgspec.Struct, frozen=True):
+    """The default is a peer that knows HELO only."""
+
+    pipelining: bool = False  # RFC 2920
+    size: int | None = None  # RFC 1870: octets that a message may have; 0: no limit is known; None: not offered
+    eight_bit_mime: bool = False  # RFC 6152
+    starttls: bool = False  # RFC 3207
+    smtputf8: bool = False  # RFC 6531
+    enhanced_codes: bool = False  # RFC 2034
+    dsn: bool = False  # RFC 3461
+    chunking: bool = False  # RFC 3030
+
+
+_FLAGS = {
+    "PIPELINING": "pipelining",
+    "8BITMIME": "eight_bit_mime",
+    "STARTTLS": "starttls",
+    "SMTPUTF8": "smtputf8",
+    "ENHANCEDSTATUSCODES": "enhanced_codes",
+    "DSN": "dsn",
+    "CHUNKING": "chunking",
+}
+
+
+def parse_extensions(reply: Reply) -> Extensions:
+    """Read a positive reply to EHLO; its first line is the peer's name and greeting."""
+    offered = dict(_keyword(line) for line in reply.lines[1:])
+    flags = {field: True for keyword, field in _FLAGS.items() if keyword in offered}
+    return Extensions(size=_size(offered.get("SIZE")), **flags)
+
+
+def _keyword(line: str) -> tuple[str, str]:
+    keyword, _, parameters = line.partition(" ")
+    return keyword.upper(), parameters.strip()
+
+
+def _size(parameter: str | None) -> int | None:
+    """At most 20 digits (RFC 1870 §3); anything else is an offer without a limit."""
+    if parameter is None:
+        return None
+    return int(parameter) if parameter.isascii() and parameter.isdigit() and len(parameter) <= 20 else 0

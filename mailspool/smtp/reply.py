@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""One SMTP reply (RFC 5321 §4.2), and the parser that finds replies in whatever pieces the network gives.
+
+Whatever a peer sends, memory stays bounded: lines to 2,048 octets, replies to 500 lines and 64 KiB. Lines that
+end with a bare LF are taken; everything else that is no reply is a TransientError with PROTOCOL_ERROR. The text
+of a reply never holds a control character, so it cannot forge a line of a log or of a bounce.
+"""
+
+import re
+from typing import NamedTuple
+
+from mailspool.errors import DeliveryError, PermanentError, TransientError
+from mailspool.model.status import PROTOCOL_ERROR, parse_status
+
+MAX_LINE = 2048  # octets with its line end; RFC 5321 §4.5.3.1.5 asks for 512
+MAX_LINES = 500
+MAX_OCTETS = 65536
+MAX_UNREAD = 2 * MAX_OCTETS  # one whole reply, and the pipelined ones that came with it
+MAX_TEXT = 1024  # characters of a reply that go to logs, histories and bounces
+
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # controls, line ends, bidirectional overrides
+
+
+class Reply(NamedTuple):
+    """code: 200 … 599. lines: the text of each line, without code, decoded as UTF-8 (RFC 6531 §3.7.4.2)."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        """4yz or 5yz."""
+        return self.code >= 400
+
+    @property
+    def status(self) -> str:
+        """Enhanced status, RFC 3463; "C.0.0" where the peer gave none."""
+        return parse_status(self.code, self.lines[0])
+
+    @property
+    def text(self) -> str:
+        """All lines as one, an enhanced status only at its beginning; cut after MAX_TEXT characters."""
+        if len(self.lines) == 1:
+            return self.lines[0][:MAX_TEXT]
+        repeated = f"{self.status} "
+        return " ".join([self.lines[0], *(line.removeprefix(repeated) for line in self.lines[1:])])[:MAX_TEXT]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()
+
+    def as_error(self, host: str) -> DeliveryError:
+        """What a refusal means: 5yz is permanent, anything else may be tried again (RFC 5321 §4.2.1)."""
+        kind = PermanentError if self.code >= 500 else TransientError
+        return kind(self.status, host, str(self))
+
+
+class ReplyParser:
+    """Feed it octets, take replies. `host` stands in its errors.
+
+    `take` until it gives None before feeding more. After an error the parser is of no more use: nobody can know
+    where the next reply begins.
+    """
+
+    __slots__ = ("_buffer", "_code", "_host", "_lines", "_octets")
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._buffer = bytearray()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._code = 0
+        self._lines: list[str] = []
+        self._octets = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything was fed that has not been taken: a reply or a part of one."""
+        return bool(self._buffer or self._lines)
+
+    def feed(self, octets: bytes) -> None:
+        """Raises TransientError if more is left untaken than an honest peer can have to say."""
+        self._buffer += octets
+        if len(self._buffer) > MAX_UNREAD:
+            raise self._error(f"more than {MAX_UNREAD} octets of replies to nothing")
+
+    def take(self) -> Reply | None:
+        """The next whole reply; None until more is fed. Raises TransientError with PROTOCOL_ERROR."""
+        while (end := self._buffer.find(b"\n") + 1) > 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[:end]
+            if self._ends_with(line):
+                reply = Reply(self._code, tuple(self._lines))
+                self._begin()
+                return reply
+        if len(self._buffer) >= MAX_LINE:
+            raise self._error(f"a reply line of more than {MAX_LINE} octets")
+        return None
+
+    def _ends_with(self, line: bytes) -> bool:
+        """Whether the reply is complete with this line."""
+        self._octets += len(line)
+        found = _LINE.fullmatch(line.rstrip(b"\r\n"))
+        if len(line) > MAX_LINE or not found:
+            raise self._error(f"no reply: {_harmless(line[:80])!r}")
+        code = int(found[1])
+        if self._lines and code != self._code:
+            raise self._error(f"codes {self._code} and {code} in one reply")
+        self._code = code
+        self._lines.append(_harmless(found[3] or b""))
+        if len(self._lines) > MAX_LINES or self._octets > MAX_OCTETS:
+            raise self._error(f"a reply of more than {MAX_LINES} lines or {MAX_OCTETS} octets")
+        return found[2] != b"-"
+
+    def _error(self, what: str) -> TransientError:
+        return TransientError(PROTOCOL_ERROR, "", f"{self._host} does not speak SMTP: {what}")
+
+
+def _harmless(octets: bytes) -> str:
+    text = octets.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else _HARMFUL.sub("?", text)
