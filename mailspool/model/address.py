@@ -22,6 +22,8 @@ _QUOTED_STRING = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
 # Underscores stand in real host names although RFC 1123 knows none; every mail system lets them through.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL_NAMES = {"\r": "a CR", "\n": "an LF", "\0": "a NUL"}
 
 
 class Address(NamedTuple):
@@ -78,16 +80,15 @@ def literal_address(domain: str) -> str:
 
 
 def control_character(text: str) -> str:
-    """The name of the first control character in `text` (CR, LF, NUL, …), "" if there is none."""
-    for character in text:
-        if (
-            ord(character) < 32
-            or ord(character) == 127
-            or "\x80" <= character <= "\x9f"
-            or "\ud800" <= character <= "\udfff"
-        ):
-            return {"\r": "a CR", "\n": "an LF", "\0": "a NUL"}.get(character, f"the character U+{ord(character):04X}")
-    return ""
+    """The name of the first control character in `text` (CR, LF, NUL, …), "" if there is none.
+
+    Surrogates count (they cannot be written as UTF-8), and the two Unicode line separators, at which
+    `str.splitlines` and other readers of text end a line.
+    """
+    found = _CONTROL.search(text)
+    if not found:
+        return ""
+    return _CONTROL_NAMES.get(found[0], f"the character U+{ord(found[0]):04X}")
 
 
 def _check_length(text: str, part: str, value: str, limit: int, source: str) -> None:
@@ -99,7 +100,7 @@ def _check_length(text: str, part: str, value: str, limit: int, source: str) -> 
 def _parse_literal(text: str) -> str:
     """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
     try:
-        if not text.endswith("]"):
+        if not text.endswith("]") or "%" in text:  # a scope (RFC 4007 §11) means nothing to other hosts
             raise AddressValueError
         if text[1:6].lower() == "ipv6:":
             return f"[IPv6:{IPv6Address(text[6:-1])}]"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 FORMAT_VERSION = 1
+_LONG = 4096  # of a longer unfinished line only the ends are kept: gluing chunks to all of it is quadratic
+_KEPT = 16  # octets of its beginning, which tell all that is asked about it
 
 
 class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,7 +49,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Survey:
-    """Passes the chunks of a message in CRLF form through and finds its facts on the way."""
+    """Passes the chunks of a message in CRLF form through and finds its facts on the way, in memory of a few chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
@@ -57,20 +59,32 @@ class Survey:
         self._dots = 0
         self._received = 0
         self._utf8_headers = False
+        self._in_headers = True
 
     def __iter__(self) -> Iterator[bytes]:
-        rest = b""  # the line that the last chunk left unfinished
-        in_headers = True
+        rest = b""  # the line that the last chunk left unfinished: of a long one, its ends
+        left_out = 0  # octets between them
         for chunk in self._chunks:
             self._size += len(chunk)
             self._eight_bit = self._eight_bit or not chunk.isascii()
             *lines, rest = (rest + chunk).split(b"\r\n")
             if lines:
-                self._longest = max(self._longest, *map(len, lines))
-                self._dots += sum(line.startswith(b".") for line in lines)
-                if in_headers:
-                    in_headers = self._header_lines(lines)
+                self._see(lines, left_out)
+                left_out = 0
+            if len(rest) > _LONG:
+                self._utf8_headers |= self._in_headers and not rest.isascii()
+                left_out += len(rest) - _KEPT - 1
+                rest = rest[:_KEPT] + rest[-1:]  # the last octet may be the CR of a CRLF
             yield chunk
+        if rest:
+            self._see([rest], left_out)
+
+    def _see(self, lines: list[bytes], left_out: int) -> None:
+        """left_out: octets missing in the middle of the first line."""
+        self._longest = max(self._longest, len(lines[0]) + left_out, *map(len, lines))
+        self._dots += sum(line.startswith(b".") for line in lines)
+        if self._in_headers:
+            self._in_headers = self._header_lines(lines)
 
     def _header_lines(self, lines: list[bytes]) -> bool:
         """False once the header has ended."""

@@ -18,7 +18,7 @@ TOO_BIG = "5.3.4"  # message too big for system (RFC 1870 §6.3 as used by SIZE)
 LOOP = "5.4.6"  # routing loop detected
 NO_UTF8_ADDRESS = "5.6.7"  # non-ASCII address and the peer lacks SMTPUTF8 (RFC 6531 §3.5)
 
-_LEADING = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?:\s|$)")
+_LEADING = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:\s|$)")
 
 
 def parse_status(code: int, text: str) -> str:

@@ -33,7 +33,7 @@ class Tier(msgspec.Struct, frozen=True):
 
     def mean_look(self, timeout: float) -> float:
         """Mean seconds until the next look at this tier, with a tick every `timeout` seconds."""
-        return timeout * (self.priority - 0.5)
+        return timeout * (max(self.priority, 1) - 0.5)
 
     def look_within(self, chance: float, timeout: float) -> float:
         """Seconds within which a look happens with probability `chance` (0.95: 95 %)."""
