@@ -7,13 +7,10 @@ line of its own (RFC 5322 §2.1.1, §2.2).
 
 import re
 import textwrap
-import time
 
 MAX_OCTETS = 900  # with an indent or a field name before it, still under the 998 of RFC 5322 §2.1.1
 WIDTH = 76
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _XTEXT = re.compile(r"\+([2-7][0-9A-F])")
 
 
@@ -51,10 +48,3 @@ def fold(text: str, indent: str) -> str:
 def decode_xtext(text: str) -> str:
     """ORCPT and ENVID as they were meant (RFC 3461 §4): `+2B` is a plus sign. Only visible ASCII is decoded."""
     return _XTEXT.sub(lambda found: chr(int(found[1], 16)), text)
-
-
-def format_date(seconds: float) -> str:
-    """Unix seconds as RFC 5322 §3.3 writes a date, in UTC; in no other language than English, whatever the locale."""
-    t = time.gmtime(seconds)
-    day = f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04}"
-    return f"{day} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"

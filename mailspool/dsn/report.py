@@ -13,7 +13,8 @@ from typing import IO
 import msgspec
 
 from mailspool.dsn.notify import Kind
-from mailspool.dsn.plain import decode_xtext, fold, format_date, plain
+from mailspool.dsn.plain import decode_xtext, fold, plain
+from mailspool.message.headers import format_date
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt, Outcome
 

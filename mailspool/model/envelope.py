@@ -19,7 +19,7 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
 
     address: str
     notify: tuple[str, ...] = ()  # NEVER, or of SUCCESS, FAILURE, DELAY; empty: FAILURE and DELAY
-    orcpt: str = ""  # "rfc822;joe@example.org", as it was given
+    orcpt: str = ""  # "rfc822;joe+2Btag@example.org": in xtext, as it was given
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,7 +43,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str = ""  # submitting host
     user: str = ""  # submitting user
     ret: str = ""  # FULL or HDRS (RFC 3461 §4.3)
-    envid: str = ""  # RFC 3461 §4.4
+    envid: str = ""  # in xtext, as it was given (RFC 3461 §4.4)
     facts: Facts = Facts()
     version: int = FORMAT_VERSION
 

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Foreign text made fit to stand in a report."""
 
-import email.utils
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.dsn.plain import MAX_OCTETS, decode_xtext, fold, format_date, plain
+from mailspool.dsn.plain import MAX_OCTETS, decode_xtext, fold, plain
 
 anything = st.text(st.characters(exclude_categories=()), max_size=300) | st.text("\r\n\0\t \u2028\x85x", max_size=3000)
 
@@ -64,10 +62,3 @@ def test_folding_keeps_the_words(text):
 )
 def test_xtext_is_decoded_as_far_as_it_stands_for_visible_ascii(encoded, meant):
     assert decode_xtext(encoded) == meant
-
-
-@given(st.integers(0, 4_000_000_000))
-def test_dates_read_back_as_the_same_second(seconds):
-    written = format_date(seconds)
-    assert int(email.utils.parsedate_to_datetime(written).timestamp()) == seconds
-    assert written == email.utils.formatdate(seconds).replace("-0000", "+0000")
