@@ -29,6 +29,7 @@ from mailspool.errors import TransientError
 from mailspool.model.status import DNS_TROUBLE
 from mailspool.model.target import parse_nameserver
 
+RESOLV_CONF = "/etc/resolv.conf"
 MAX_ENTRIES = 10_000
 MAX_TTL = 86_400.0  # seconds; RFC 1035 §3.2.1 allows 68 years
 MAX_NEGATIVE_TTL = 3_600.0  # RFC 2308 §5: one to three hours have been found to work well
@@ -151,9 +152,9 @@ class Resolver:
 
     def _configure(self) -> dns.resolver.Resolver:
         try:
-            stub = dns.resolver.Resolver(configure=not self._nameservers)
+            stub = dns.resolver.Resolver(RESOLV_CONF, configure=not self._nameservers)
         except (dns.exception.DNSException, OSError, ValueError) as error:
-            raise TransientError(DNS_TROUBLE, "", f"no name server known: /etc/resolv.conf: {error}") from error
+            raise TransientError(DNS_TROUBLE, "", f"no name server known: {RESOLV_CONF}: {error}") from error
         if self._nameservers:
             stub.nameservers = self._nameservers
         stub.timeout = TRY_SECONDS
