@@ -8,15 +8,26 @@ from above.
 from collections.abc import Sequence
 from typing import Protocol
 
+from mailspool.message.message import Message
+from mailspool.model.envelope import Envelope
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.session import Session
+from mailspool.store.base import Location, Store
+from mailspool.store.handle import Node
 
 
 class Hooks(Protocol):
     """See the methods of the same names in `mailspool.spool.Spool`."""
 
+    @property
+    def store(self) -> Store:
+        """Where the nodes are."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
     def lookup_mx(self, domain: str) -> Sequence[str]:
-        """Host names, best first; [] for a null MX. Raises TransientError, or PermanentError for no such domain."""
+        """Host names, best first. Raises TransientError, or PermanentError for no such domain, null MX, a loop."""
 
     def lookup_host(self, host: str) -> Sequence[str] | str:
         """IP addresses of a host name (or one name or address, as in the seed); [] if it has none."""
@@ -26,3 +37,18 @@ class Hooks(Protocol):
 
     def check_sock_status(self, reply: Reply, host: str) -> None:
         """Raise the DeliveryError that this reply means, if it means one."""
+
+    def node_at(self, location: Location) -> Node:
+        """The node at a location. Raises Unreadable."""
+
+    def quarantine(self, location: Location, reason: str) -> None:
+        """Put it aside, loudly."""
+
+    def spool_message(self, message: Message, envelope: Envelope) -> None:
+        """The way in for a prepared message: durable when it returns."""
+
+    def spool_report(self, to: str, message: Message) -> None:
+        """The way in for a report, from the null sender: durable when it returns."""
+
+    def log_usage(self, size: int, purpose: str) -> None:
+        """A line for the usage log."""

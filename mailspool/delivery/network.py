@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What `lookup_mx`, `lookup_host` and `open_smtp_connection` do where nobody overrides them.
+
+Takes plain values, not the configuration. Host names are asked for in DNS only, as RFC 5321 §5.1 has it and
+Postfix does by default: /etc/hosts and search lists are not consulted, so what a name means does not depend on
+the machine. Two names need no DNS: an IP address is itself, and localhost is this host (RFC 6761 §6.3).
+"""
+
+from collections.abc import Collection, Sequence
+from ipaddress import ip_address
+
+import msgspec
+
+from mailspool.dns.mx import Shuffle, order_hosts
+from mailspool.dns.resolver import Absent, Resolver
+from mailspool.errors import TransientError
+from mailspool.model.phase import Phase, Timeouts, Watch
+from mailspool.model.status import NOT_ROUTED
+from mailspool.smtp.session import Session
+from mailspool.tls.policy import TlsPolicy
+
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+class Network:
+    """The network as a worker sees it.
+
+    own_names: names of this host besides `helo_name` and localhost.
+    shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
+    families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
+    is a route is not asked for, since connecting without one fails at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        helo_name: str,
+        timeouts: Timeouts,
+        tls: TlsPolicy,
+        watch: Watch,
+        shuffle: Shuffle,
+        families: Sequence[int] = (6, 4),
+        own_names: Collection[str] = (),
+    ) -> None:
+        self._resolver = resolver
+        self._helo_name = helo_name
+        self._timeouts = timeouts
+        self._tls = tls
+        self._watch = watch
+        self._shuffle = shuffle
+        self._families = families
+        self._own_names = {name.lower() for name in (helo_name, "localhost", *own_names)}
+
+    def lookup_mx(self, domain: str) -> list[str]:
+        """Host names, best first. Raises TransientError 4.4.3, PermanentError 5.1.2, 5.1.10 (null MX) or 5.4.6."""
+        self._watch(Phase.RESOLVE, domain, self._resolver.timeout)
+        return order_hosts(domain, self._resolver.mx(domain), self._own_names, self._shuffle)
+
+    def lookup_host(self, host: str) -> list[str]:
+        """IP addresses, in the order in which to try them; [] if it has none. Raises TransientError 4.4.3."""
+        if _is_address(host):
+            return [host]
+        if host == "localhost" or host.endswith(".localhost"):
+            return [_LOOPBACK[family] for family in self._families]
+        self._watch(Phase.RESOLVE, host, self._resolver.timeout)
+        found = self._resolver.addresses(host, self._families)
+        return [] if isinstance(found, Absent) else list(found)
+
+    def open_smtp_connection(self, host: str, port: int, timeout: float) -> Session:
+        """A session that is connected and greeted. Raises DeliveryError.
+
+        host: `name[address]` (see `Host.label`), or a name or an address alone, whose first address is taken.
+        timeout: seconds that each phase up to EHLO may take at most; 0: as configured.
+        """
+        name, _, address = host.removesuffix("]").partition("[")
+        address = address or next(iter(self.lookup_host(name)), "")
+        if not address:
+            raise TransientError(NOT_ROUTED, "", f"host {name} has no IP address")
+        timeouts = _at_most(self._timeouts, timeout) if timeout else self._timeouts
+        return Session.open(
+            address=address,
+            port=port,
+            name=name or address,
+            helo_name=self._helo_name,
+            timeouts=timeouts,
+            tls=self._tls,
+            watch=self._watch,
+        )
+
+
+def _at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
+    """Impatient until the session stands; what comes after keeps its RFC values."""
+    return msgspec.structs.replace(
+        timeouts,
+        connect=min(timeouts.connect, seconds),
+        greeting=min(timeouts.greeting, seconds),
+        ehlo=min(timeouts.ehlo, seconds),
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

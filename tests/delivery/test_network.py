@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The names that a subclass may override, as they are by default, against a real DNS server and a real listener."""
+
+import random
+import runpy
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mailspool.delivery.network import Network
+from mailspool.dns.resolver import Resolver
+from mailspool.errors import PermanentError, TransientError
+from mailspool.model.phase import Phase, Timeouts, nobody_watches
+from mailspool.tls.policy import NO_TLS
+
+DnsServer = runpy.run_path(str(Path(__file__).parent.parent / "dns" / "conftest.py"))["DnsServer"]
+
+
+@pytest.fixture
+def server():
+    server = DnsServer()
+    yield server
+    server.close()
+
+
+def network(server, *, watch=nobody_watches, families=(6, 4), own_names=()):
+    return Network(
+        resolver=Resolver([server.address], 10.0, time.monotonic),
+        helo_name="Us.example.org",
+        timeouts=Timeouts(connect=10.0, greeting=10.0, ehlo=10.0),
+        tls=NO_TLS,
+        watch=watch,
+        shuffle=random.Random(0).shuffle,
+        families=families,
+        own_names=own_names,
+    )
+
+
+@pytest.fixture
+def listener():
+    """Greets one connection and answers EHLO; yields its port and what it was told."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    heard = []
+
+    def serve():
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.sendall(b"220 mx.example.org ESMTP\r\n")
+            for line in lines:
+                heard.append(line)
+                connection.sendall(b"250 mx.example.org\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listening.getsockname()[1], heard
+    thread.join(10)
+    listening.close()
+
+
+def test_the_hosts_of_a_domain_come_best_first(server):
+    server.zone["example.org"] = {"MX": ["20 b.example.org.", "10 a.example.org."]}
+    assert network(server).lookup_mx("example.org") == ["a.example.org", "b.example.org"]
+
+
+@pytest.mark.parametrize("own", ["us.example.org.", "localhost.", "alias.example.org."])
+def test_mail_for_ourselves_under_any_of_our_names_is_a_loop(server, own):
+    server.zone["example.org"] = {"MX": [f"10 {own}"]}
+    with pytest.raises(PermanentError) as caught:
+        network(server, own_names=["Alias.example.org"]).lookup_mx("example.org")
+    assert caught.value.status == "5.4.6"
+
+
+def test_trouble_with_dns_is_transient_for_both_questions(server):
+    server.faults["example.org"] = "SERVFAIL"
+    for look_up in (network(server).lookup_mx, network(server).lookup_host):
+        with pytest.raises(TransientError) as caught:
+            look_up("example.org")
+        assert caught.value.status == "4.4.3"
+
+
+def test_the_addresses_of_a_host_are_those_in_dns_of_the_families_wanted(server):
+    server.zone["mx.example.org"] = {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]}
+    assert network(server).lookup_host("mx.example.org") == ["2001:db8::1", "192.0.2.1"]
+    assert network(server, families=(4,)).lookup_host("mx.example.org") == ["192.0.2.1"]
+
+
+def test_a_host_without_addresses_has_none(server):
+    server.zone["mx.example.org"] = {"TXT": ["x"]}
+    assert network(server).lookup_host("mx.example.org") == []
+    assert network(server).lookup_host("nowhere.example.org") == []
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_is_its_own_address_and_dns_is_not_asked(server, address):
+    assert network(server).lookup_host(address) == [address]
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["localhost", "mail.localhost"])
+def test_localhost_is_this_host_and_dns_is_not_asked(server, name):
+    assert network(server).lookup_host(name) == ["::1", "127.0.0.1"]
+    assert network(server, families=(4,)).lookup_host(name) == ["127.0.0.1"]
+    assert server.asked == []
+
+
+def test_the_watch_hears_of_each_look_up_and_how_long_it_may_take(server):
+    seen = []
+    watched = network(server, watch=lambda *what: seen.append(what))
+    server.zone["example.org"] = {"A": ["192.0.2.1"]}
+    watched.lookup_mx("example.org")
+    watched.lookup_host("example.org")
+    assert seen == [(Phase.RESOLVE, "example.org", 10.0)] * 2
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("mx.example.org[127.0.0.1]", "mx.example.org[127.0.0.1]"),
+        ("127.0.0.1", "127.0.0.1[127.0.0.1]"),
+        ("[127.0.0.1]", "127.0.0.1[127.0.0.1]"),
+        ("mx.example.org", "mx.example.org[127.0.0.1]"),
+    ],
+)
+def test_a_session_is_opened_with_a_labelled_host_an_address_or_a_name(server, listener, host, shown):
+    server.zone["mx.example.org"] = {"A": ["127.0.0.1"]}
+    port, heard = listener
+    session = network(server).open_smtp_connection(host, port, 0)
+    assert session.host == f"{shown}:{port}"
+    session.quit()
+    assert heard[0] == b"EHLO Us.example.org\r\n"
+
+
+def test_the_timeout_bounds_each_phase_up_to_ehlo_and_is_never_longer_than_configured(server, listener):
+    seen = {}
+    port, _ = listener
+    watched = network(server, watch=lambda phase, _host, seconds: seen.__setitem__(phase, seconds))
+    watched.open_smtp_connection("127.0.0.1", port, 7.0).close()
+    assert all(seconds <= 7.0 for seconds in seen.values())
+    assert {Phase.CONNECT, Phase.GREETING, Phase.EHLO} <= seen.keys()
+
+
+def test_a_host_that_refuses_the_connection_is_transient(server):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(TransientError):
+        network(server).open_smtp_connection("127.0.0.1", port, 5.0)
+
+
+def test_a_name_without_addresses_opens_no_session(server):
+    with pytest.raises(TransientError) as caught:
+        network(server).open_smtp_connection("nowhere.example.org", 25, 5.0)
+    assert caught.value.status == "4.4.4"
