@@ -22,7 +22,7 @@ _NAME = re.compile(r"[!-9;-~]+")
 _HEADER_LINES = re.compile(rb"(?:(?:[!-9;-~]+[ \t]*:|(?<=\n)[ \t])[^\r]*\r\n)*")
 _FIELD = re.compile(rb"[^ \t][^\r]*\r\n(?:[ \t][^\r]*\r\n)*")
 # The line an mbox puts above each message. It has a time in it, or nothing but a sender: a text may begin with "From".
-_MBOX_LINE = re.compile(rb">*From (?:[^\s]* *|[^\r]*\d:\d\d[^\r]*)\r\n")
+_MBOX_LINE = re.compile(rb"(?:>*From (?>\S* *(?=\r)|[^\r]*\d:\d\d[^\r]*)\r\n)+")
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -27,7 +27,7 @@ _LETTERS = {"space": " ", "comment": " ", "literal": "l", "word": "w"}
 
 # The grammar is a regular one over a text that has one letter for each token: `w` a word, `l` a literal, a blank for
 # white space and comments, any other token itself.
-_DOMAIN = r"(?:l|w(?: ?\. ?w)*)"
+_DOMAIN = r"(?:l|w(?: ?\. ?w)*\.?)"
 _ADDR_SPEC = rf"w(?: ?\. ?w)*(?: ?@ ?{_DOMAIN})?"
 _ROUTE = rf"@ ?{_DOMAIN}(?:[ ,]*@ ?{_DOMAIN})*[ ,]*:"
 _ITEM = re.compile(
