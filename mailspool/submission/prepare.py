@@ -145,11 +145,12 @@ def find_sender(message: Message, given: str | None, parse: Parse) -> str:
     """
     if given in ("", "<>"):
         return ""
-    mailboxes = _parse_given(given, parse) if given else [box for line in message.get("From") for box in parse(line)]
-    if not mailboxes:
-        raise UsageError("there is no sender: give one, or put From into the header")
-    if given and len(mailboxes) > 1:
-        raise AddressError(f"sender {given!r} is more than one address")
+    if given is None:
+        mailboxes = [mailbox for value in message.get("From") for mailbox in parse(value)]
+        if not mailboxes:
+            raise UsageError("there is no sender: give one, or put From into the header")
+    elif len(mailboxes := list(_parse_given(given, parse))) != 1:
+        raise AddressError(f"sender {given!r} is not one address")
     return str(parse_address(mailboxes[0].address))
 
 
