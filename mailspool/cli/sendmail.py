@@ -61,7 +61,7 @@ _MEANING: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "V": lambda value: {"envid": value},
     "b": lambda value: {"mode": value},
     "q": lambda value: {"mode": f"q{value}"},
-    "o": lambda value: _MEANING_OF_O.get(value[0], _nothing)(value),
+    "o": lambda value: _MEANING_OF_O.get(value[:1], _nothing)(value),
 }
 _MEANING_OF_O: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "i": lambda _: {"ignore_dots": True},
@@ -191,7 +191,7 @@ class UntilDot:
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """One or more octets while there are some; about `size` at most, less where a terminal gives less."""
+        """About `size` octets (3 or more: a line must show its end), b"" at the end."""
         text = bytearray()
         while len(text) < size and not self._ended:
             line = self._file.readline(size)

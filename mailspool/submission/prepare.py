@@ -93,7 +93,7 @@ def login() -> Login:
     return Login(uid, entry.pw_name, "" if control_character(full_name) else full_name)
 
 
-def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now: float, parse: Parse) -> Envelope:  # noqa: PLR0917  # no two of a kind
+def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now: float, parse: Parse) -> Envelope:
     """Make the message's header complete and return its envelope. now: Unix seconds.
 
     Raises UsageError for wishes that make no sense, AddressError and InputError naming what cannot be accepted.
