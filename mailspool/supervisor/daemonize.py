@@ -42,16 +42,17 @@ def resolve_user(user: str) -> pwd.struct_passwd | None:
         ) from None
 
 
-def make_run_dir(run_dir: str, owner: pwd.struct_passwd | None) -> None:
-    """The directory for pid file, lock and control socket, on a local disk. Raises SpoolError."""
-    path = Path(run_dir)
+def make_own_directory(option: str, directory: str, owner: pwd.struct_passwd | None) -> None:
+    """Make `run_dir` or `dequeue_dir`, for its user alone, while we may still be root. Raises SpoolError."""
+    path = Path(directory)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if owner:
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+            if owner:
+                os.chown(path, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise SpoolError(
-            f"cannot make run_dir {run_dir}: {error.strerror}: start as root, or set run_dir to a directory of yours"
+            f"cannot make {option} {directory}: {error.strerror}: start as root, or set {option} to a place of yours"
         ) from None
 
 

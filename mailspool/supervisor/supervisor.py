@@ -104,6 +104,7 @@ class Supervisor:
         self._look = Pause("look into the spool")
         self._fault = Pause("delivery (local fault)")
         self._delivered = 0
+        self._title = ""
 
     # --- the whole daemon
 
@@ -230,7 +231,6 @@ class Supervisor:
         self._dispatch.forget_idle(now)
         done = self._clock()
         self._quiet_until = done + (done - now) * POKE_SHARE
-        setproctitle(f"mailspool: supervisor [{self._busy()} active, {len(self._dispatch)} waiting]")
 
     def _poked(self) -> str:
         self._next_poke = min(self._next_poke, self._clock())
@@ -238,8 +238,12 @@ class Supervisor:
 
     # --- work
 
-    def _busy(self) -> int:
-        return sum(1 for worker in self._workers.values() if worker.batch)
+    def _show_title(self) -> None:
+        active = sum(1 for worker in self._workers.values() if worker.batch)
+        title = f"mailspool: supervisor [{active} active, {len(self._dispatch)} waiting]"
+        if title != self._title:
+            self._title = title
+            setproctitle(title)
 
     def _assign(self) -> None:
         """Give every idle worker a batch, and fork more while there are jobs that may go."""
@@ -392,6 +396,7 @@ class Supervisor:
     # --- waiting and answering
 
     def _wait(self) -> None:
+        self._show_title()
         for key, _ in self._selector.select(self._seconds_to_sleep()):
             if isinstance(key.data, Worker):
                 self._hear(key.data)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Delivers one message to its recipients at one destination: host after host, until each recipient has its verdict.
+
+A host that cannot be reached, ends the session or says 4yz is followed by the next one; what a host takes or
+refuses for good is settled (RFC 5321 §5.1). The session stays open for the next message to the same destination.
+It claims nothing and settles nothing: it turns an envelope and a file into outcomes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from mailspool.delivery.hooks import Hooks
+from mailspool.delivery.route import Host, Route
+from mailspool.errors import DeadlineExceeded, DeliveryError, PermanentError, TransientError
+from mailspool.model import status
+from mailspool.model.envelope import Envelope, Recipient
+from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.smtp.session import Session
+
+
+class DeliveryAgent:
+    """One per worker. now: Unix seconds; clock: monotonic ones; patience: the timeout for `open_smtp_connection`."""
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        route: Route,
+        patience: float,
+        max_hops: int,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._hooks, self._route = hooks, route
+        self._patience, self._max_hops = patience, max_hops
+        self._now, self._clock = now, clock
+        self._session: Session | None = None
+        self._destination = ""  # which the session is with
+
+    def deliver(
+        self, envelope: Envelope, recipients: Sequence[Recipient], file: IO[bytes], domain: str, tier: int
+    ) -> list[Outcome]:
+        """An outcome for each recipient, in their order; all of them are of one domain.
+
+        file: stands at the message's first octet. Raises Unreadable, ShutdownRequested, and whatever is our own
+        fault; the session is closed then.
+        """
+        delivery = Delivery(envelope, recipients, file, tier, self._now, self._clock)
+        if envelope.facts.received > self._max_hops:
+            hops = f"the message has made {envelope.facts.received} hops: it is in a loop (RFC 5321 §6.3)"
+            return delivery.failed(PermanentError(status.LOOP, "", hops))
+        try:
+            return self._to_hosts(delivery, domain)
+        except DeadlineExceeded:
+            self._drop()
+            return delivery.deferred(TransientError(status.BAD_CONNECTION, delivery.host, "the delivery took too long"))
+        except BaseException:
+            self._drop()
+            raise
+
+    def close(self) -> None:
+        """Say goodbye to the host that the session is with."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.quit()
+
+    def _to_hosts(self, delivery: "Delivery", domain: str) -> list[Outcome]:
+        destination = self._route.destination(domain)
+        if self._resume(destination) and self._send(delivery, kept=True):
+            return delivery.outcomes()
+        try:
+            for host in self._route.find_hosts(domain):
+                if self._connect(delivery, host, destination) and self._send(delivery):
+                    break
+        except PermanentError as error:
+            return delivery.failed(error)
+        except TransientError as error:
+            return delivery.deferred(error)
+        return delivery.outcomes()
+
+    def _resume(self, destination: str) -> bool:
+        """Whether the session of the last message can be used for this one."""
+        if self._session and (self._destination != destination or not self._session.alive):
+            self.close()
+        return self._session is not None
+
+    def _connect(self, delivery: "Delivery", host: Host | TransientError, destination: str) -> bool:
+        self.close()
+        delivery.begin(host)
+        try:
+            if isinstance(host, TransientError):
+                raise host
+            self._session = self._hooks.open_smtp_connection(host.label, host.port, self._patience)
+        except DeliveryError as error:
+            delivery.note_refusal(error)
+            return False
+        self._destination = destination
+        return True
+
+    def _send(self, delivery: "Delivery", *, kept: bool = False) -> bool:
+        """One transaction for all recipients without a verdict. True if none is left without."""
+        session = self._session
+        assert session is not None
+        if kept:
+            delivery.begin(session.host)
+        verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound())
+        if kept and not session.alive and all(isinstance(v, Deferred) and v.refused for v in verdicts):
+            # Most often the host has closed an idle session: that says nothing about this message.
+            self._drop()
+            return False
+        delivery.note(verdicts)
+        return delivery.complete
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+class Delivery:
+    """One message under way: who has a verdict, who has not, and all that was tried."""
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        file: IO[bytes],
+        tier: int,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self.envelope, self.host = envelope, ""
+        self._recipients, self._file, self._tier = recipients, file, tier
+        self._now, self._clock = now, clock
+        self._start = file.tell()
+        self._began = clock()
+        self._verdicts: list[Outcome | None] = [None] * len(recipients)
+        self._attempts: list[list[Attempt]] = [[] for _ in recipients]
+        self._refusals: list[DeliveryError] = []
+        self._met = False  # some host has let us say MAIL
+
+    # --- one host
+
+    def begin(self, host: Host | TransientError | str) -> None:
+        """A host's turn."""
+        self.host = "" if isinstance(host, TransientError) else str(host)
+        self._began = self._clock()
+
+    def open_recipients(self) -> list[Recipient]:
+        """Those whom no host has taken or refused for good."""
+        return [self._recipients[index] for index in self._open()]
+
+    def rewound(self) -> IO[bytes]:
+        """The message, at its first octet."""
+        self._file.seek(self._start)
+        return self._file
+
+    def note(self, verdicts: Sequence[Outcome]) -> None:
+        """What this host said to each of the open recipients."""
+        for index, verdict in zip(self._open(), verdicts, strict=True):
+            self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
+            self._verdicts[index] = verdict
+            self._met = self._met or not (isinstance(verdict, Deferred) and verdict.refused)
+
+    def note_refusal(self, error: DeliveryError) -> None:
+        """The host has let us say nothing."""
+        self._refusals.append(error)
+        for index in self._open():
+            self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
+
+    @property
+    def complete(self) -> bool:
+        """Whether no recipient waits for a better verdict."""
+        return not self._open()
+
+    # --- the end
+
+    def outcomes(self) -> list[Outcome]:
+        """After the last host."""
+        return [self._outcome(index) for index in range(len(self._recipients))]
+
+    def failed(self, error: PermanentError) -> list[Outcome]:
+        """Nobody who is still open can ever be reached."""
+        return self._close(Failed(error.status, error.host, error.text))
+
+    def deferred(self, error: TransientError) -> list[Outcome]:
+        """Nobody who is still open can be reached now."""
+        return self._close(Deferred(error.status, error.host, error.text, refused=True))
+
+    def _close(self, verdict: Outcome) -> list[Outcome]:
+        self.note([verdict] * len(self._open()))
+        return self.outcomes()
+
+    def _outcome(self, index: int) -> Outcome:
+        verdict = self._verdicts[index] or self._refused()
+        attempts = tuple(self._attempts[index])
+        if isinstance(verdict, Deferred):
+            return Deferred(verdict.status, verdict.host, verdict.text, attempts, refused=not self._met)
+        return type(verdict)(verdict.status, verdict.host, verdict.text, attempts)
+
+    def _refused(self) -> Outcome:
+        """No host has let us say anything. It is final only if each of them refused for good (RFC 5321 §4.2.1)."""
+        if not self._refusals:
+            return Deferred(status.NOT_ROUTED, "", "there was no host to try")
+        transient = [error for error in self._refusals if isinstance(error, TransientError)]
+        last = (transient or self._refusals)[-1]
+        kind = Deferred if transient else Failed
+        return kind(last.status, last.host, last.text)
+
+    def _open(self) -> list[int]:
+        return [i for i, verdict in enumerate(self._verdicts) if not isinstance(verdict, Delivered | Failed)]
+
+    def _attempt(self, host: str, code: str, text: str) -> Attempt:
+        return Attempt(self._now(), self._tier, host, code, text, round(self._clock() - self._began, 3))

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The door out of one process: takes jobs, claims their nodes, has them delivered and settled, one message at a time.
+
+Whatever goes wrong on the way ends in a result: a message file that cannot be read goes to quarantine, a local
+fault gives the claims back, and an error of our own defers. Nothing that happens here loses a node: at the worst
+it stays claimed, and is recovered when this process has ended.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from tempfile import TemporaryFile
+from typing import IO, TypeVar
+
+from msgspec.structs import replace
+
+from mailspool.config.schema import Settings
+from mailspool.delivery.agent import DeliveryAgent
+from mailspool.delivery.hooks import Hooks
+from mailspool.delivery.network import Network
+from mailspool.delivery.route import Route
+from mailspool.delivery.settle import Policy, Settler
+from mailspool.dns.resolver import Resolver
+from mailspool.dns.resolver import preload as preload_resolver
+from mailspool.errors import (
+    ClaimLost,
+    DeliveryError,
+    PermanentError,
+    ShutdownRequested,
+    SpoolError,
+    TransientError,
+    Unreadable,
+)
+from mailspool.log import get_logger
+from mailspool.message.message import Message
+from mailspool.model import status
+from mailspool.model.envelope import Envelope, Recipient, Survey
+from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.store.base import Location, State
+from mailspool.store.handle import Node
+from mailspool.supervisor.job import Job, Result, Station
+from mailspool.tls.context import preload as preload_tls
+from mailspool.tls.policy import TlsLevel, TlsPolicy
+
+log = get_logger()
+
+Item = TypeVar("Item")
+
+_BLOCK = 65536
+_FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
+
+
+class Door:
+    """What a worker, or a program that delivers by itself, keeps between deliveries.
+
+    patience: seconds for each phase until a session stands, 0: as configured.
+    """
+
+    def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
+        self._hooks, self._settings, self._station = hooks, settings, station
+        self.network = Network(
+            resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
+            helo_name=settings.hostname,
+            timeouts=settings.timeouts,
+            tls=TlsPolicy(TlsLevel(settings.tls)),
+            watch=station.watch,
+            shuffle=random.shuffle,
+            families=_FAMILIES[settings.address_families],
+        )
+        self.route = Route(
+            hooks,
+            self.network.lookup_host,
+            settings.routes,
+            smarthost=settings.smarthost,
+            port=settings.smtp_port,
+            max_addresses=settings.max_hosts,
+        )
+        self.agent = DeliveryAgent(hooks, self.route, patience, settings.max_hops, hooks.now, time.monotonic)
+        self.settler = Settler(
+            Policy(
+                max_age=settings.max_age,
+                delay_notice=settings.delay_notice,
+                postmaster_address=settings.postmaster_address,
+                bounce_size_limit=settings.bounce_size_limit,
+                host=settings.hostname,
+            ),
+            lambda to, chunks: hooks.spool_report(to, Message(chunks)),
+            hooks.now,
+            os.urandom,
+        )
+
+    # --- nodes
+
+    def perform(self, jobs: Sequence[Job]) -> list[Result]:
+        """Work the jobs off in their order, the nodes of one message together. One result for each.
+
+        After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
+        """
+        results: list[Result] = []
+        for _, group in groupby(jobs, key=lambda job: job.group):
+            for together in _cut(group, self._settings.max_recipients):
+                if self._station.finishing or Result.REFUSED in results or Result.FAULT in results:
+                    results += [Result.RETURNED] * len(together)
+                else:
+                    results += self._perform_group(together)
+        return results
+
+    def _perform_group(self, jobs: Sequence[Job]) -> list[Result]:
+        """One message, one destination, one transaction."""
+        results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
+        nodes: dict[str, Node] = {}
+        try:
+            nodes = {key: node for key in results if (node := self._claim(key))}
+            whole = self._readable(nodes)
+            if whole:
+                outcomes = self._deliver(list(whole.values()))
+                self._settle(list(whole.values()), outcomes)
+                results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
+        except ShutdownRequested:
+            self._give_back(nodes)
+            results |= dict.fromkeys(nodes, Result.RETURNED)
+        except SpoolError as error:
+            log.error("local fault, giving claims back", error=str(error))  # noqa: TRY400 - no fault of the code
+            self._give_back(nodes)
+            results = dict.fromkeys(results, Result.FAULT)
+        finally:
+            for node in nodes.values():
+                node.close()
+        return list(results.values())
+
+    def _claim(self, key: str) -> Node | None:
+        """None if somebody else was first. Raises SpoolError."""
+        tier, _, name = key.partition("/")
+        node = self._hooks.node_at(Location(State.QUEUED, int(tier), name))
+        return node if node.lock_node() else None
+
+    def _readable(self, nodes: dict[str, Node]) -> dict[str, Node]:
+        """The nodes whose message file is whole; the others go to quarantine, at once."""
+        whole: dict[str, Node] = {}
+        for key, node in nodes.items():
+            try:
+                for other in islice(whole.values(), 1):
+                    node.adopt(other.open())
+                node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
+            except Unreadable as error:
+                self._put_aside(node, str(error))
+            except ClaimLost as error:
+                log.warning("claim_lost", node=node.name, error=str(error))
+            else:
+                whole[key] = node
+        return whole
+
+    def _deliver(self, nodes: Sequence[Node]) -> list[Outcome]:
+        """Raises ShutdownRequested, SpoolError."""
+        first = nodes[0]
+        stored = first.open()
+        recipients = [node.recipient for node in nodes]
+        domain = recipients[0].address.rpartition("@")[2]
+        try:
+            with self._station.deadline(self._settings.budget(stored.envelope.facts.size)):
+                outcomes = self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
+        except (SpoolError, ShutdownRequested):
+            raise
+        except Exception as error:  # our own bug must not stop the others' mail, nor lose this one
+            log.exception("internal error, deferred", id=first.id)
+            text = f"internal error: {type(error).__name__}: {error}"
+            return [Deferred(status.LOCAL_FAULT, "", text)] * len(nodes)
+        size = stored.envelope.facts.size
+        if any(isinstance(outcome, Delivered) for outcome in outcomes):
+            self._hooks.log_usage(size, "Send")
+        return outcomes
+
+    def _settle(self, nodes: Sequence[Node], outcomes: Sequence[Outcome]) -> None:
+        self.settler.settle(list(zip(nodes, outcomes, strict=True)))
+
+    def _give_back(self, nodes: dict[str, Node]) -> None:
+        """What is still claimed stands in its tier again; what cannot be given back is recovered later."""
+        for node in nodes.values():
+            if node.location.state is State.CLAIMED:
+                try:
+                    node.release()
+                except SpoolError as error:
+                    log.warning("claim not given back", node=node.name, error=str(error))
+
+    def _put_aside(self, node: Node, reason: str) -> None:
+        try:
+            self._hooks.quarantine(node.location, reason)
+        except ClaimLost as error:
+            log.warning("claim_lost", node=node.name, error=str(error))
+
+    # --- after a worker's end
+
+    def recover(self, location: Location, end: str) -> None:
+        """Take back a claim whose worker has ended (`end`: how).
+
+        The first time the node is due again at once. The second time it falls back like any that failed: it may be
+        the message that ends workers.
+        """
+        node = self._hooks.node_at(location)
+        again = [attempt.status for attempt in node.history()[-1:]] == [status.LOCAL_FAULT]
+        text = f"the worker that tried it ended: {end}"
+        attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
+        if again:
+            self.settler.settle([(node, Deferred(status.LOCAL_FAULT, "", text, (attempt,)))])
+        else:
+            node.record([attempt])
+            node.release()
+
+    # --- without the spool
+
+    def deliver_now(self, message: Message, envelope: Envelope, *, spool_failures: bool) -> None:
+        """Deliver a message that is in no spool, destination after destination.
+
+        What fails for now is spooled if `spool_failures`. All else that fails is raised when everybody has had a try:
+        PermanentError or TransientError, with all of it in its text.
+        """
+        with TemporaryFile() as file:
+            survey = Survey(message.chunks())
+            file.writelines(survey)
+            envelope = replace(envelope, facts=survey.facts())
+            outcomes = self._everywhere(envelope, file)
+            self.agent.close()
+            later = [case for case in outcomes if spool_failures and isinstance(case[1], Deferred)]
+            if later:
+                file.seek(0)
+                rest = replace(envelope, recipients=tuple(recipient for recipient, _ in later))
+                self._hooks.spool_message(Message(iter(lambda: file.read(_BLOCK), b"")), rest)
+        failures = [case for case in outcomes if case not in later and not isinstance(case[1], Delivered)]
+        if failures:
+            raise _as_error(failures)
+
+    def _everywhere(self, envelope: Envelope, file: IO[bytes]) -> list[tuple[Recipient, Outcome]]:
+        """The outcome for each recipient, by destination."""
+        found: list[tuple[Recipient, Outcome]] = []
+        for domain, group in groupby(sorted(envelope.recipients, key=_domain), key=_domain):
+            for together in _cut(group, self._settings.max_recipients):
+                file.seek(0)
+                found += zip(together, self.agent.deliver(envelope, together, file, domain, 0), strict=True)
+        return found
+
+
+def _result(outcome: Outcome) -> Result:
+    if isinstance(outcome, Delivered):
+        return Result.DELIVERED
+    return Result.REFUSED if isinstance(outcome, Deferred) and outcome.refused else Result.SETTLED
+
+
+def _domain(recipient: Recipient) -> str:
+    return recipient.address.rpartition("@")[2]
+
+
+def _as_error(failures: Sequence[tuple[Recipient, Outcome]]) -> DeliveryError:
+    """One error for all: permanent if one of them is."""
+    worst = next((outcome for _, outcome in failures if isinstance(outcome, Failed)), failures[0][1])
+    text = "; ".join(f"<{recipient.address}>: {outcome.text}" for recipient, outcome in failures)
+    kind = PermanentError if isinstance(worst, Failed) else TransientError
+    return kind(worst.status, worst.host, text)
+
+
+def _cut(group: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    items = iter(group)
+    while together := list(islice(items, most)):
+        yield together
+
+
+def preload() -> None:
+    """Import and build what a delivery needs, so that forked workers find it there."""
+    preload_resolver()
+    preload_tls()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What follows from an outcome, decided in this one place: delete, fall back, give up, report, quarantine.
+
+A node is ended only after whatever must follow is durable: a bounce is accepted before its node is unlinked.
+A local fault alone never makes a message fail before `max_age`. Whoever finds its claim gone repairs nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from mailspool.dsn.notify import Kind, Notify, Quarantine, Verdict, whom_to_tell
+from mailspool.dsn.report import Report, build_report
+from mailspool.errors import ClaimLost, SpoolError
+from mailspool.log import get_logger
+from mailspool.model import status
+from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.store.handle import Node
+
+log = get_logger()
+
+Case = tuple[Node, Outcome]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The figures that settling goes by. Times in seconds, sizes in octets."""
+
+    max_age: float
+    delay_notice: float
+    postmaster_address: str
+    bounce_size_limit: int
+    host: str
+
+
+class Settler:
+    """Settles the nodes of one message that were tried together.
+
+    submit: the way in; takes (recipient, chunks of a report in CRLF form) and returns once it is durable.
+    now: Unix seconds. random: os.urandom.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        submit: Callable[[str, Iterable[bytes]], object],
+        now: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._policy, self._submit, self._now, self._random = policy, submit, now, random
+
+    def settle(self, cases: Sequence[Case]) -> None:
+        """Give each node what its outcome asks for. Raises SpoolError, with the rest of the nodes still claimed."""
+        late: list[Case] = []
+        failed: list[Case] = []
+        for node, outcome in cases:
+            if isinstance(outcome, Delivered):
+                self._log(node, outcome, "sent")
+                _end_delivered(node)
+                continue
+            story = tuple(node.history()) if node.msh.tier.number else ()
+            node.record(outcome.attempts)
+            verdict = self._final(node, outcome)
+            whole = msgspec.structs.replace(verdict, attempts=story + outcome.attempts)
+            if isinstance(verdict, Failed):
+                failed.append((node, whole))
+                continue
+            self._log(node, outcome, "deferred")
+            if self._notice_is_due(node, story):
+                late.append((node, whole))
+        self._report(Kind.DELAYED, late)
+        for node, outcome in cases:
+            if isinstance(outcome, Deferred) and not any(node is other for other, _ in failed):
+                _unless_lost(node, node.fallback)
+        self._give_up(failed)
+
+    def bounce(self, node: Node, outcome: Failed) -> None:
+        """Give up one claimed node because an operator says so."""
+        self._give_up([(node, msgspec.structs.replace(outcome, attempts=tuple(node.history()) + outcome.attempts))])
+
+    # --- when is it over?
+
+    def _final(self, node: Node, outcome: Outcome) -> Outcome:
+        """A Deferred past the last tier or the maximum age is Failed, with its own reply: that is what went wrong."""
+        if isinstance(outcome, Failed):
+            return outcome
+        if node.age >= self._policy.max_age:
+            return _failed(status.EXPIRED, outcome)
+        if node.msh.tier.last and outcome.status != status.LOCAL_FAULT:
+            return _failed(status.as_permanent(outcome.status), outcome)
+        return outcome
+
+    def _notice_is_due(self, node: Node, story: Sequence[Attempt]) -> bool:
+        """Once: at the first look past `delay_notice`; the look before it was made earlier than that."""
+        after = self._policy.delay_notice
+        arrival = node.envelope.arrival
+        return after > 0 and node.age >= after and (not story or story[-1].time - arrival < after)
+
+    # --- telling
+
+    def _give_up(self, failed: Sequence[Case]) -> None:
+        for node, outcome in failed:
+            self._log(node, outcome, "bounced")
+        quarantined = self._report(Kind.FAILED, failed)
+        for node, _ in failed:
+            if node not in quarantined:
+                _unless_lost(node, node.delete_node)
+
+    def _report(self, kind: Kind, cases: Sequence[Case]) -> list[Node]:
+        """Accept the report into the spool, or put aside what nobody can be told of. Returns the nodes put aside."""
+        told: dict[str, list[Case]] = {}
+        quarantined: list[Node] = []
+        for case in cases:
+            node = case[0]
+            verdict: Verdict = whom_to_tell(kind, node.from_, node.recipient, self._policy.postmaster_address)
+            if isinstance(verdict, Notify):
+                told.setdefault(verdict.to, []).append(case)
+            elif isinstance(verdict, Quarantine):
+                _unless_lost(node, lambda node=node, reason=verdict.reason: _quarantine(node, reason))  # type: ignore[misc]
+                quarantined.append(node)
+        for to, told_cases in told.items():
+            self._submit(to, self._build(kind, to, told_cases))
+        return quarantined
+
+    def _build(self, kind: Kind, to: str, cases: Sequence[Case]) -> Iterator[bytes]:
+        stored = cases[0][0].reopen()
+        report = Report(
+            kind=kind,
+            to=to,
+            envelope=stored.envelope,
+            cases=tuple((node.recipient, outcome) for node, outcome in cases),
+            host=self._policy.host,
+            now=self._now(),
+            token=self._random(16).hex(),
+            max_original=self._policy.bounce_size_limit,
+            retry_until=stored.envelope.arrival + self._policy.max_age,
+        )
+        return build_report(report, stored.file)
+
+    def _log(self, node: Node, outcome: Outcome, word: str) -> None:
+        log.info(
+            "delivery",
+            id=node.id,
+            to=node.to,
+            relay=outcome.host or "none",
+            delay=node.age,
+            dsn=outcome.status,
+            status=word,
+            text=outcome.text,
+        )
+
+
+def _failed(final_status: str, outcome: Outcome) -> Failed:
+    return Failed(final_status, outcome.host, outcome.text, outcome.attempts)
+
+
+def _quarantine(node: Node, reason: str) -> None:
+    node.msh.spool.quarantine(node.location, reason)
+
+
+def _unless_lost(node: Node, step: Callable[[], object]) -> None:
+    try:
+        step()
+    except ClaimLost as error:
+        log.warning("claim_lost", id=node.id, node=node.name, error=str(error))
+
+
+def _end_delivered(node: Node) -> None:
+    """It must not be given back, whatever the disk says: it would be delivered twice. So it stays claimed."""
+    try:
+        _unless_lost(node, node.delete_node)
+    except SpoolError as error:
+        log.error("delivered, but cannot be removed", id=node.id, node=node.name, error=str(error))  # noqa: TRY400

@@ -1,0 +1,458 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Spool: the interface of Mail::Spool over one spool, every step a method that a subclass may override.
+
+It only wires the rooms: what is decided is decided in them. It satisfies `store.handle.Keeper`,
+`delivery.hooks.Hooks` and `supervisor.job.Work`, so that an override reaches every worker. What only the door out
+needs (DNS, SMTP, TLS, reports) is imported when the first delivery begins: `sendmail` pays for none of it.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from msgspec.structs import asdict, replace
+
+from mailspool import log
+from mailspool.config.load import load, make
+from mailspool.config.schema import Settings
+from mailspool.errors import SpoolError, UsageError
+from mailspool.message import mailbox, parse
+from mailspool.message.message import Message
+from mailspool.model.envelope import Envelope
+from mailspool.model.phase import nobody_watches
+from mailspool.model.tier import Dice, Tier
+from mailspool.store import fsops, nodename
+from mailspool.store.base import Location, Store
+from mailspool.store.claim import Attempts, this_owner
+from mailspool.store.filesystem import FileStore
+from mailspool.store.handle import Handle, Node
+from mailspool.submission.prepare import Origin, Wishes, login, prepare
+from mailspool.submission.submit import new_message_id, submit
+from mailspool.supervisor.control import poke
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from mailspool.delivery.door import Door
+    from mailspool.smtp.reply import Reply
+    from mailspool.smtp.session import Session
+    from mailspool.supervisor.job import Job, Limits, Result, Station
+
+DELIVERIES = {
+    "Deferred": "Deferred",
+    "Standard": "Deferred",
+    "Background": "Background",
+    "Interactive": "Interactive",
+}
+"""Words for `delivery` and what they mean: spool it; try now and spool what fails; try now and raise what fails."""
+
+_ARGUMENTS = frozenset(
+    (
+        *("to", "from_", "message", "filehandle", "filename", "delivery", "timeout", "id"),
+        *("notify", "ret", "envid", "full_name", "client", "protocol"),
+    )
+)
+
+
+def _setting(name: str) -> Any:
+    """A property of Mail::Spool: an option of the configuration that a program may also set."""
+
+    def read(self: "Spool") -> object:
+        return getattr(self.settings, name)
+
+    def write(self: "Spool", value: object) -> None:
+        self.configure(**{name: value})
+
+    return property(read, write, doc=f"The option `{name}`; see docs/configuration.md.")
+
+
+class Spool:
+    """One spool. Its properties are options of the configuration; see `config.schema.Settings`.
+
+    They come from the configuration file that `config.load` finds, and from `properties`, or all from `settings`.
+    store: another back end. clock: Unix seconds. dice: random.randrange. Raises ConfigError.
+    """
+
+    dequeue_dir = _setting("dequeue_dir")
+    dequeue_periods = _setting("dequeue_periods")
+    dequeue_priority = _setting("dequeue_priority")
+    dequeue_timeout = _setting("dequeue_timeout")
+    max_dequeue_processes = _setting("max_dequeue_processes")
+    max_connection_time = _setting("max_connection_time")
+    max_age = _setting("max_age")
+    usage_log = _setting("usage_log")
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        /,
+        *,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.time,
+        dice: Dice = random.randrange,
+        **properties: object,
+    ) -> None:
+        self.now, self.dice = clock, dice
+        self._load: Callable[..., Settings] = load if settings is None else partial(_unchanging, settings)
+        self._properties = properties
+        self._given_store = store
+        self._depths: dict[int, int] = {}
+        self._station: Station | None = None
+        self._foreground = False
+        self.configure()
+
+    @classmethod
+    def from_config(cls, path: str | None = None, overrides: Sequence[str] = (), **options: Any) -> Self:
+        """The spool of a configuration file and of overrides, "name=value". Raises ConfigError."""
+        spool = cls(load(path, overrides), **options)
+        spool._load = partial(load, path, overrides)
+        return spool
+
+    def configure(self, **properties: object) -> None:
+        """Set properties, and read the configuration again. Raises ConfigError: then nothing has changed."""
+        settings = self._load(**self._properties, **properties)
+        self._properties = {**self._properties, **properties}
+        self.settings = settings
+        self._store = self._given_store
+        self._attempts: tuple[int, Attempts] | None = None
+        self._door: Door | None = None
+
+    # --- the spool itself
+
+    @property
+    def store(self) -> Store:
+        """Where the nodes are; made when first asked for, so that its owner is the process that works with it."""
+        if self._store is None:
+            self._store = FileStore(self.settings.dequeue_dir, this_owner())
+        return self._store
+
+    def create_dequeue_dirs(self) -> None:
+        """Make what is missing of the spool's directories. Raises SpoolError."""
+        self.store.create(len(self.settings.tiers))
+
+    def list_spool_handles(self) -> list[Handle]:
+        """Handles of the tiers to be looked at now: each rolls its dice.
+
+        Tiers beyond the configured ones, left by a longer `dequeue_periods`, are looked at as the last one is.
+        """
+        configured = self.settings.tiers
+        last = configured[-1]
+        beyond = [_beyond(number, last) for number in self.store.tiers() if number > last.number]
+        return [self.mail_spool_handle(tier) for tier in (*configured, *beyond) if tier.roll(self.dice)]
+
+    def mail_spool_handle(self, tier: Tier) -> Handle:
+        """The handle of one tier."""
+        return Handle(self, tier)
+
+    def mail_spool_node(self, msh: Handle, name: str) -> Node:
+        """The node of that name in a tier. Raises Unreadable if it is none."""
+        return Node(msh, name)
+
+    def quarantine(self, location: Location, reason: str) -> None:
+        """Put aside what cannot be read or sent, and say so loudly."""
+        moved = self.store.quarantine(location, reason)
+        log.get_logger().error("quarantined", name=location.name, tier=location.tier, now=moved.name, reason=reason)
+
+    def next_attempt(self) -> str:
+        """The name of a claim, never used twice: in a worker by its serial, elsewhere by the process."""
+        pid = os.getpid()
+        if self._attempts is None or self._attempts[0] != pid:  # a fork must not go on with its parent's numbers
+            self._attempts = pid, Attempts(f"p{pid}")
+        return next(self._attempts[1])
+
+    # --- the way in
+
+    def send_mail(self, args: Mapping[str, Any] | None = None, /, **arguments: Any) -> str:
+        """Send one message; returns its queue id.
+
+        to: an address list, or a list of them; without it the header's To, Cc and Bcc. from_ (in a mapping also
+        "from"): the sender, "" for the null sender; without it the header's From. message, filehandle, filename:
+        see `message.parse.parse_message`. delivery: "Deferred" (default; it is durable when this returns),
+        "Background" (tried now; what fails for now is spooled), "Interactive" (tried now; what fails is raised).
+        timeout: seconds to wait for each answer, for the latter two. id: put behind the queue id. notify, ret,
+        envid: RFC 3461. full_name: for a From field that must be added.
+
+        Raises UsageError, InputError (nothing was stored), SpoolError (a local fault; nothing was stored), and for
+        immediate delivery TransientError or PermanentError.
+        """
+        given = _check_arguments({**(args or {}), **arguments})
+        delivery = DELIVERIES.get(given.get("delivery") or "Deferred")
+        if delivery is None:
+            raise UsageError(f"delivery {given['delivery']!r} must be one of {', '.join(DELIVERIES)}")
+        message = self.parse_message(given)
+        envelope = self._prepare(message, given)
+        if delivery == "Deferred":
+            self._send_mail_deferred(message, envelope)
+        else:
+            self._send_mail_now(message, envelope, given.get("timeout"), spool_failures=delivery == "Background")
+        return envelope.id
+
+    def parse_message(self, args: Mapping[str, Any]) -> Message:
+        """The message in the arguments of `send_mail`. Raises UsageError, InputError."""
+        return parse.parse_message(args)
+
+    def parse_for_address(self, line: str) -> Sequence[mailbox.Mailbox]:
+        """The mailboxes of an address list; an address without a domain gets `mail_name`. Raises AddressError."""
+        return mailbox.parse_for_address(line, self.settings.mail_name)
+
+    def new_message_id(self, given: str = "") -> str:
+        """A queue id, unique over hosts, processes and forks; `given` is put behind it."""
+        return new_message_id(self.now(), os.urandom, given)
+
+    def log_usage(self, size: int, purpose: str) -> None:
+        """One line "TIME OCTETS PURPOSE" in the usage log, if its folder exists."""
+        folder = self.settings.usage_log
+        if os.path.isdir(folder):  # noqa: PTH112 - pathlib costs `sendmail` 3 ms
+            with suppress(SpoolError):  # figures are not worth a message
+                fsops.append(
+                    f"{folder}/{this_owner().host}.{os.getpid()}", f"{self.now():.0f} {size} {purpose}\n".encode()
+                )
+
+    def _prepare(self, message: Message, given: Mapping[str, Any]) -> Envelope:
+        to = given.get("to") or ()
+        wishes = Wishes(
+            to=(to,) if isinstance(to, str) else tuple(to),
+            from_=given.get("from_"),
+            notify=tuple(given.get("notify") or ()),
+            ret=given.get("ret") or "",
+            envid=given.get("envid") or "",
+            full_name=given.get("full_name") or "",
+        )
+        user = login()
+        origin = Origin(
+            host=self.settings.hostname,
+            mail_name=self.settings.mail_name,
+            user=user.name,
+            uid=user.uid,
+            client=given.get("client") or "",
+            protocol=given.get("protocol") or "",
+        )
+        queue_id = self.new_message_id(str(given.get("id") or ""))
+        return prepare(message, wishes, origin, queue_id, self.now(), self.parse_for_address)
+
+    def _send_mail_deferred(self, message: Message, envelope: Envelope) -> None:
+        """Into the spool: durable when it returns; then the running supervisor is poked."""
+        submit(self.store, message, envelope, max_size=self.settings.max_message_size, poke=self._poke)
+        self.log_usage(envelope.facts.size, "Spool")
+
+    def _poke(self) -> None:
+        poke(self.settings.run_dir)
+
+    def spool_message(self, message: Message, envelope: Envelope) -> None:
+        """Store a prepared message."""
+        self._send_mail_deferred(message, envelope)
+
+    def spool_report(self, to: str, message: Message) -> None:
+        """Store a report, from the null sender. Raises SpoolError."""
+        self.send_mail(to=to, from_="", message=message)
+
+    # --- the way out
+
+    def dequeue(self) -> dict[str, int]:
+        """One pass over the spool in the calling process. Returns how many nodes ended in which way."""
+        from mailspool.supervisor.job import Result  # the way in needs none of it
+
+        by_destination: dict[str, list[Job]] = {}
+        for job in self.jobs(poked=False):
+            by_destination.setdefault(job.destination, []).append(job)
+        results: list[Result] = []
+        for batch in by_destination.values():
+            results += self.perform(batch, _ALONE)
+        self.idle()
+        return {result.name.lower(): results.count(result) for result in Result}
+
+    def _send_mail_now(
+        self, message: Message, envelope: Envelope, timeout: float | None, *, spool_failures: bool
+    ) -> None:
+        """Deliver at once. What fails for now is spooled or raised, once all recipients have had their try."""
+        self._open_door(_ALONE, timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
+
+    @property
+    def door(self) -> "Door":
+        """The door out, as this process uses it; opened at the first delivery."""
+        return self._door or self._open_door(_ALONE)
+
+    def _open_door(self, station: "Station", patience: float = 0.0) -> "Door":
+        from mailspool.delivery.door import Door  # see the top of this file
+
+        self._door = Door(self, self.settings, station, patience)
+        return self._door
+
+    def lookup_mx(self, domain: str) -> Sequence[str]:
+        """Names of the hosts that take mail for a domain, best first. Raises TransientError, PermanentError."""
+        return self.door.network.lookup_mx(domain)
+
+    def lookup_host(self, host: str) -> Sequence[str] | str:
+        """IP addresses of a host; [] if it has none. Raises TransientError."""
+        return self.door.network.lookup_host(host)
+
+    def open_smtp_connection(self, host: str, port: int = 25, timeout: float = 0.0) -> "Session":
+        """A session with a host ("name", or "name[address]"), connected and greeted. Raises DeliveryError.
+
+        timeout: seconds for each phase until mail may be sent; 0: as configured.
+        """
+        return self.door.network.open_smtp_connection(host, port, timeout)
+
+    def check_sock_status(self, reply: "Reply", host: str) -> None:
+        """Raise the error that a reply means: TransientError for 4yz, PermanentError for 5yz, none for others."""
+        if reply.refused:
+            raise reply.as_error(host)
+
+    # --- the daemon's work (`supervisor.job.Work`)
+
+    def daemon(self, *, foreground: bool = False) -> int:
+        """Become this host's supervisor; in the background, return an exit code once it is ready.
+
+        In the foreground it returns when a signal has ended it. Raises ConfigError, SpoolError, AlreadyRunning.
+        """
+        from mailspool.supervisor import daemonize
+        from mailspool.supervisor.supervisor import Supervisor
+
+        run_dir = self.settings.run_dir
+        owner = daemonize.resolve_user(self.settings.user)
+        daemonize.make_own_directory("run_dir", run_dir, owner)
+        daemonize.make_own_directory("dequeue_dir", self.settings.dequeue_dir, owner)
+        daemonize.become(owner)
+
+        def serve(ready: Callable[[], None]) -> None:
+            with daemonize.only_one(run_dir):
+                self._foreground = foreground
+                self.configure_log()
+                self._store = self._given_store  # its owner is this process, not the one that made us
+                self.create_dequeue_dirs()
+                Supervisor(self, run_dir, time.monotonic).run(ready)
+
+        if foreground:
+            daemonize.in_foreground(serve)
+            return 0
+        return daemonize.in_background(serve)
+
+    def configure_log(self) -> None:
+        """Where the daemon's lines go: syslog, or in the foreground stderr."""
+        log.configure(self.settings.log_level, "stderr" if self._foreground else "syslog", "mailspool")
+
+    def limits(self) -> "Limits":
+        """The supervisor's figures."""
+        from mailspool.supervisor.job import Limits
+
+        settings = self.settings
+        return Limits(
+            workers=settings.max_dequeue_processes,
+            per_destination=settings.max_per_destination,
+            cool_down=settings.cool_down,
+            tick=settings.dequeue_timeout,
+            worker_jobs=settings.worker_nodes,
+            shutdown=settings.shutdown_timeout,
+        )
+
+    def jobs(self, *, poked: bool) -> "Iterator[Job]":
+        """The nodes that are due, tier by tier, oldest first. A poke is about tier 0 only and rolls no dice.
+
+        Raises SpoolError.
+        """
+        from mailspool.supervisor.job import Job
+
+        destination = self.door.route.destination
+        handles = [self.mail_spool_handle(self.settings.tiers[0])] if poked else self.list_spool_handles()
+        for handle in handles:
+            tier = handle.tier.number
+            for node in handle.open_spool():
+                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
+            self._depths[tier] = handle.seen
+
+    def summary(self) -> dict[str, object]:
+        """The depth of each tier when it was last looked at."""
+        return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
+
+    def preload(self) -> None:
+        """Load and build what each worker needs, before the first is forked."""
+        from mailspool.delivery.door import preload
+
+        preload()
+
+    def reload(self) -> Self:
+        """The same spool under the configuration as it now is; options that need a restart keep their values.
+
+        Raises ConfigError.
+        """
+        from mailspool.config.explain import needs_restart
+
+        fresh = copy(self)
+        fresh.configure()
+        kept = needs_restart(self.settings, fresh.settings)
+        if kept:
+            log.get_logger().warning("unchanged until the next restart", options=", ".join(kept))
+        fresh.settings = replace(fresh.settings, **{name: getattr(self.settings, name) for name in kept})
+        fresh.configure_log()
+        return fresh
+
+    def perform(self, jobs: Sequence["Job"], station: "Station") -> list["Result"]:
+        """In a worker: claim, deliver and settle the nodes that `jobs` name. One result for each."""
+        if self._station is not station:  # the parent's door, if it has one, is not ours
+            self._station = station
+            self._attempts = os.getpid(), Attempts(f"w{station.serial}")
+            self._open_door(station)
+        assert self._door is not None
+        return self._door.perform(jobs)
+
+    def idle(self) -> None:
+        """No node has come for a moment: say goodbye to the host."""
+        if self._door is not None:
+            self._door.agent.close()
+
+    def recover(self) -> None:
+        """Return what dead owners of this host have claimed. Raises SpoolError."""
+        for location in self.store.recover():
+            log.get_logger().info("recovered", node=location.name, tier=location.tier)
+
+    def recover_worker(self, serial: int, end: str) -> None:
+        """Settle what one of our own workers had claimed when it ended. Raises SpoolError."""
+        for location in self.store.claims(f"w{serial}."):
+            log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
+            self.door.recover(location, end)
+
+    def node_at(self, location: Location) -> Node:
+        """The node at a location. Raises Unreadable."""
+        tiers = self.settings.tiers
+        tier = tiers[location.tier] if location.tier < len(tiers) else _beyond(location.tier, tiers[-1])
+        node = self.mail_spool_node(self.mail_spool_handle(tier), nodename.split_claim(location.name)[0])
+        node.location = location
+        return node
+
+
+class _Alone:
+    """The station of a process that delivers by itself: no alarm, no supervisor."""
+
+    serial = 0
+    finishing = False
+    watch = staticmethod(nobody_watches)
+
+    def deadline(self, _seconds: float) -> "AbstractContextManager[None]":
+        """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
+        return nullcontext()
+
+
+_ALONE = _Alone()
+
+
+def _beyond(number: int, last: Tier) -> Tier:
+    """A tier that was left by a longer `dequeue_periods`: its nodes have their last chance there."""
+    return Tier(number, last.wait, last.priority, last=True)
+
+
+def _unchanging(settings: Settings, **properties: object) -> Settings:
+    return make(**{**asdict(settings), **properties}) if properties else settings
+
+
+def _check_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """In a mapping the seed's "from" may stand for `from_`, which is how Python must spell it. Raises UsageError."""
+    if "from" in given:
+        given["from_"] = given.pop("from")
+    if unknown := given.keys() - _ARGUMENTS:
+        raise UsageError(f"send_mail knows no argument {', '.join(sorted(unknown))}; it takes {', '.join(_ARGUMENTS)}")
+    return given

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Handle and Node as Mail::Spool knows them, over any back end: an opened tier, and one message to one recipient.
+
+A node's file is opened only once it is claimed, or when somebody asks for its envelope; a scan never does.
+What stands in a tier and is no node goes to quarantine as soon as a handle meets it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import IO, Protocol
+
+from mailspool.errors import ClaimLost, Unreadable
+from mailspool.model.envelope import Envelope, Recipient
+from mailspool.model.outcome import Attempt
+from mailspool.model.tier import Tier
+from mailspool.store import nodename
+from mailspool.store.base import Location, State, Store, Stored
+
+
+class Keeper(Protocol):
+    """What a handle and its nodes ask of the spool that they belong to."""
+
+    @property
+    def store(self) -> Store:
+        """Where the nodes are."""
+
+    @property
+    def dequeue_dir(self) -> str:
+        """The spool's directory, "" for a back end without one."""
+
+    @property
+    def max_age(self) -> float:
+        """Seconds after which a node is due whatever its tier, to be tried once more and given up."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def next_attempt(self) -> str:
+        """The name of a claim, never used twice."""
+
+    def mail_spool_node(self, msh: "Handle", name: str) -> "Node":
+        """The node of that name."""
+
+    def quarantine(self, location: Location, reason: str) -> None:
+        """Put it aside, loudly."""
+
+
+class Handle:
+    """An opened tier. Iterate over it, or ask for `next_node` until it is None: what is due, oldest first."""
+
+    def __init__(self, spool: Keeper, tier: Tier) -> None:
+        self.spool, self.tier = spool, tier
+        self._names: Iterator[str] = iter(())
+        self.seen = 0  # names read by the last `open_spool`, due or not
+
+    @property
+    def wait(self) -> float:
+        """Seconds that a node stays in this tier before it is tried."""
+        return self.tier.wait
+
+    @property
+    def spool_dir(self) -> str:
+        """The tier's directory."""
+        return f"{self.spool.dequeue_dir}/{self.tier.number}"
+
+    @property
+    def fallback_dir(self) -> str | None:
+        """The next tier's directory; None on the last: then a failure is final."""
+        return None if self.tier.last else f"{self.spool.dequeue_dir}/{self.tier.number + 1}"
+
+    def open_spool(self) -> "Handle":
+        """Read the names. Raises SpoolError."""
+        names = self.spool.store.names(self.tier.number)
+        self.seen = len(names)
+        self._names = iter(sorted(names))
+        return self
+
+    def next_node(self) -> "Node | None":
+        """The next node that can be processed; None when there is no more."""
+        return next(iter(self), None)
+
+    def __iter__(self) -> "Iterator[Node]":
+        for name in self._names:
+            try:
+                node = self.spool.mail_spool_node(self, name)
+            except Unreadable as error:
+                self.spool.quarantine(Location(State.QUEUED, self.tier.number, name), str(error))
+                continue
+            if node.can_process():
+                yield node
+
+
+class Node:
+    """One message to one recipient. Raises Unreadable for a name that is none."""
+
+    __slots__ = ("_stored", "location", "lock_error", "msh", "name", "parsed")
+
+    def __init__(self, msh: Handle, name: str) -> None:
+        self.msh, self.name = msh, name
+        self.parsed = nodename.parse(name)
+        self.location = Location(State.QUEUED, msh.tier.number, name)
+        self.lock_error = ""
+        self._stored: Stored | None = None
+
+    # --- what its name tells
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.parsed.id
+
+    @property
+    def node_id(self) -> str:
+        """ID.N, which stays the same from tier to tier."""
+        return self.parsed.node_id
+
+    @property
+    def destination(self) -> str:
+        """The recipient's domain, or a hash of a very long one."""
+        return self.parsed.destination
+
+    @property
+    def time(self) -> int:
+        """When it entered its tier, Unix seconds; 0: now, please."""
+        return self.parsed.time
+
+    @property
+    def age(self) -> float:
+        """Seconds since the message arrived."""
+        return self.msh.spool.now() - nodename.arrival_of(self.parsed.id)
+
+    def can_process(self) -> bool:
+        """Whether it has waited long enough in its tier, or is too old to wait any longer."""
+        return self.msh.tier.is_due(self.time, self.msh.spool.now()) or self.age >= self.msh.spool.max_age
+
+    # --- claiming
+
+    def lock_node(self) -> bool:
+        """Claim it; never waits. False if somebody else has it: `lock_error` says so."""
+        try:
+            self.claim()
+        except ClaimLost as error:
+            self.lock_error = str(error)
+            return False
+        return True
+
+    def claim(self) -> None:
+        """Take it: only one can. Raises ClaimLost."""
+        self.location = self.msh.spool.store.claim(self.location, self.msh.spool.next_attempt())
+
+    def release(self) -> None:
+        """Give the claim back: the node stands in its tier as before. Raises ClaimLost."""
+        self._move(Location(State.QUEUED, self.msh.tier.number, self.name))
+
+    # --- reading
+
+    def open(self) -> Stored:
+        """Its envelope and its message. Raises ClaimLost, Unreadable."""
+        if self._stored is None:
+            self._stored = self.msh.spool.store.open(self.location)
+        return self._stored
+
+    def adopt(self, stored: Stored) -> None:
+        """Take what a sibling has opened: nodes of one message are links to one message file."""
+        self._stored = stored
+
+    def reopen(self) -> Stored:
+        """The same, with the message at its first byte again."""
+        self.close()
+        return self.open()
+
+    def close(self) -> None:
+        """Close the message file, if it was opened."""
+        if self._stored is not None:
+            self._stored.file.close()
+            self._stored = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """The message's envelope."""
+        return self.open().envelope
+
+    @property
+    def recipient(self) -> Recipient:
+        """Which of the envelope's recipients it is for. Raises Unreadable if there is none of that number."""
+        recipients = self.envelope.recipients
+        if self.parsed.index >= len(recipients):
+            raise Unreadable(f"{self.name}: its envelope has only {len(recipients)} recipients")
+        return recipients[self.parsed.index]
+
+    @property
+    def to(self) -> str:
+        """The recipient's address."""
+        return self.recipient.address
+
+    @property
+    def from_(self) -> str:
+        """The sender's address, "" for the null sender."""
+        return self.envelope.sender
+
+    @property
+    def size(self) -> int:
+        """Octets of the message in CRLF form."""
+        return self.envelope.facts.size
+
+    def filehandle(self) -> IO[bytes]:
+        """The message, from its first byte."""
+        return self.open().file
+
+    @property
+    def filename(self) -> str:
+        """Where it stands in its tier."""
+        return f"{self.msh.spool_dir}/{self.name}"
+
+    @property
+    def fallback_filename(self) -> str | None:
+        """Where it would stand in the next tier; None on the last."""
+        directory = self.msh.fallback_dir
+        return None if directory is None else f"{directory}/{self._name_entering_now()}"
+
+    # --- settling
+
+    def fallback(self) -> None:
+        """Go to the next tier (from the last one: wait there once more). Raises ClaimLost."""
+        number = self.msh.tier.number + (not self.msh.tier.last)
+        self._move(Location(State.QUEUED, number, self._name_entering_now()))
+
+    def delete_node(self) -> None:
+        """It is settled: end it. Raises ClaimLost."""
+        self.msh.spool.store.delete(self.location)
+        self.close()
+
+    def record(self, attempts: Sequence[Attempt]) -> None:
+        """Append to its history."""
+        self.msh.spool.store.record(self.node_id, attempts)
+
+    def history(self) -> list[Attempt]:
+        """What was tried so far."""
+        return self.msh.spool.store.history(self.node_id)
+
+    def _name_entering_now(self) -> str:
+        return str(self.parsed._replace(time=int(self.msh.spool.now())))
+
+    def _move(self, target: Location) -> None:
+        self.msh.spool.store.move(self.location, target)
+        self.location, self.name = target, target.name
+        self.close()
