@@ -39,8 +39,11 @@ class FileStore(Store):
 
     def create(self, tiers: int) -> None:
         self.check()
-        for directory in (".", *_DIRECTORIES, *map(str, range(tiers))):
-            fsops.make_directory(os.path.normpath(f"{self.root}/{directory}"))
+        if fsops.make_directory(self.root):
+            fsops.sync_directory(os.path.dirname(self.root))
+        for directory in (*_DIRECTORIES, *map(str, range(tiers))):
+            fsops.make_directory(f"{self.root}/{directory}")
+        fsops.sync_directory(self.root)
 
     def check(self) -> None:
         """Raise SpoolError, with the fix, if others could plant their files in the spool, or read ours."""

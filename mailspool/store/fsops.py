@@ -192,21 +192,21 @@ def unlink(path: str) -> None:
 # --- directories
 
 
-def make_directory(path: str) -> None:
-    """Make a directory that survives a power cut; one that is there already is left as it is."""
+def make_directory(path: str) -> bool:
+    """Make a directory; one that is there already is left as it is. Whether it is new; not synced."""
     with _Step("make the directory", path):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-            return
+            return False
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
         try:
             _entrust(fd, path, 0o700)
         finally:
             os.close(fd)
-    sync_directory(os.path.dirname(path))
+        return True
 
 
 def remove_directory(path: str) -> None:
