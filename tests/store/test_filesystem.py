@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The spool in a directory: what may stand in it, who may read it, and what the disk may refuse."""
+
+import errno
+import os
+import resource
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from mailspool.errors import ClaimLost, SpoolError, Unreadable, UsageError
+from mailspool.model.envelope import Envelope, Recipient
+from mailspool.model.outcome import Attempt
+from mailspool.store import fsops, messagefile
+from mailspool.store.base import Location, State
+from mailspool.store.claim import this_owner
+from mailspool.store.filesystem import FileStore
+
+MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nworld\r\n"
+NOW = 1_700_000_000
+NODE = "5-A.0-a.example"
+
+
+def queued(name, tier=0):
+    return Location(State.QUEUED, tier, name)
+
+
+def files(store):
+    """All names in the spool that are no directories."""
+    return sorted(str(p.relative_to(store.root)) for p in Path(store.root).rglob("*") if not p.is_dir())
+
+
+def refuse(number):
+    def call(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+# --- the house
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o277, 0o777])
+def test_files_and_directories_are_private_whatever_the_umask(tmp_path, letter, mask):
+    store = FileStore(tmp_path / "spool", this_owner())
+    old = os.umask(mask)
+    try:
+        store.create(1)
+        (name,) = store.accept(letter(), [MESSAGE], NOW)
+        store.record("A.0", [Attempt(1.0, 0, "", "", "")])
+        store.claim(queued(name), "w1.1")
+    finally:
+        os.umask(old)
+    for path in [Path(store.root), *Path(store.root).rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_create_makes_all_rooms_but_no_usage_folder(tmp_path):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(2)
+    assert sorted(os.listdir(store.root)) == [
+        "0", "1", "claimed", "held", "history", "hosts", "incoming", "quarantine",
+    ]  # fmt: skip
+
+
+def test_a_spool_that_is_a_symbolic_link_is_refused(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "spool").symlink_to("real")
+    for root in ("spool", "spool/"):
+        with pytest.raises(SpoolError, match="symbolic link"):
+            FileStore(f"{tmp_path}/{root}", this_owner()).create(1)
+    assert os.listdir(tmp_path / "real") == []
+
+
+def test_a_spool_that_anybody_may_write_to_is_refused_with_the_fix(tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir()
+    root.chmod(0o1777)
+    with pytest.raises(SpoolError, match=f"chmod 0700 {root}"):
+        FileStore(root, this_owner()).create(1)
+
+
+def test_a_spool_of_somebody_else_is_refused_unless_we_are_root(spool, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(spool.root).st_uid + 1)
+    with pytest.raises(SpoolError, match="belongs to uid"):
+        spool.check()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    spool.check()
+
+
+def test_a_file_in_the_place_of_a_directory_is_named(tmp_path):
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool/incoming").write_bytes(b"")
+    with pytest.raises(SpoolError, match="incoming: Not a directory"):
+        FileStore(tmp_path / "spool", this_owner()).create(1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_the_owner_of_the_spool(spool, letter):
+    for path in [Path(spool.root), *Path(spool.root).rglob("*")]:
+        os.chown(path, 1234, 2345)
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    spool.record("A.0", [Attempt(1.0, 0, "", "", "")])
+    spool.quarantine(spool.claim(queued(name), "w1.1"), "why")
+    for path in Path(spool.root).rglob("*"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345), path
+
+
+def test_tiers_are_those_that_exist_and_nothing_else(spool):
+    for odd in ("07", "x", "²", "-1", "12"):
+        (Path(spool.root) / odd).mkdir()
+    assert spool.tiers() == [0, 1, 2, 12]
+
+
+def test_a_spool_that_was_not_made_is_empty_and_accepts_nothing(tmp_path, letter):
+    store = FileStore(tmp_path / "none", this_owner())
+    assert store.tiers() == []
+    assert store.names(0) == []
+    assert list(store.locations()) == []
+    with pytest.raises(SpoolError, match=r"none/incoming/.*: No such file"):
+        store.accept(letter(), [MESSAGE], NOW)
+
+
+# --- the way in
+
+
+def test_a_thousand_recipients_are_a_thousand_names_of_one_file(spool, letter):
+    names = spool.accept(letter(*[f"user{n}@host{n}.example" for n in range(1000)]), [MESSAGE], NOW)
+    facts = [os.stat(spool.path(queued(name))) for name in names]
+    assert len({f.st_ino for f in facts}) == 1
+    assert facts[0].st_nlink == 1000
+    with spool.open(queued(names[999])).file as file:
+        assert file.read() == MESSAGE
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EMLINK, errno.EXDEV, errno.ENOTSUP])
+def test_where_no_link_can_be_made_each_node_is_a_whole_copy(spool, letter, monkeypatch, number):
+    monkeypatch.setattr(os, "link", refuse(number))
+    names = spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE * 100_000], NOW)
+    for name in names:
+        assert os.stat(spool.path(queued(name))).st_nlink == 1
+        with spool.open(queued(name)).file as file:
+            assert file.read() == MESSAGE * 100_000
+    assert files(spool) == sorted(f"0/{name}" for name in names)
+
+
+def test_an_error_at_the_second_link_takes_the_first_node_back(spool, letter, monkeypatch):
+    link, made = os.link, []
+
+    def only_once(source, target):
+        if made:
+            raise OSError(errno.EIO, "I/O error")
+        made.append(target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", only_once)
+    with pytest.raises(SpoolError, match="I/O error"):
+        spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    assert made
+    assert files(spool) == []
+
+
+def test_a_failed_copy_leaves_no_draft(spool, letter, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(os, "rename", refuse(errno.EIO))
+    with pytest.raises(SpoolError):
+        spool.accept(letter(), [MESSAGE], NOW)
+    assert files(spool) == []
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_an_error_of_fsync_is_final_and_nothing_stays(spool, letter, monkeypatch, failing):
+    calls = []
+
+    def fsync(fd):
+        calls.append(fd)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SpoolError, match="cannot sync"):
+        spool.accept(letter(), [MESSAGE], NOW)
+    assert len(calls) == failing
+    assert files(spool) == []
+
+
+def test_a_repeated_link_request_that_nfs_denies_is_a_link(spool, letter, monkeypatch):
+    link = os.link
+
+    def twice(source, target):
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", twice)
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    assert files(spool) == [f"0/{name}"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(spool, letter):
+    """EFBIG stands for ENOSPC: a real error of a real write, half of which succeeds."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            try:
+                spool.accept(letter(), [b"x" * 70_000 + b"\r\n"] * 2, NOW)
+            except SpoolError as error:
+                status = 0 if "incoming/" in str(error) and "File too large" in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert files(spool) == []
+
+
+def test_a_history_line_that_does_not_fit_is_an_error(spool):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+            try:
+                spool.record("A.0", [Attempt(1.0, 0, "", "", "x" * 200)])
+            except SpoolError:
+                status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    spool.record("A.0", [Attempt(2.0, 0, "", "", "lost with the torn line")])
+    spool.record("A.0", [Attempt(3.0, 0, "", "", "three")])
+    assert [a.text for a in spool.history("A.0")] == ["three"]
+
+
+def test_the_leftover_in_incoming_is_no_reason_to_say_no(spool, letter, monkeypatch):
+    monkeypatch.setattr(os, "unlink", refuse(errno.EIO))
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    assert spool.names(0) == [name]
+
+
+# --- what may stand in a tier
+
+
+def test_a_file_cut_off_anywhere_is_never_opened(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    path = Path(spool.path(queued(name)))
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Unreadable):
+            spool.open(queued(name))
+    path.write_bytes(whole + b"x")
+    with pytest.raises(Unreadable, match=f"longer .* {len(whole) + 1} of {len(whole)} octets"):
+        spool.open(queued(name))
+    path.write_bytes(whole)
+    spool.open(queued(name)).file.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"[]\n", b"{}\n", b"\xff\n", b'{"id":1}\n', b" " * 300 + b"\n", b"\0" * 500, b'{"id":"\xff"}\n'],
+)
+def test_a_first_line_that_is_no_envelope_is_unreadable(spool, line):
+    Path(spool.path(queued(NODE))).write_bytes(line + MESSAGE)
+    with pytest.raises(Unreadable, match=NODE):
+        spool.open(queued(NODE))
+
+
+def test_a_format_from_the_future_is_unreadable(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    path = Path(spool.path(queued(name)))
+    line, _, message = path.read_bytes().partition(b"\n")
+    path.write_bytes(line.rstrip().replace(b"{", b'{"version":2,', 1) + b"\n" + message)
+    with pytest.raises(Unreadable, match="format 2"):
+        spool.open(queued(name))
+
+
+def test_a_first_line_without_end_is_not_read_to_the_end(spool, monkeypatch):
+    monkeypatch.setattr(messagefile, "MAX_ENVELOPE", 1000)
+    Path(spool.path(queued(NODE))).write_bytes(b" " * 2000 + b"\n")
+    with pytest.raises(Unreadable, match="no envelope line"):
+        spool.open(queued(NODE))
+
+
+def test_an_envelope_that_could_not_be_read_again_is_refused(spool, monkeypatch, letter):
+    monkeypatch.setattr(messagefile, "MAX_ENVELOPE", 1000)
+    with pytest.raises(UsageError, match="split"):
+        spool.accept(letter(*["joe@a.example"] * 100), [MESSAGE], NOW)
+    assert files(spool) == []
+
+
+def plant_fifo(path):
+    os.mkfifo(path)
+
+
+def plant_link(path):
+    Path(path + ".target").write_bytes(b"secret")
+    os.symlink(path + ".target", path)
+
+
+def plant_dangling_link(path):
+    os.symlink("/nonexistent", path)
+
+
+def plant_empty(path):
+    Path(path).write_bytes(b"")
+
+
+def plant_socket(path):
+    with socket.socket(socket.AF_UNIX) as sock:
+        folder = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            sock.bind(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+        finally:
+            os.close(folder)
+
+
+@pytest.mark.parametrize("plant", [plant_fifo, plant_link, plant_dangling_link, plant_empty, plant_socket, os.mkdir])
+def test_what_is_no_file_is_neither_followed_nor_waited_on_but_put_aside(spool, plant):
+    plant(spool.path(queued(NODE)))
+    with pytest.raises(Unreadable):
+        spool.open(queued(NODE))
+    claim = spool.claim(queued(NODE), "w1.1")
+    with pytest.raises(Unreadable):
+        spool.open(claim)
+    place = spool.quarantine(claim, "no file")
+    assert place == Location(State.QUARANTINED, 0, NODE)
+    assert spool.reason(place) == "no file"
+    assert os.path.lexists(spool.path(place))
+
+
+def test_a_link_over_an_existing_name_of_the_same_message_is_no_move(spool, letter):
+    one, two = spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    with pytest.raises(SpoolError, match="there already"):
+        spool.move(queued(one), queued(two))
+    assert sorted(spool.names(0)) == sorted([one, two])
+
+
+@pytest.mark.parametrize("name", ["../0/x", "a/b", "", ".", "..", "a\0b"])
+def test_a_name_cannot_lead_out_of_its_directory(spool, name):
+    for location in (queued(name), Location(State.CLAIMED, 0, NODE, name)):
+        with pytest.raises(Unreadable):
+            spool.open(location)
+    with pytest.raises(Unreadable):
+        spool.history(name)
+
+
+def test_names_of_nfs_are_ignored_and_others_are_not(spool):
+    for name in (".nfs000123", ".hidden", "README"):
+        Path(spool.root, "0", name).write_bytes(b"")
+    assert sorted(spool.names(0)) == [".hidden", "README"]
+
+
+# --- claims
+
+
+def test_a_claim_that_was_denied_but_made_holds(spool, letter, monkeypatch):
+    """NFS: the server renamed, the answer was lost, the repeated request found nothing."""
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    rename = os.rename
+
+    def answer_lost(source, target):
+        rename(source, target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", answer_lost)
+    claim = spool.claim(queued(name), "w1.1")
+    monkeypatch.undo()
+    assert spool.claims("w1.") == [claim]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
+def test_a_claim_that_was_denied_and_not_made_is_lost(spool, letter, monkeypatch, number):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    monkeypatch.setattr(os, "rename", refuse(number))
+    with pytest.raises(ClaimLost):
+        spool.claim(queued(name), "w1.1")
+
+
+def test_a_fault_while_claiming_is_no_lost_claim(spool, letter, monkeypatch):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    monkeypatch.setattr(os, "rename", refuse(errno.EIO))
+    with pytest.raises(SpoolError) as caught:
+        spool.claim(queued(name), "w1.1")
+    assert not isinstance(caught.value, ClaimLost)
+
+
+def test_an_owner_whose_directory_was_taken_away_can_claim_no_more(spool, letter):
+    one, two = spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    spool.move(spool.claim(queued(one), "w1.1"), queued(one))
+    for path in (f"{spool.root}/claimed/{spool.owner}/0", f"{spool.root}/claimed/{spool.owner}"):
+        os.rmdir(path)
+    with pytest.raises(SpoolError, match="taken for dead"):
+        spool.claim(queued(two), "w1.2")
+    assert sorted(spool.names(0)) == sorted([one, two])
+
+
+def test_a_claim_is_one_system_call_on_names(spool, letter, monkeypatch):
+    one, two = spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    spool.claim(queued(one), "w1.1")
+    for name in ("mkdir", "open", "stat", "lstat", "link", "unlink", "fsync"):
+        monkeypatch.setattr(os, name, refuse(errno.EIO))
+    spool.claim(queued(two), "w1.2")
+
+
+# --- quarantine
+
+
+def test_two_things_of_one_name_are_both_kept_each_with_its_reason(spool):
+    places = []
+    for n in range(3):
+        Path(spool.root, "0", "odd").write_bytes(b"%d" % n)
+        places.append(spool.quarantine(queued("odd"), f"reason {n}"))
+    assert [at.name for at in places] == ["odd", "odd.2", "odd.3"]
+    assert [spool.reason(at) for at in places] == ["reason 0", "reason 1", "reason 2"]
+    assert [Path(spool.path(at)).read_bytes() for at in places] == [b"0", b"1", b"2"]
+
+
+def test_what_stands_in_quarantine_without_a_reason_is_not_replaced(spool):
+    Path(spool.root, "quarantine", "odd").write_bytes(b"old")
+    Path(spool.root, "0", "odd").write_bytes(b"new")
+    assert spool.quarantine(queued("odd"), "why").name == "odd.2"
+    assert Path(spool.root, "quarantine", "odd").read_bytes() == b"old"
+    assert spool.reason(Location(State.QUARANTINED, 0, "odd")) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "é" * 127, b"\xff\xfe".decode(errors="surrogateescape"), "odd.reason", "~a"]
+)
+def test_any_name_can_be_quarantined_and_is_listed(spool, name):
+    Path(spool.root, "0", name).write_bytes(b"")
+    place = spool.quarantine(queued(name), "why")
+    assert spool.names(0, State.QUARANTINED) == [place.name]
+    assert spool.reason(place) == "why"
+
+
+def test_a_directory_full_of_things_is_quarantined_whole(spool):
+    folder = Path(spool.root, "0", "folder")
+    folder.mkdir()
+    (folder / "letter").write_bytes(b"dear")
+    place = spool.quarantine(queued("folder"), "a directory")
+    assert Path(spool.path(place), "letter").read_bytes() == b"dear"
+    with pytest.raises(SpoolError):
+        spool.delete(place)
+
+
+def test_an_envelope_survives_the_way_through_the_file(spool):
+    envelope = Envelope(
+        "A",
+        "",
+        (Recipient("jané@a.example", ("SUCCESS", "FAILURE"), "rfc822;x@y"), Recipient('"a\\"b/c"@a.example')),
+        1.25,
+        "host",
+        "user",
+        "HDRS",
+        "envid",
+    )
+    name, _ = spool.accept(envelope, [MESSAGE], 5)
+    stored = spool.open(queued(name))
+    stored.file.close()
+    assert stored.envelope.facts.size == len(MESSAGE)
+    assert stored.envelope.recipients == envelope.recipients
+    assert (stored.envelope.ret, stored.envelope.envid, stored.envelope.arrival) == ("HDRS", "envid", 1.25)
+
+
+def test_a_read_error_is_a_local_fault_and_no_quarantine(spool, letter, monkeypatch):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    monkeypatch.setattr(messagefile, "read", refuse(errno.EIO))
+    with pytest.raises(SpoolError) as caught:
+        spool.open(queued(name))
+    assert not isinstance(caught.value, Unreadable)
+
+
+def test_reading_commands_change_nothing(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    for path in [Path(spool.root), *Path(spool.root).rglob("*")]:
+        os.utime(path, (1, 1))
+    reader = FileStore(spool.root, this_owner())
+    list(reader.locations())
+    reader.find("A")
+    reader.open(queued(name)).file.close()
+    reader.history("A.0")
+    assert all(path.stat().st_mtime == 1 for path in Path(spool.root).rglob("*"))
+    assert fsops.read_names(f"{spool.root}/claimed") == []
