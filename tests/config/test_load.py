@@ -161,6 +161,8 @@ def test_any_text_as_an_override_is_taken_or_refused_as_a_configuration_error(te
 
 
 def test_sendmail_does_not_pay_for_what_only_complaints_need():
-    code = "import sys; bare = {*sys.modules}; import mailspool.config.load as m; m.make(); print(*{*sys.modules} - bare)"
+    code = (
+        "import sys; bare = {*sys.modules}; import mailspool.config.load as m; m.make(); print(*{*sys.modules} - bare)"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"difflib", "tomllib", "idna", "structlog", "socket", "mailspool.config.explain"} & set(loaded)
