@@ -145,7 +145,7 @@ def _submit(options: Options) -> int:
 def _list_queue(options: Options) -> int:
     from mailspool.cli.admin import main as admin_main  # only here
 
-    return admin_main([*(["--config", options.config] if options.config else []), "queue"])
+    return admin_main(["queue", *(["--config", options.config] if options.config else [])])
 
 
 def _dequeue(options: Options) -> int:
@@ -214,5 +214,6 @@ def _complain(error: BaseException, verbose: bool) -> None:
 
 def _say(text: str) -> None:
     """On standard error, whatever has become of it: nobody's not listening may change the exit code."""
-    with suppress(OSError, ValueError):
-        print(f"sendmail: {text}", file=sys.stderr, flush=True)  # noqa: T201  # this is the program's voice
+    if sys.stderr:  # None where the caller has closed it: print would then use standard output
+        with suppress(OSError, ValueError):
+            print(f"sendmail: {text}", file=sys.stderr, flush=True)  # noqa: T201  # this is the program's voice

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What `sendmail` promises its callers: their own command lines mean what they always meant."""
 
+import email
 import io
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,6 +16,36 @@ from hypothesis import strategies as st
 
 from mailspool.cli.sendmail import Options, UntilDot, main, parse_arguments
 from mailspool.errors import UsageError
+from mailspool.spool import Spool
+
+SENDMAIL = Path(__file__).parents[2] / "bin" / "sendmail"
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A configured spool: run(*arguments, text=…) calls sendmail in this process; stored() is what it accepted."""
+    config = tmp_path / "mailspool.toml"
+    config.write_text(
+        f'dequeue_dir = "{tmp_path}/spool"\nrun_dir = "{tmp_path}/run"\n'
+        'hostname = "mx.example.org"\nmail_name = "example.org"\nmax_message_size = 1000000\n'
+    )
+    store = Spool.from_config(str(config)).store
+    store.create(1)
+
+    def run(*arguments, text=b"Subject: x\n\nbody\n"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+            return main(["sendmail", "-C", str(config), *arguments])
+
+    def stored():
+        opened = [store.open(location) for location in store.locations()]
+        return [(found.envelope, found.file.read()) for found in opened]
+
+    return SimpleNamespace(run=run, stored=stored, config=config, folder=tmp_path)
+
+
+def recipients(envelope):
+    return [recipient.address for recipient in envelope.recipients]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +181,132 @@ def test_what_stands_behind_the_dot_is_never_waited_for():
         file = UntilDot(stdin)
         assert (file.read(100), file.read(100)) == (b"a\n", b"")
     os.close(writer)
+
+
+def test_what_cron_sends_is_in_the_spool_when_it_says_yes(site):
+    assert site.run("-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root", text=b"To: root\n\n.\nout\n") == 0
+    ((envelope, message),) = site.stored()
+    assert recipients(envelope) == ["root@example.org"]
+    assert envelope.sender.endswith("@example.org")
+    parsed = email.message_from_bytes(message)
+    assert parsed["From"] == f"CronDaemon <{envelope.sender}>"
+    assert parsed["Message-ID"]
+    assert parsed["Date"]
+    assert message.endswith(b"\r\n\r\n.\r\nout\r\n")
+
+
+def test_the_headers_recipients_are_added_to_those_of_the_command_line_and_bcc_is_gone(site):
+    assert site.run("-t", "-f", "f@x", "a@x", text=b"To: B <b@y>\nBcc: c\n\nx\n.\nnot this\n") == 0
+    envelope, message = site.stored()[0]
+    assert recipients(envelope) == ["a@x", "b@y", "c@example.org"]
+    assert len(site.stored()) == 3
+    assert b"Bcc" not in message
+    assert message.endswith(b"\r\nx\r\n")
+
+
+@pytest.mark.parametrize("sender", ["", "<>"])
+def test_the_null_sender_can_be_given(site, sender):
+    assert site.run("-f", sender, "a@x") == 0
+    assert site.stored()[0][0].sender == ""
+
+
+def test_rfc_3461_wishes_reach_the_envelope(site):
+    assert site.run("-N", "success,failure", "-R", "hdrs", "-V", "id+2B1", "a@x") == 0
+    ((envelope, _),) = site.stored()
+    assert (envelope.recipients[0].notify, envelope.ret, envelope.envid) == (("SUCCESS", "FAILURE"), "HDRS", "id+2B1")
+
+
+def test_an_empty_input_is_a_message(site):
+    assert site.run("a@x", text=b"") == 0
+    ((_, message),) = site.stored()
+    assert re.fullmatch(rb"Received: .*\r\n\t.*\r\nFrom: .*\r\nDate: .*\r\nMessage-ID: .*\r\n\r\n", message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code"),
+    [
+        (["-t"], b"Subject: nobody\n\n", 64),
+        (["-N", "maybe", "a@x"], b"", 64),
+        (["a b@x"], b"", 65),
+        (["a@x\nb@y"], b"", 65),
+        (["-f", "a@b, c@d", "a@x"], b"", 65),
+        (["-t"], b"To: a@@b\n\n", 65),
+        (["-F", "x\nBcc: y@z", "a@x"], b"", 65),
+        (["a@x"], b"X: \0\n", 65),
+        (["a@x"], b"A: b\n\n" + b"x" * 1_000_001, 65),
+    ],
+)
+def test_what_is_refused_is_refused_in_one_line_and_nothing_stays(site, capsys, arguments, text, code):
+    assert site.run(*arguments, text=text) == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert site.stored() == []
+    assert not [path for path in site.folder.rglob("spool/**/*") if path.is_file()]
+
+
+def test_a_wrong_configuration_is_a_local_fault_to_who_submits_and_named_to_who_asks(site, capsys):
+    site.config.write_text("no_such_option = 1\n")
+    assert site.run("a@x") == 75
+    assert "no_such_option" in capsys.readouterr().err
+    assert site.run("-q") == 78
+
+
+def test_a_spool_that_cannot_be_written_is_a_local_fault(site, capsys):
+    site.config.write_text('dequeue_dir = "/proc/nowhere"\n')
+    assert site.run("a@x") == 75
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_unforeseen_is_one_line_and_75_and_with_v_the_whole_story(site, capsys, monkeypatch):
+    monkeypatch.setattr(Spool, "send_mail", lambda *_, **__: 1 / 0)
+    assert site.run("a@x") == 75
+    assert capsys.readouterr().err == "sendmail: ZeroDivisionError: division by zero\n"
+    assert site.run("-v", "a@x") == 75
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_verbose_tells_the_queue_id(site, capsys):
+    assert site.run("-v", "a@x") == 0
+    ((envelope, _),) = site.stored()
+    assert capsys.readouterr().err == f"sendmail: accepted as {envelope.id}\n"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [("</dev/null", 0), ("<&-", 64), ("</dev/null 2>&-", 0), ("</dev/null >&- 2>&-", 0)]
+)
+def test_closed_files_never_change_the_answer(site, redirection, code):
+    command = ["sh", "-c", f'exec "$0" "$1" -v -C "$2" a@x {redirection}', sys.executable, SENDMAIL, site.config]
+    environment = {**os.environ, "PYTHONPATH": str(SENDMAIL.parents[1])}
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (code, b"")
+    assert len(site.stored()) == (code == 0)
+
+
+def test_nothing_slow_is_loaded_to_submit(site):
+    code = f"""if True:
+        import sys
+        from mailspool.cli.sendmail import main
+        assert main(["sendmail", "-t", "-C", {str(site.config)!r}, "a@x"]) == 0
+        print(*sys.modules)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(SENDMAIL.parents[1])}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        input=b"To: B <b@x>\n\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in ended.stdout.decode().split()}
+    assert not loaded & {
+        "structlog",
+        "dns",
+        "rich",
+        "click",
+        "asyncio",
+        "logging",
+        "email",
+        "argparse",
+        "gettext",
+        "ssl",
+    }
