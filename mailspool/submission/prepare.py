@@ -24,7 +24,10 @@ from mailspool.model.envelope import Envelope, Recipient
 NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})  # RFC 3461 §4.1; NEVER stands alone
 RET = frozenset({"FULL", "HDRS"})  # RFC 3461 §4.3
 MAX_ENVID_OCTETS = 100  # RFC 3461 §4.4
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 §4
+MAX_ORCPT_OCTETS = 500  # RFC 3461 §4.2
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+"  # RFC 3461 §4
+_match_envid = re.compile(_XTEXT).fullmatch
+_match_orcpt = re.compile(rf"[A-Za-z0-9-]+;{_XTEXT}").fullmatch
 
 _NEVER_LEAVES = ("Bcc", "Resent-Bcc", "Return-Path")
 _DESTINATIONS = ("to", "cc", "bcc")
@@ -119,12 +122,11 @@ def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now
 
 def find_recipients(message: Message, wishes: Wishes, parse: Parse) -> tuple[Recipient, ...]:
     """The recipients in their order, each of them once. Raises UsageError if there is none, AddressError."""
-    notify = check_notify(wishes.notify)
     found: dict[str, Recipient] = {}
     for given in wishes.to or header_recipients(message, parse):
-        for recipient in [given] if isinstance(given, Recipient) else _recipients(given, notify, parse):
+        for recipient in [given] if isinstance(given, Recipient) else _recipients(given, wishes.notify, parse):
             address = str(parse_address(recipient.address))
-            found.setdefault(address, msgspec.structs.replace(recipient, address=address))
+            found.setdefault(address, Recipient(address, check_notify(recipient.notify), check_orcpt(recipient.orcpt)))
     if not found:
         raise UsageError("there is no recipient: give one, or put To, Cc or Bcc into the header")
     return tuple(found.values())
@@ -171,9 +173,16 @@ def check_ret(ret: str) -> str:
 
 def check_envid(envid: str) -> str:
     """ENVID (RFC 3461 §4.4). Raises UsageError."""
-    if envid and not (_XTEXT.fullmatch(envid) and len(envid) <= MAX_ENVID_OCTETS):
+    if envid and not (_match_envid(envid) and len(envid) <= MAX_ENVID_OCTETS):
         raise UsageError(f"ENVID {envid!r} must be xtext of at most {MAX_ENVID_OCTETS} octets (RFC 3461 §4.4)")
     return envid
+
+
+def check_orcpt(orcpt: str) -> str:
+    """ORCPT, a type and the original address as xtext (RFC 3461 §4.2). Raises UsageError."""
+    if orcpt and not (_match_orcpt(orcpt) and len(orcpt) <= MAX_ORCPT_OCTETS):
+        raise UsageError(f"ORCPT {orcpt!r} must be like rfc822;joe@example.org, at most {MAX_ORCPT_OCTETS} octets")
+    return orcpt
 
 
 def _newest_resent(fields: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:

@@ -123,6 +123,10 @@ def test_wishes_are_kept_in_the_envelope():
         ({"envid": "a=b"}, "ENVID"),
         ({"envid": "x" * 101}, "at most 100"),
         ({"envid": "a\r\nRCPT"}, "ENVID"),
+        ({"to": [Recipient("a@x", ("SOON",))]}, "NOTIFY 'SOON'"),
+        ({"to": [Recipient("a@x", (), "a@x")]}, "ORCPT 'a@x' must be like rfc822;joe@example.org"),
+        ({"to": [Recipient("a@x", (), "rfc822;a@x\r\nDATA")]}, "ORCPT"),
+        ({"to": [Recipient("a@x", (), "rfc822;" + "x" * 500)]}, "at most 500"),
     ],
 )
 def test_wishes_that_make_no_sense_are_refused(wishes, says):
