@@ -57,7 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         option(
             "The folder of the usage log, one file per owner; written only if the folder exists. "
-            'Default: "usage" in `dequeue_dir`.'
+            'Default: "usage" in `dequeue_dir`.',
+            restart=True,
         ),
     ] = ""
 
