@@ -25,7 +25,11 @@ class State(StrEnum):
 
 
 class Location(NamedTuple):
-    """Where one node is. name: its node name, while claimed with `~attempt` behind it. owner: while claimed."""
+    """Where one node is.
+
+    tier: 0 in quarantine, which has none. name: the node name; while claimed with `~attempt` behind it; in
+    quarantine anything. owner: while claimed.
+    """
 
     state: State
     tier: int
@@ -34,7 +38,11 @@ class Location(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An opened message file: its envelope, and the message as a binary file positioned at its first byte."""
+    """An opened message file: its envelope, and the message as a binary file positioned at its first byte.
+
+    The message does not begin at 0: who reads it more than once remembers `file.tell()` and seeks there. Closing it is
+    the caller's. Reading raises OSError on a local fault.
+    """
 
     envelope: Envelope
     file: IO[bytes]
@@ -62,14 +70,18 @@ class Store(ABC):
         envelope: its facts are replaced by those found while writing. chunks: the message in CRLF form.
         entered: the TIME of the nodes, Unix seconds. Returns the node names, in the recipients' order.
         When it returns, the message survives a power cut. When it raises (also an error out of `chunks`),
-        nothing is left behind.
+        nothing is left behind, but for a node that somebody has claimed in that moment. Raises UsageError for an id
+        that is not letters and digits, no recipients, or too many; never ClaimLost.
         """
 
     # --- looking
 
     @abstractmethod
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
-        """All names in a tier (or in its held part), in no order, whether they parse or not; [] if there is none."""
+        """All names in a tier, in no order, whether they parse or not; [] if there is none.
+
+        state: HELD for the tier's held part; CLAIMED for our own claims out of it; QUARANTINED (with tier 0).
+        """
 
     @abstractmethod
     def locations(self) -> Iterator[Location]:
@@ -81,20 +93,23 @@ class Store(ABC):
 
     @abstractmethod
     def open(self, location: Location) -> Stored:
-        """Raises ClaimLost if nothing is there, Unreadable if it is no whole message file."""
+        """Raises ClaimLost if nothing is there, Unreadable if it is no whole message file of that name's message."""
 
     # --- moving
 
     @abstractmethod
     def claim(self, location: Location, attempt: str) -> Location:
-        """Take a queued node: only one can. attempt: letters, digits and dots, never used twice by this owner.
+        """Take a queued node: only one can. attempt: at most 59 letters, digits and dots, never used twice by us.
 
         Raises ClaimLost if somebody else was first.
         """
 
     @abstractmethod
     def move(self, source: Location, target: Location) -> Location:
-        """Move a node to a name that is new. Returns target. Raises ClaimLost if the source is gone."""
+        """Move a node to a name that is new. Returns target.
+
+        Raises ClaimLost if the source is gone; otherwise SpoolError if the target is there already.
+        """
 
     @abstractmethod
     def delete(self, location: Location) -> None:
@@ -124,9 +139,9 @@ class Store(ABC):
     def recover(self) -> list[Location]:
         """Return the claims of this host's dead owners to their tiers and sweep what was never accepted.
 
-        Returns where the nodes are now.
+        Returns where the nodes are now. A fault with one does not keep the others back; the first is then raised.
         """
 
     @abstractmethod
     def claims(self, attempt_prefix: str) -> list[Location]:
-        """Our own claims whose attempt begins with `attempt_prefix` (those of one worker, after its end)."""
+        """Our own claims whose attempt begins with `attempt_prefix`: "w12." for those of worker w12, after its end."""

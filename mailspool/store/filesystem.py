@@ -5,14 +5,13 @@ docs/spool-format.md lists every state that a node can be in and what is left by
 Nothing here is decided by a look beforehand: a step is taken, and its error tells.
 """
 
-# ruff: noqa: PTH100, PTH120 - paths are strings: pathlib is slow to load, and slow for each node
+# ruff: noqa: PTH100, PTH118, PTH120 - paths are strings: pathlib is slow to load, and slow for each node
 # ruff: noqa: D102 - the contract in base.py says what each method does
 
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, count
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -22,7 +21,6 @@ from mailspool.store.base import Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
 _DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
-_REASON = ".reason"
 _CHUNK = 1 << 20
 
 
@@ -30,7 +28,8 @@ class FileStore(Store):
     """root: the spool's directory. owner: whose claims these are, and whose name is on what is being written."""
 
     def __init__(self, root: str | os.PathLike[str], owner: Owner) -> None:
-        self.root = os.path.abspath(root)  # a daemon changes its directory
+        parent, name = os.path.split(os.path.abspath(root))  # absolute: a daemon changes its directory
+        self.root = os.path.join(os.path.realpath(parent), name)
         self.owner = owner
         self._owner = str(owner)
         self._made: set[str] = set()
@@ -74,10 +73,12 @@ class FileStore(Store):
             for name in names:
                 made.append(self._make_node(made[0], name))
             fsops.sync_directory(f"{self.root}/0")
-        except BaseException:
+        except BaseException as error:
             for path in reversed(made):
                 with suppress(SpoolError):
                     fsops.unlink(path)
+            if isinstance(error, ClaimLost):  # no claim was asked for: whoever settles must not take it for its own
+                raise SpoolError(str(error)) from error
             raise
         with suppress(SpoolError):  # accepted: what is left over in incoming/ is swept when this owner has died
             fsops.unlink(made[0])
@@ -122,7 +123,7 @@ class FileStore(Store):
 
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
         names = fsops.read_names(self._directory(Location(state, tier, "", self._owner)))
-        return [n for n in names if not n.endswith(_REASON)] if state is State.QUARANTINED else names
+        return [n for n in names if not n.endswith(nodename.REASON)] if state is State.QUARANTINED else names
 
     def locations(self) -> Iterator[Location]:
         for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, _tiers_in(f"{self.root}/held"))):
@@ -172,39 +173,39 @@ class FileStore(Store):
     def delete(self, location: Location) -> None:
         fsops.unlink(self.path(location))
         self._forget_reason(location)
-        if _may_have_failed(location) and (node_id := nodename.node_id_of(location.name)):
-            with suppress(ClaimLost):
-                fsops.unlink(self._history(node_id))
+        if _may_have_failed(location):
+            with suppress(SpoolError):  # the node has ended; a history left over is swept
+                fsops.unlink(self._history(nodename.node_id_of(location.name)))
 
     def quarantine(self, location: Location, reason: str) -> Location:
         source = self.path(location)
-        for target in _quarantines(location):
-            path = self._path_made(target)
-            try:
-                with fsops.new_file(path + _REASON) as file:
-                    fsops.write(file, reason.encode(errors="backslashreplace") + b"\n")
-            except fsops.Exists:
-                continue
-            try:
-                fsops.rename_to_new(source, path)
-            except BaseException as error:
-                fsops.unlink(path + _REASON)
-                if isinstance(error, fsops.Exists):
-                    continue
-                raise
-            return target
-        raise AssertionError  # the names are endless
+        name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
+        for target in (Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(name or location.name)):
+            with suppress(fsops.Exists):
+                self._quarantine_as(source, self._path_made(target), reason)
+                return target
+        raise AssertionError  # there is always another name
+
+    def _quarantine_as(self, source: str, path: str, reason: str) -> None:
+        with fsops.new_file(path + nodename.REASON) as file:
+            fsops.write(file, reason.encode(errors="backslashreplace") + b"\n")
+        try:
+            fsops.rename_to_new(source, path)
+        except BaseException:
+            with suppress(SpoolError):
+                fsops.unlink(path + nodename.REASON)
+            raise
 
     def reason(self, location: Location) -> str:
         try:
-            return fsops.read(self.path(location) + _REASON).decode(errors="replace").rstrip("\n")
+            return fsops.read(self.path(location) + nodename.REASON).decode(errors="replace").rstrip("\n")
         except (ClaimLost, Unreadable):
             return ""
 
     def _forget_reason(self, location: Location) -> None:
         if location.state is State.QUARANTINED:
-            with suppress(ClaimLost):
-                fsops.unlink(self.path(location) + _REASON)
+            with suppress(SpoolError):
+                fsops.unlink(self.path(location) + nodename.REASON)
 
     # --- history
 
@@ -220,8 +221,7 @@ class FileStore(Store):
     # --- recovering
 
     def recover(self) -> list[Location]:
-        recover.sweep_incoming(self.root, self.owner)
-        return recover.return_claims(self, self.root, self.owner, self.claims_of)
+        return recover.recover(self, self.root, self.owner, self.claims_of)
 
     def claims(self, attempt_prefix: str) -> list[Location]:
         return [at for at in self.claims_of(self._owner) if nodename.split_claim(at.name)[1].startswith(attempt_prefix)]
@@ -273,11 +273,3 @@ def _safe(name: str) -> str:
 def _may_have_failed(location: Location) -> bool:
     """A node that was never tried, or delivered at once, has no history: it is spared the look for one."""
     return location.state is not State.CLAIMED or location.tier > 0 or location.name.startswith("0-")
-
-
-def _quarantines(location: Location) -> Iterator[Location]:
-    """Names for it in quarantine: its own, cut to leave room for what follows, then numbered ones."""
-    name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
-    stem = os.fsdecode(os.fsencode(name or location.name)[:200])
-    candidates = chain([stem], (f"{stem}.{n}" for n in count(2)))
-    return (Location(State.QUARANTINED, 0, name) for name in candidates if not name.endswith(_REASON))

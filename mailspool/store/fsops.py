@@ -2,13 +2,14 @@
 """The only place that creates, writes, links, renames, unlinks and syncs; each step is one function here.
 
 Each raises SpoolError naming the path and the reason; ClaimLost where what it should act on is gone (ENOENT, or
-ESTALE as NFS puts it). Nothing is followed, waited on or overwritten: no symbolic link, no FIFO, no name that is
+ESTALE as NFS puts it). Nothing is followed, waited on or overwritten: no symbolic link (nor one in the place of the
+directory to create in, or the daemon's user could have root's `sendmail` write elsewhere), no FIFO, no name that is
 there already. Files get mode 0600 and directories 0700 whatever the umask; what root makes belongs to the owner of
 the directory it is made in, so that the daemon can read what root's `sendmail` wrote. An error from fsync or close
 is final: after it the kernel may have dropped the data, and trying again would only seem to help.
 """
 
-# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH120, PTH208 - paths are strings: pathlib is slow to load, and slow for each node
+# ruff: noqa: PTH104, PTH106, PTH108, PTH208 - paths are strings: pathlib is slow to load, and slow for each node
 
 import errno
 import io
@@ -102,9 +103,7 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
 def create(path: str) -> IO[bytes]:
     """Raises Exists if the name is taken."""
     with _Step("create", path):
-        file = open(path, "xb", _BUFFER, opener=_open_new)  # noqa: SIM115 - new_file closes it
-        _entrust(file.fileno(), path)
-        return file
+        return open(path, "xb", _BUFFER, opener=_open_within)
 
 
 def write(file: IO[bytes], data: bytes) -> None:
@@ -136,11 +135,10 @@ def close(file: IO[bytes]) -> None:
 def append(path: str, data: bytes) -> None:
     """Append in one write, make the file if need be; not synced."""
     with _Step("append to", path):
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+        fd = _open_within(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file")
-            _entrust(fd, path)
             if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
@@ -172,11 +170,13 @@ def rename(source: str, target: str) -> None:
 
 
 def rename_to_new(source: str, target: str) -> None:
-    """Rename to a name that ought to be new; Exists if it is not.
+    """Rename to a name that ought to be new. Raises ClaimLost if the source is gone, else Exists if it is not new.
 
     Rename replaces what is there; and onto another link of the same file it does nothing and says yes.
     """
     if is_there(target):
+        if not is_there(source):
+            raise ClaimLost(f"cannot rename {source}: it is gone")
         raise Exists(f"cannot rename {source}: {target} is there already")
     rename(source, target)
 
@@ -194,16 +194,18 @@ def unlink(path: str) -> None:
 
 def make_directory(path: str) -> bool:
     """Make a directory; one that is there already is left as it is. Whether it is new; not synced."""
-    with _Step("make the directory", path):
+    with _Step("make the directory", path), _within(path) as (parent, name):
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
             return False
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+        if os.geteuid() != 0:
+            os.chmod(name, 0o700, dir_fd=parent)  # the umask may have taken away even our own right to open it
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFELY, dir_fd=parent)
         try:
-            _entrust(fd, path, 0o700)
+            _entrust(fd, 0o700, parent)
         finally:
             os.close(fd)
         return True
@@ -255,17 +257,35 @@ def _fault(action: str, path: str, error: OSError) -> SpoolError:
     return kind(f"cannot {action} {path}: {error.strerror}")
 
 
-def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+@contextmanager
+def _within(path: str) -> Iterator[tuple[int, str]]:
+    """The directory that a path leads to, which is no symbolic link, held open; and the name in it."""
+    folder, name = os.path.split(path)
+    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield directory, name
+    finally:
+        os.close(directory)
 
 
-def _entrust(fd: int, path: str, mode: int = 0o600) -> None:
+def _open_within(path: str, flags: int) -> int:
+    with _within(path) as (directory, name):
+        fd = os.open(name, flags | _SAFELY, 0o600, dir_fd=directory)
+        try:
+            _entrust(fd, 0o600, directory)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _entrust(fd: int, mode: int, directory: int) -> None:
     """Give what was just made its mode, whatever the umask, and to the owner of its directory if we are root."""
     os.fchmod(fd, mode)
     if os.geteuid() == 0:
-        directory = os.stat(os.path.dirname(path))
-        if directory.st_uid != 0:
-            os.fchown(fd, directory.st_uid, directory.st_gid)
+        parent = os.fstat(directory)
+        if parent.st_uid != 0:
+            os.fchown(fd, parent.st_uid, parent.st_gid)
 
 
 def _is_same(source: str, target: str) -> bool:

@@ -62,7 +62,7 @@ class MemoryStore(Store):
         return self.move(location, Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner))
 
     def move(self, source: Location, target: Location) -> Location:
-        if target in self._nodes:
+        if source in self._nodes and target in self._nodes:
             raise SpoolError(f"{target.name} is there already")
         self._nodes[target] = self._take(source)
         return target
@@ -72,8 +72,9 @@ class MemoryStore(Store):
         self._histories.pop(nodename.node_id_of(location.name), None)
 
     def quarantine(self, location: Location, reason: str) -> Location:
-        node = nodename.split_claim(location.name)[0]
-        target = self.move(location, Location(State.QUARANTINED, 0, node))
+        name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
+        targets = (Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(name or location.name))
+        target = self.move(location, next(at for at in targets if at not in self._nodes))
         self._reasons[target] = reason
         return target
 

@@ -5,8 +5,10 @@ A name splits at its first two dashes. Whatever the address, it holds neither "/
 was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it while the node is claimed. No I/O.
 """
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 from typing import NamedTuple
 
 from mailspool.errors import Unreadable, UsageError
@@ -14,6 +16,8 @@ from mailspool.model.envelope import Envelope
 
 MAX_ATTEMPT = 59  # octets of an attempt; with the "~" before it 60 are kept free behind each node name
 MAX_DESTINATION = 100  # octets; a longer destination is shortened to its hash
+
+REASON = ".reason"  # behind the name of what is in quarantine: why it is there
 
 # At most 12 + 64 + 7 + 100 octets and three separators; 60 more while claimed.
 _TIME = r"0|[1-9][0-9]{0,11}"
@@ -87,6 +91,13 @@ def is_of_message(text: str, message_id: str) -> bool:
     """Whether a name's ID, or its ID.N, is `message_id`."""
     node_id = node_id_of(text)
     return node_id != "" and message_id in (node_id, node_id.rpartition(".")[0])
+
+
+def quarantine_names(text: str) -> Iterator[str]:
+    """Names for it in quarantine: its own, cut to leave room for what follows, then numbered ones without end."""
+    stem = os.fsdecode(os.fsencode(text)[:200])
+    names = chain([stem], (f"{stem}.{n}" for n in count(2)))
+    return (name for name in names if not name.endswith(REASON))
 
 
 def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ hosts, and whatever is not understood, are left alone. It may be cut short or ru
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.store import fsops, nodename
@@ -13,32 +14,27 @@ from mailspool.store.base import Location, State, Store
 from mailspool.store.claim import Owner, is_dead
 
 
-def return_claims(store: Store, root: str, me: Owner, claims_of: Callable[[str], Iterable[Location]]) -> list[Location]:
-    """Return each dead owner's nodes to their tiers; what is no node goes to quarantine. Returns where they are now.
+def recover(store: Store, root: str, me: Owner, claims_of: Callable[[str], Iterable[Location]]) -> list[Location]:
+    """Return each dead owner's nodes to their tiers; what is no node goes to quarantine. Then sweep `incoming/`.
 
-    A fault with one of them does not keep the others back; the first is raised in the end.
+    Nobody was told yes about what is there, or its nodes are made. Returns where the nodes are now. A fault with one
+    of them does not keep the others back; the first fault is raised in the end.
     """
     moved: list[Location] = []
-    faults: list[SpoolError] = []
+    faults = _Faults()
     for owner in _of_the_dead(fsops.read_names(f"{root}/claimed"), me):
         for claim in claims_of(owner):
-            try:
+            with faults:
                 moved.append(_return_one(store, claim))
-            except ClaimLost:
-                continue
-            except SpoolError as error:
-                faults.append(error)
-        _remove_if_empty(f"{root}/claimed/{owner}")
-    if faults:
-        raise faults[0]
-    return moved
-
-
-def sweep_incoming(root: str, me: Owner) -> None:
-    """Remove what this host's dead owners were writing: nobody was told that it is accepted, or its nodes are made."""
-    for name in fsops.read_names(f"{root}/incoming"):
-        for _ in _of_the_dead([name.partition("~")[2]], me):
+        with faults:
+            _remove_if_empty(f"{root}/claimed/{owner}")
+    drafts = {name: name.partition("~")[2] for name in fsops.read_names(f"{root}/incoming")}
+    dead = set(_of_the_dead(set(drafts.values()), me))
+    for name in (name for name, owner in drafts.items() if owner in dead):
+        with faults:
             fsops.unlink(f"{root}/incoming/{name}")
+    faults.raise_first()
+    return moved
 
 
 def sweep_histories(store: Store, root: str) -> list[str]:
@@ -78,3 +74,22 @@ def _remove_if_empty(directory: str) -> None:
     for tier in fsops.read_names(directory):
         fsops.remove_directory(f"{directory}/{tier}")
     fsops.remove_directory(directory)
+
+
+class _Faults:
+    """Lets a round go on past what somebody else did first, and past faults, which it remembers."""
+
+    def __init__(self) -> None:
+        self._first: SpoolError | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if isinstance(error, SpoolError) and not isinstance(error, ClaimLost):
+            self._first = self._first or error
+        return isinstance(error, SpoolError)
+
+    def raise_first(self) -> None:
+        if self._first:
+            raise self._first

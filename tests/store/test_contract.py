@@ -144,6 +144,14 @@ def test_a_move_never_replaces_what_is_there(store, letter):
     assert sorted(store.names(0)) == sorted([one, two])
 
 
+def test_who_comes_second_has_lost_the_node_even_if_the_first_moved_it_to_the_same_place(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW)
+    claim = store.claim(queued(name), "w1.1")
+    store.move(claim, queued(name))
+    with pytest.raises(ClaimLost):
+        store.move(claim, queued(name))
+
+
 def test_a_node_can_be_held_and_released(store, letter):
     (name,) = store.accept(letter(), [MESSAGE], NOW)
     held = store.move(queued(name), Location(State.HELD, 0, name))
@@ -173,6 +181,13 @@ def test_quarantine_keeps_the_node_and_says_why(store, letter):
     assert store.names(0, State.QUARANTINED) == [name]
     with store.open(where).file as file:
         assert file.read() == MESSAGE
+
+
+def test_two_of_one_name_are_both_kept_in_quarantine(store, letter):
+    names = store.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    places = [store.quarantine(store.move(queued(name), queued("odd")), name) for name in names]
+    assert [at.name for at in places] == ["odd", "odd.2"]
+    assert [store.reason(at) for at in places] == list(names)
 
 
 def test_the_reason_goes_when_the_node_leaves_quarantine(store, letter):

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile
 from mailspool.store.base import Location, State
-from mailspool.store.claim import this_owner
+from mailspool.store.claim import Attempts, this_owner
 from mailspool.store.filesystem import FileStore
 
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nworld\r\n"
@@ -124,7 +125,38 @@ def test_a_spool_that_was_not_made_is_empty_and_accepts_nothing(tmp_path, letter
         store.accept(letter(), [MESSAGE], NOW)
 
 
+def test_a_spool_below_a_symbolic_link_is_used_by_its_real_name(tmp_path, letter):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    store = FileStore(tmp_path / "link/spool", this_owner())
+    store.create(1)
+    store.accept(letter(), [MESSAGE], NOW)
+    assert store.root == str(tmp_path.resolve() / "real/spool")
+
+
+@pytest.mark.parametrize("room", ["incoming", "quarantine", "history"])
+def test_nothing_is_written_through_a_symbolic_link_in_the_place_of_a_room(spool, tmp_path, letter, room):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    (tmp_path / "elsewhere").mkdir()
+    os.rmdir(f"{spool.root}/{room}")
+    os.symlink(tmp_path / "elsewhere", f"{spool.root}/{room}")
+    with pytest.raises(SpoolError):  # noqa: PT012 - one of the three writes into this room
+        spool.accept(letter(), [MESSAGE], NOW)
+        spool.record("A.0", [Attempt(1.0, 0, "", "", "")])
+        spool.quarantine(queued(name), "why")
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
 # --- the way in
+
+
+def test_a_tier_that_is_missing_is_a_fault_and_no_lost_claim(spool, letter):
+    """Who settles a node by accepting its bounce must not think that the node is somebody else's."""
+    os.rmdir(f"{spool.root}/0")
+    with pytest.raises(SpoolError) as caught:
+        spool.accept(letter(), [MESSAGE], NOW)
+    assert not isinstance(caught.value, ClaimLost)
+    assert files(spool) == []
 
 
 def test_a_thousand_recipients_are_a_thousand_names_of_one_file(spool, letter):
@@ -356,6 +388,28 @@ def test_names_of_nfs_are_ignored_and_others_are_not(spool):
 
 
 # --- claims
+
+
+def test_of_four_processes_each_node_is_claimed_by_exactly_one(spool, letter):
+    names = spool.accept(letter(*[f"{n}@a.example" for n in range(300)]), [MESSAGE], NOW)
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                attempts = Attempts(f"w{number}")
+                for name in names:
+                    with suppress(ClaimLost):
+                        spool.claim(queued(name), next(attempts))
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    claimed = [at.name.partition("~")[0] for at in spool.claims("")]
+    assert sorted(claimed) == sorted(names)
+    assert spool.names(0) == []
 
 
 def test_a_claim_that_was_denied_but_made_holds(spool, letter, monkeypatch):

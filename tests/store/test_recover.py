@@ -9,7 +9,7 @@ import pytest
 
 from mailspool.errors import ClaimLost, SpoolError
 from mailspool.model.outcome import Attempt
-from mailspool.store import recover
+from mailspool.store import fsops, recover
 from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
@@ -143,6 +143,29 @@ def test_a_fault_with_one_claim_keeps_no_other_back(spool, letter):
     assert sorted(spool.names(0)) == sorted(names)
     assert [at.name for at in dead.claims("")] == [f"{names[1]}~w1.1"]
     assert Path(spool.path(queued(names[1]))).read_bytes() == b"in the way"
+
+
+def test_two_that_recover_at_once_do_not_disturb_each_other(spool, letter, monkeypatch):
+    names = spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    dead = FileStore(spool.root, this_owner()._replace(boot="0" * 32))
+    for n, name in enumerate(names):
+        dead.claim(queued(name), f"w1.{n}")
+    Path(spool.root, "incoming", f"A~{dead.owner}").write_bytes(b"half")
+    read_names = fsops.read_names
+
+    def read_and_be_overtaken(directory):
+        seen = read_names(directory)
+        monkeypatch.setattr(fsops, "read_names", read_names)
+        if directory.endswith(("/0", "/incoming")):
+            spool.recover()
+        monkeypatch.setattr(fsops, "read_names", read_and_be_overtaken)
+        return seen
+
+    monkeypatch.setattr(fsops, "read_names", read_and_be_overtaken)
+    assert spool.recover() == []
+    monkeypatch.undo()
+    assert sorted(spool.names(0)) == sorted(names)
+    assert os.listdir(f"{spool.root}/claimed") == os.listdir(f"{spool.root}/incoming") == []
 
 
 def test_a_full_sweep_removes_histories_without_node_and_no_others(spool, letter):
