@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailspool.delivery.door import Door
     from mailspool.smtp.reply import Reply
     from mailspool.smtp.session import Session
-    from mailspool.supervisor.job import Job, Limits, Result, Station
+    from mailspool.supervisor.job import Job, Limits, Look, Result, Station
 
 DELIVERIES = {
     "Deferred": "Deferred",
@@ -136,14 +136,14 @@ class Spool:
         self.store.create(len(self.settings.tiers))
 
     def list_spool_handles(self) -> list[Handle]:
-        """Handles of the tiers to be looked at now: each rolls its dice.
+        """Handles of the tiers to be looked at now: each rolls its dice."""
+        return [self.mail_spool_handle(tier) for tier in self._tiers() if tier.roll(self.dice)]
 
-        Tiers beyond the configured ones, left by a longer `dequeue_periods`, are looked at as the last one is.
-        """
+    def _tiers(self) -> list[Tier]:
+        """The configured tiers, and those beyond them, left by a longer `dequeue_periods`: each is as the last one."""
         configured = self.settings.tiers
         last = configured[-1]
-        beyond = [_beyond(number, last) for number in self.store.tiers() if number > last.number]
-        return [self.mail_spool_handle(tier) for tier in (*configured, *beyond) if tier.roll(self.dice)]
+        return [*configured, *(_beyond(number, last) for number in self.store.tiers() if number > last.number)]
 
     def mail_spool_handle(self, tier: Tier) -> Handle:
         """The handle of one tier."""
@@ -255,10 +255,10 @@ class Spool:
 
     def dequeue(self) -> dict[str, int]:
         """One pass over the spool in the calling process. Returns how many nodes ended in which way."""
-        from mailspool.supervisor.job import Result  # the way in needs none of it
+        from mailspool.supervisor.job import Look, Result  # the way in needs none of it
 
         by_destination: dict[str, list[Job]] = {}
-        for job in self.jobs(poked=False):
+        for job in self.jobs(Look.TICK):
             by_destination.setdefault(job.destination, []).append(job)
         results: list[Result] = []
         for batch in by_destination.values():
@@ -350,20 +350,25 @@ class Spool:
             shutdown=settings.shutdown_timeout,
         )
 
-    def jobs(self, *, poked: bool) -> "Iterator[Job]":
-        """The nodes that are due, tier by tier, oldest first. A poke is about tier 0 only and rolls no dice.
-
-        Raises SpoolError.
-        """
+    def jobs(self, look: "Look") -> "Iterator[Job]":
+        """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
         from mailspool.supervisor.job import Job
 
         destination = self.door.route.destination
-        handles = [self.mail_spool_handle(self.settings.tiers[0])] if poked else self.list_spool_handles()
-        for handle in handles:
+        for handle in self._handles(look):
             tier = handle.tier.number
             for node in handle.open_spool():
                 yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
             self._depths[tier] = handle.seen
+
+    def _handles(self, look: "Look") -> list[Handle]:
+        """A poke is about tier 0 only; only the ticks of the clock roll the dice."""
+        from mailspool.supervisor.job import Look
+
+        if look is Look.TICK:
+            return self.list_spool_handles()
+        tiers = self._tiers() if look is Look.ALL else self.settings.tiers[:1]
+        return [self.mail_spool_handle(tier) for tier in tiers]
 
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""

@@ -6,7 +6,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import NamedTuple, Protocol
 
 from mailspool.model.phase import Watch
@@ -28,6 +28,14 @@ class Result(IntEnum):
     REFUSED = 2  # settled, and the destination would refuse the next one too: it cools down
     RETURNED = 3  # not tried: it may be offered again
     FAULT = 4  # not tried because of a local fault (disk, memory): nobody should try for a while
+
+
+class Look(Enum):
+    """Where to look for jobs."""
+
+    POKED = auto()  # only where something has just come in
+    TICK = auto()  # as at each tick: each place has its own chance
+    ALL = auto()  # in every place, because somebody asked for it
 
 
 class Station(Protocol):
@@ -64,8 +72,8 @@ class Work(Protocol):
     def limits(self) -> Limits:
         """Read once, and again after a reload."""
 
-    def jobs(self, *, poked: bool) -> Iterator[Job]:
-        """Look for what is due now, oldest first. poked: something has just come in; look only there."""
+    def jobs(self, look: Look) -> Iterator[Job]:
+        """What is due now, oldest first."""
 
     def preload(self) -> None:
         """Load what workers will need, so that a fork costs no import."""

@@ -20,7 +20,7 @@ from mailspool.log import get_logger
 from mailspool.model.phase import Phase
 from mailspool.supervisor.control import Control
 from mailspool.supervisor.dispatch import Dispatch
-from mailspool.supervisor.job import Result, Work
+from mailspool.supervisor.job import Look, Result, Work
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.signals import Signals, forget_in_child
 from mailspool.supervisor.worker import Worker, fork_child, fork_worker
@@ -95,7 +95,7 @@ class Supervisor:
         self._services: dict[int, str] = {}
         self._abandoned: list[tuple[int, str]] = []  # workers whose claims are to be recovered: serial, how it ended
         self._serial = 0
-        self._next_tick = 0.0
+        self._next_tick, self._tick = 0.0, Look.TICK
         self._next_poke = _NEVER
         self._quiet_until = 0.0  # no look for a poke before
         self._stop_by = _NEVER  # when to urge harder
@@ -215,19 +215,23 @@ class Supervisor:
         now = self._clock()
         if self._stopping or self._look.left(now) > 0:
             return
-        tick = now >= self._next_tick
-        if not (tick or now >= max(self._next_poke, self._quiet_until) or self._dispatch.hungry()):
-            return
-        if tick:
+        if now >= self._next_tick:
+            look = self._tick
             self._next_tick = now + self._dispatch.limits.tick
+        elif now >= max(self._next_poke, self._quiet_until) or self._dispatch.hungry():
+            look = Look.POKED
+        else:
+            return
         self._next_poke = _NEVER
         self._dispatch.looked()
         try:
-            self._dispatch.offer(self._work.jobs(poked=not tick))
+            self._dispatch.offer(self._work.jobs(look))
         except SpoolError as error:
             self._look.begin(now, str(error))
             return
         self._look.over()
+        if look is Look.ALL:
+            self._tick = Look.TICK
         self._dispatch.forget_idle(now)
         done = self._clock()
         self._quiet_until = done + (done - now) * POKE_SHARE
@@ -235,6 +239,11 @@ class Supervisor:
     def _poked(self) -> str:
         self._next_poke = min(self._next_poke, self._clock())
         return ""
+
+    def _look_everywhere(self) -> str:
+        """The next tick is now, and leaves no place out."""
+        self._next_tick, self._tick = self._clock(), Look.ALL
+        return "looking"
 
     # --- work
 
@@ -416,7 +425,7 @@ class Supervisor:
         return max(0.0, min(IDLE_WORKER, *times))
 
     def _answers(self) -> dict[str, Callable[[], str]]:
-        return {"poke": self._poked, "status": self._status, "reload": self.reload}
+        return {"poke": self._poked, "look": self._look_everywhere, "status": self._status, "reload": self.reload}
 
     def _status(self) -> str:
         import json  # only who asks pays
