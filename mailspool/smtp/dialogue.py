@@ -175,19 +175,14 @@ class Dialogue:
 
     def _writes(self, envelope: Envelope, recipients: Sequence[Recipient]) -> Iterator[Say]:
         """MAIL, each RCPT, DATA: with PIPELINING up to WINDOW commands go out with the first of them."""
-        commands = [
-            Say(Phase.MAIL, self._mail(envelope, recipients)),
-            *(Say(Phase.RCPT, self._rcpt(recipient)) for recipient in recipients),
-            Say(Phase.DATA, b"DATA\r\n"),
-        ]
-        if not self.extensions.pipelining:
-            yield from commands
-            return
-        for start in range(0, len(commands), WINDOW):
-            group = commands[start : start + WINDOW]
-            yield Say(group[0].phase, b"".join(command.octets for command in group))
-            for command in group[1:]:
-                yield Say(command.phase)
+        lines = [self._mail(envelope, recipients), *map(self._rcpt, recipients), b"DATA\r\n"]
+        phases = [Phase.MAIL, *[Phase.RCPT] * len(recipients), Phase.DATA]
+        window = WINDOW if self.extensions.pipelining else 1
+        for start in range(0, len(lines), window):
+            octets = b"".join(lines[start : start + window])
+            for phase in phases[start : start + window]:
+                yield Say(phase, octets)
+                octets = b""
 
     def _mail(self, envelope: Envelope, recipients: Sequence[Recipient]) -> bytes:
         peer, facts = self.extensions, envelope.facts
@@ -225,9 +220,10 @@ class Dialogue:
     def _ask(self, step: Step) -> Talk[Reply]:
         """A reply that can follow the step. Raises TransientError for any other, and for 421 (RFC 5321 §3.8)."""
         reply = yield step
+        kind = reply.code // 100
         if reply.code == 421:
             raise reply.as_error(self.host)
-        if not reply.refused and reply.code // 100 != (3 if step.phase is Phase.DATA else 2):
+        if kind < 4 and kind != (3 if step.phase is Phase.DATA else 2):
             raise TransientError(PROTOCOL_ERROR, self.host, f"out of place after {step.phase.name}: {reply}")
         return reply
 

@@ -18,7 +18,7 @@ MAX_OCTETS = 65536
 MAX_UNREAD = 2 * MAX_OCTETS  # one whole reply, and the pipelined ones that came with it
 MAX_TEXT = 1024  # characters of a reply that go to logs, histories and bounces
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r*)\n")
 _HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # controls, line ends, bidirectional overrides
 
 
@@ -62,56 +62,48 @@ class ReplyParser:
     where the next reply begins.
     """
 
-    __slots__ = ("_buffer", "_code", "_host", "_lines", "_octets")
+    __slots__ = ("_code", "_host", "_lines", "_octets", "_unread")
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._buffer = bytearray()
-        self._begin()
-
-    def _begin(self) -> None:
+        self._unread = b""
         self._code = 0
-        self._lines: list[str] = []
+        self._lines: list[str] = []  # of the reply that is not complete yet
         self._octets = 0
 
     @property
     def waiting(self) -> bool:
         """Whether anything was fed that has not been taken: a reply or a part of one."""
-        return bool(self._buffer or self._lines)
+        return bool(self._unread or self._lines)
 
     def feed(self, octets: bytes) -> None:
         """Raises TransientError if more is left untaken than an honest peer can have to say."""
-        self._buffer += octets
-        if len(self._buffer) > MAX_UNREAD:
+        self._unread += octets
+        if len(self._unread) > MAX_UNREAD:
             raise self._error(f"more than {MAX_UNREAD} octets of replies to nothing")
 
     def take(self) -> Reply | None:
         """The next whole reply; None until more is fed. Raises TransientError with PROTOCOL_ERROR."""
-        while (end := self._buffer.find(b"\n") + 1) > 0:
-            line = bytes(self._buffer[:end])
-            del self._buffer[:end]
-            if self._ends_with(line):
+        while found := _LINE.match(self._unread):
+            self._unread = self._unread[found.end() :]
+            self._add(found)
+            if found[2] != b"-":
                 reply = Reply(self._code, tuple(self._lines))
-                self._begin()
+                self._lines, self._octets = [], 0
                 return reply
-        if len(self._buffer) >= MAX_LINE:
-            raise self._error(f"a reply line of more than {MAX_LINE} octets")
+        if b"\n" in self._unread or len(self._unread) >= MAX_LINE:
+            raise self._error(f"no reply: {_harmless(self._unread[:80])!r}")
         return None
 
-    def _ends_with(self, line: bytes) -> bool:
-        """Whether the reply is complete with this line."""
-        self._octets += len(line)
-        found = _LINE.fullmatch(line.rstrip(b"\r\n"))
-        if len(line) > MAX_LINE or not found:
-            raise self._error(f"no reply: {_harmless(line[:80])!r}")
-        code = int(found[1])
+    def _add(self, line: re.Match[bytes]) -> None:
+        code, octets = int(line[1]), line.end()
         if self._lines and code != self._code:
             raise self._error(f"codes {self._code} and {code} in one reply")
         self._code = code
-        self._lines.append(_harmless(found[3] or b""))
-        if len(self._lines) > MAX_LINES or self._octets > MAX_OCTETS:
-            raise self._error(f"a reply of more than {MAX_LINES} lines or {MAX_OCTETS} octets")
-        return found[2] != b"-"
+        self._lines.append(_harmless((line[3] or b"").rstrip(b"\r")))
+        self._octets += octets
+        if octets > MAX_LINE or self._octets > MAX_OCTETS or len(self._lines) > MAX_LINES:
+            raise self._error(f"over {MAX_LINE} octets in a line, {MAX_OCTETS} or {MAX_LINES} lines in a reply")
 
     def _error(self, what: str) -> TransientError:
         return TransientError(PROTOCOL_ERROR, "", f"{self._host} does not speak SMTP: {what}")

@@ -25,7 +25,7 @@ from mailspool.tls.policy import NO_TLS, TlsPolicy
 
 Result = TypeVar("Result")
 
-_FIELD = {phase: phase.name.lower() for phase in Phase}  # of Timeouts
+_FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
 
 
 class Session:
@@ -42,7 +42,7 @@ class Session:
         self._stream = stream
         self._dialogue = dialogue
         self._name = name
-        self._timeouts = timeouts
+        self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
         self._tls = tls
         self._watch = watch
 
@@ -179,14 +179,14 @@ class Session:
 
     def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Reply:
         """A reply to nothing ends the session: taken for an answer, it could make a lost message a delivered one."""
-        reply = self._read_reply(phase, getattr(self._timeouts, _FIELD[phase]))
+        reply = self._read_reply(phase, self._seconds[phase])
         self._dialogue.over = True
         if reply.code not in allowed:
             raise TransientError(PROTOCOL_ERROR, self.host, f"out of turn: {reply}")
         return reply
 
     def _begin(self, phase: Phase) -> float:
-        seconds: float = getattr(self._timeouts, _FIELD[phase])
+        seconds = self._seconds[phase]
         self._watch(phase, self.host, seconds)
         return seconds
 

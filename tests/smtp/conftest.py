@@ -117,12 +117,11 @@ def certificate(tmp_path_factory):
     assert shutil.which("openssl"), "these tests need the openssl command: install the package openssl"
     folder = tmp_path_factory.mktemp("tls")
     key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
+    key_kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org"]
+    files = ["-keyout", str(key), "-out", str(cert)]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org"]
-        + ["-keyout", str(key), "-out", str(cert)],
-        check=True,
-        capture_output=True,
+        ["openssl", "req", "-x509", "-days", "2", *key_kind, *names, *files], check=True, capture_output=True
     )
     both.write_text(key.read_text() + cert.read_text())
     return both

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 import io
+import itertools
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def unstuff(octets):
 
 def cut(octets, places):
     edges = [0, *sorted(place % (len(octets) + 1) for place in places), len(octets)]
-    return [octets[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [octets[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def facts_of(message):
@@ -83,11 +84,10 @@ def test_a_missing_last_line_end_is_added_so_that_the_dot_begins_a_line():
 @given(st.integers(0, 140_000))
 def test_a_file_that_holds_less_is_unreadable_and_never_complete(missing):
     size = 140_001
-    got = b""
+    got = []
     with pytest.raises(Unreadable):
-        for block in blocks(io.BytesIO(b"x" * (size - 1 - missing)), Facts(size=size)):
-            got += block
-    assert len(got) < size
+        got.extend(blocks(io.BytesIO(b"x" * (size - 1 - missing)), Facts(size=size)))
+    assert len(b"".join(got)) < size
 
 
 def test_a_file_that_cannot_be_read_now_is_a_local_fault_and_not_unreadable():

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def parse(*chunks):
 
 def cut(octets, places):
     edges = [0, *sorted(place % (len(octets) + 1) for place in places), len(octets)]
-    return [octets[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [octets[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def wire(reply, end="\r\n"):
@@ -62,13 +64,17 @@ def test_no_text_of_a_reply_can_forge_a_line(octets):
 @pytest.mark.parametrize("forever", [b"x", b"250-x\r\n", b"250 x\r\n", b"250-" + b"x" * 2000 + b"\r\n", b"250-"])
 def test_a_peer_that_never_stops_talking_is_stopped(forever):
     parser = ReplyParser("mx")
-    with pytest.raises(TransientError) as caught:
-        for _ in range(reply_module.MAX_UNREAD + 1):
+
+    def listen():
+        while True:
             parser.feed(forever)
-            if forever != b"250 x\r\n":
+            if forever != b"250 x\r\n":  # whole replies, which nobody asked for and nobody takes
                 parser.take()
+
+    with pytest.raises(TransientError) as caught:
+        listen()
     assert caught.value.status == "4.5.0"
-    assert len(parser._buffer) <= reply_module.MAX_UNREAD + len(forever)
+    assert len(parser._unread) <= reply_module.MAX_UNREAD + len(forever)
 
 
 def test_a_line_of_2048_octets_is_read_and_a_longer_one_is_not():

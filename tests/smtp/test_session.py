@@ -2,6 +2,7 @@
 import io
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -97,7 +98,8 @@ def test_the_watch_hears_of_each_phase_before_it_begins_and_of_the_final_dot_bef
         peer.say("354 go")
         content = b""
         while b"\r\n.\r\n" not in content:
-            assert (octets := peer.socket.recv(65536))
+            octets = peer.socket.recv(65536)
+            assert octets, "the client hung up"
             content += octets
         final.append(Phase.FINAL in [phase for phase, _, _ in seen])
         peer.say("250 ok")
@@ -270,7 +272,7 @@ def test_a_session_that_the_peer_closed_between_two_messages_is_not_alive(serve)
 def test_a_file_that_ends_too_early_is_unreadable_and_the_peer_never_sees_a_dot(serve):
     def script(peer):
         peer.greet("PIPELINING")
-        peer.hear(), peer.hear(), peer.hear()
+        peer.expect("MAIL FROM:<joe@example.net>", "RCPT TO:<ann@example.org>", "DATA")
         peer.say("250 ok", "250 ok", "354 go")
         assert not peer.hear_end().endswith(b".\r\n")
 
@@ -370,9 +372,9 @@ def broken_by_us(server_tls):
         peer.greet("STARTTLS")
         peer.expect("STARTTLS")
         peer.say("220 go")
-        with pytest.raises(OSError):
+        with suppress(OSError):  # in TLS 1.3 the client's alert comes after the server thinks all is well
             peer.start_tls(server_tls)
-            assert peer.hear()  # in TLS 1.3 the client's alert comes after the server thinks all is well
+            assert not peer.hear_end()
 
     return script
 
@@ -387,7 +389,7 @@ def test_a_certificate_for_another_host_is_not_verified(serve, server_tls, certi
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context.verifying.cache_clear()
     try:
-        with pytest.raises(TransientError, match="not valid for 'mail.example.org'") as caught:
+        with pytest.raises(TransientError, match=r"not valid for 'mail\.example\.org'") as caught:
             open_session(serve(broken_by_us(server_tls)), VERIFY, name="mail.example.org")
         assert caught.value.status == "4.7.5"
     finally:

@@ -59,7 +59,7 @@ def test_a_dripping_peer_gets_no_more_time_than_the_phase_has():
 
 def test_a_silent_peer_times_out(pair):
     stream, _ = pair
-    with pytest.raises(TransientError, match="timed out after 0.01 s in GREETING") as caught:
+    with pytest.raises(TransientError, match=r"timed out after 0\.01 s in GREETING") as caught:
         stream.read_reply(Phase.GREETING, 0.01)
     assert caught.value.status == "4.4.2"
 
@@ -83,7 +83,7 @@ def test_writing_to_nobody_is_a_bad_connection(pair):
 
 def test_writing_to_somebody_who_never_reads_times_out(pair):
     stream, _ = pair
-    with pytest.raises(TransientError, match="timed out after 0.01 s in CONTENT"):
+    with pytest.raises(TransientError, match=r"timed out after 0\.01 s in CONTENT"):
         stream.write(b"x" * 10_000_000, Phase.CONTENT, 0.01)
 
 
@@ -115,10 +115,12 @@ def test_a_refused_connection_is_no_answer():
 
 def test_a_connection_that_is_not_taken_times_out():
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
         waiting = []
         with pytest.raises(TransientError) as caught:
-            for _ in range(20):  # the kernel takes some into its queue
-                waiting.append(connect("127.0.0.1", server.getsockname()[1], 0.01, "mx"))
+            waiting.extend(
+                connect("127.0.0.1", port, 0.01, "mx") for _ in range(20)
+            )  # some fit into the kernel's queue
         for sock in waiting:
             sock.close()
     assert (caught.value.status, caught.value.text) == ("4.4.1", "connect to mx: timed out")
