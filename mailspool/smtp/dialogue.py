@@ -144,8 +144,8 @@ class Dialogue:
             rest = Deferred(error.status, self.host, error.text, refused=True)
         if heard and heard[0].refused:
             return [self._outcome(heard[0])] * len(recipients)
-        unheard = [None] * (1 + len(recipients) - len(heard))
-        return [self._outcome(reply) if reply and reply.refused else rest for reply in [*heard[1:], *unheard]]
+        replies = [*heard[1:], *[None] * len(recipients)][: len(recipients)]
+        return [self._outcome(reply) if reply and reply.refused else rest for reply in replies]
 
     def _converse(self, steps: Iterator[Say], blocks: Iterator[bytes], heard: list[Reply]) -> Talk[Reply]:
         """Fill `heard` with the replies to MAIL and RCPT. Returns the reply that decides for all accepted ones."""
