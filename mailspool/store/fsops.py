@@ -67,11 +67,25 @@ def open_regular(path: str) -> tuple[IO[bytes], int]:
         if error.errno in _NOT_OPENED:
             raise Unreadable(f"{path} is no regular file: {error.strerror}") from error
         raise _fault("open", path, error) from error
+    try:
+        size = _regular_size(fd, path)
+        content = os.pread(fd, size, 0) if size <= _BUFFER else b""
+        if len(content) < size:
+            return io.BufferedReader(io.FileIO(fd), _BUFFER), size
+    except BaseException as error:
+        os.close(fd)
+        if isinstance(error, OSError):
+            raise SpoolError(f"cannot read {path}: {error.strerror}") from error
+        raise
+    os.close(fd)  # most messages are small: one read, and the file is done with
+    return io.BytesIO(content), size
+
+
+def _regular_size(fd: int, path: str) -> int:
     facts = os.fstat(fd)
     if not stat.S_ISREG(facts.st_mode):
-        os.close(fd)
         raise Unreadable(f"{path} is no regular file: {stat.filemode(facts.st_mode)}")
-    return io.BufferedReader(io.FileIO(fd), _BUFFER), facts.st_size
+    return facts.st_size
 
 
 def read(path: str) -> bytes:
@@ -137,8 +151,7 @@ def append(path: str, data: bytes) -> None:
     with _Step("append to", path):
         fd = _open_within(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+            _regular_size(fd, path)
             if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:

@@ -83,6 +83,16 @@ def test_the_message_can_be_read_again_from_where_it_began(store, letter):
         assert file.read() == MESSAGE
 
 
+@pytest.mark.parametrize("lines", [1, 1000, 2000, 100_000])
+def test_a_message_of_any_size_comes_back_whole(store, letter, lines):
+    (name,) = store.accept(letter(), [b"x" * 62 + b"\r\n"] * lines, NOW)
+    with store.open(queued(name)).file as file:
+        start = file.tell()
+        assert file.read() == (b"x" * 62 + b"\r\n") * lines
+        file.seek(start)
+        assert file.readline() == b"x" * 62 + b"\r\n"
+
+
 def test_an_empty_message_is_whole(store, letter):
     (name,) = store.accept(letter(), [], NOW)
     with store.open(queued(name)).file as file:
