@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What tests of more than one room need: servers that take mail, spools, and the real daemon.
+
+How to wait and what else there is to import: tests/running.py and tests/sink.py.
+"""
+
+import pytest
+
+from mailspool.config.load import make
+from mailspool.spool import Spool
+from tests.running import Daemon, me
+from tests.sink import Sink
+
+
+@pytest.fixture
+def sinks():
+    """sinks(greeting="hang", …) makes one more `Sink`."""
+    made = []
+
+    def start(**behaviour):
+        made.append(Sink(**behaviour))
+        return made[-1]
+
+    yield start
+    for sink in made:
+        sink.close()
+
+
+@pytest.fixture
+def sink(sinks):
+    """A server that takes all mail."""
+    return sinks()
+
+
+@pytest.fixture
+def properties(tmp_path):
+    """Options of a spool in tmp_path; properties(sink=sink, …): all of its mail goes to that sink."""
+
+    def make_properties(*, sink=None, **more):
+        (tmp_path / "run").mkdir(mode=0o700, exist_ok=True)
+        smarthost = {"smarthost": sink.address} if sink else {"smarthost": "127.0.0.1:9"}
+        return {
+            "dequeue_dir": str(tmp_path / "spool"),
+            "run_dir": str(tmp_path / "run"),
+            "hostname": "mail.test",
+            "mail_name": "mail.test",
+            "user": me(),
+            "tls": "none",
+            "nameservers": ["127.0.0.1"],
+            "dns_timeout": 1.0,
+            **smarthost,
+            **more,
+        }
+
+    return make_properties
+
+
+@pytest.fixture
+def make_spool(properties):
+    """make_spool(sink=…, cls=…, clock=…, **options): a spool with its directories made."""
+
+    def make_one(*, cls=Spool, clock=None, dice=None, **options):
+        extras = {name: value for name, value in (("clock", clock), ("dice", dice)) if value is not None}
+        spool = cls(make(**properties(**options)), **extras)
+        spool.create_dequeue_dirs()
+        return spool
+
+    return make_one
+
+
+@pytest.fixture
+def daemon(properties, tmp_path):
+    """daemon(sink=…, **options): the real mailspoold, which answers on its control socket; ended after the test."""
+    made = []
+
+    def start(*, command=None, **options):
+        made.append(Daemon(tmp_path, properties(**options), command))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.end()
