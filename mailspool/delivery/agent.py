@@ -11,11 +11,14 @@ from typing import IO
 
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.route import Host, Route
-from mailspool.errors import DeadlineExceeded, DeliveryError, PermanentError, TransientError
+from mailspool.errors import DeadlineExceeded, DeliveryError, PermanentError, ShutdownRequested, TransientError
+from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
 from mailspool.smtp.session import Session
+
+log = get_logger()
 
 
 class DeliveryAgent:
@@ -42,7 +45,7 @@ class DeliveryAgent:
         """An outcome for each recipient, in their order; all of them are of one domain.
 
         file: stands at the message's first octet. Raises Unreadable, ShutdownRequested, and whatever is our own
-        fault; the session is closed then.
+        fault, but not once a host has taken the message: who has it must not get it again. The session is closed then.
         """
         delivery = Delivery(envelope, recipients, file, tier, self._now, self._clock)
         if envelope.facts.received > self._max_hops:
@@ -53,9 +56,12 @@ class DeliveryAgent:
         except DeadlineExceeded:
             self._drop()
             return delivery.deferred(TransientError(status.BAD_CONNECTION, delivery.host, "the delivery took too long"))
-        except BaseException:
+        except BaseException as error:
             self._drop()
-            raise
+            if not (delivery.taken and isinstance(error, Exception | ShutdownRequested)):
+                raise
+            log.warning("look cut short, some were delivered", id=envelope.id, error=repr(error))
+            return delivery.outcomes()
 
     def close(self) -> None:
         """Say goodbye to the host that the session is with."""
@@ -69,6 +75,8 @@ class DeliveryAgent:
             return delivery.outcomes()
         try:
             for host in self._route.find_hosts(domain):
+                if str(host) in delivery.heard:  # on the session that was kept
+                    continue
                 if self._connect(delivery, host, destination) and self._send(delivery):
                     break
         except PermanentError as error:
@@ -103,7 +111,7 @@ class DeliveryAgent:
         if kept:
             delivery.begin(session.host)
         verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound())
-        if kept and not session.alive and all(isinstance(v, Deferred) and v.refused for v in verdicts):
+        if kept and not session.alive and delivery.unread:
             # Most often the host has closed an idle session: that says nothing about this message.
             self._drop()
             return False
@@ -137,6 +145,7 @@ class Delivery:
         self._attempts: list[list[Attempt]] = [[] for _ in recipients]
         self._refusals: list[DeliveryError] = []
         self._met = False  # some host has let us say MAIL
+        self.heard: set[str] = set()  # hosts that have given their verdicts
 
     # --- one host
 
@@ -156,6 +165,7 @@ class Delivery:
 
     def note(self, verdicts: Sequence[Outcome]) -> None:
         """What this host said to each of the open recipients."""
+        self.heard.add(self.host)
         for index, verdict in zip(self._open(), verdicts, strict=True):
             self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
             self._verdicts[index] = verdict
@@ -166,6 +176,16 @@ class Delivery:
         self._refusals.append(error)
         for index in self._open():
             self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
+
+    @property
+    def unread(self) -> bool:
+        """Whether no octet of the message can have reached the host."""
+        return self._file.tell() == self._start
+
+    @property
+    def taken(self) -> bool:
+        """Whether some host has taken the message for somebody."""
+        return any(isinstance(verdict, Delivered) for verdict in self._verdicts)
 
     @property
     def complete(self) -> bool:

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A clock that stands still, a station that can be told to interrupt, and a spool whose domains have several hosts."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from mailspool.spool import Spool
+
+
+class Clock:
+    """Unix seconds that pass only when told."""
+
+    def __init__(self, now=1_800_000_000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Station:
+    """A worker's place without a worker. interrupt: (phase, n, error): raise it when that phase begins the nth time."""
+
+    serial = 7
+
+    def __init__(self, interrupt=None):
+        self.finishing = False
+        self.phases = []
+        self._interrupt = interrupt
+
+    def watch(self, phase, host, seconds):
+        self.phases.append(phase)
+        if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
+            raise self._interrupt[2]
+
+    @contextmanager
+    def deadline(self, seconds):
+        self.budget = seconds
+        yield
+
+
+class ManyHosts(Spool):
+    """`hosts`: the MX of every domain."""
+
+    hosts: tuple[str, ...] = ()
+
+    def lookup_mx(self, domain):
+        return self.hosts
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def station():
+    return Station
+
+
+@pytest.fixture
+def two_hosts(sinks, make_spool):
+    """two_hosts(first={…}, second={…}): a spool, and the two hosts that each domain of it has."""
+
+    def make(first, second, **options):
+        one = sinks(**first)
+        two = sinks(host="127.0.0.2", port=one.port, **second)
+        spool = make_spool(cls=ManyHosts, smarthost="", smtp_port=one.port, **options)
+        spool.hosts = (one.host, two.host)
+        return spool, one, two
+
+    return make
+
+
+@pytest.fixture
+def jobs_of():
+    """What a look of the supervisor into every tier finds."""
+    from mailspool.supervisor.job import Look
+
+    return lambda spool: list(spool.jobs(Look.ALL))
