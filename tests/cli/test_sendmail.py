@@ -310,3 +310,11 @@ def test_nothing_slow_is_loaded_to_submit(site):
         "gettext",
         "ssl",
     }
+
+
+@pytest.mark.parametrize("command", [["mailq"], ["/usr/sbin/sendmail", "-bp"]])
+def test_the_queue_is_listed(site, capsys, command):
+    assert site.run("a@x") == 0
+    ((envelope, _),) = site.stored()
+    assert main([*command, "-C", str(site.config)]) == 0
+    assert envelope.id in capsys.readouterr().out
