@@ -20,7 +20,7 @@ from msgspec.structs import asdict, replace
 from mailspool import log
 from mailspool.config.load import load, make
 from mailspool.config.schema import Settings
-from mailspool.errors import SpoolError, UsageError
+from mailspool.errors import SpoolError, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope
@@ -57,6 +57,9 @@ _ARGUMENTS = frozenset(
         *("notify", "ret", "envid", "full_name", "client", "protocol"),
     )
 )
+
+
+_AN_ID_AGO = 60.0  # seconds that may pass between the making of an id and its use
 
 
 def _setting(name: str) -> Any:
@@ -232,8 +235,9 @@ class Spool:
             client=given.get("client") or "",
             protocol=given.get("protocol") or "",
         )
-        queue_id = self.new_message_id(str(given.get("id") or ""))
-        return prepare(message, wishes, origin, queue_id, self.now(), self.parse_for_address)
+        now = self.now()
+        queue_id = _dated(self.new_message_id(str(given.get("id") or "")), now)
+        return prepare(message, wishes, origin, queue_id, now, self.parse_for_address)
 
     def _send_mail_deferred(self, message: Message, envelope: Envelope) -> None:
         """Into the spool: durable when it returns; then the running supervisor is poked."""
@@ -448,6 +452,14 @@ _ALONE = _Alone()
 def _beyond(number: int, last: Tier) -> Tier:
     """A tier that was left by a longer `dequeue_periods`: its nodes have their last chance there."""
     return Tier(number, last.wait, last.priority, last=True)
+
+
+def _dated(queue_id: str, now: float) -> str:
+    """A scan reads the time of arrival from the id: one made by an override is put behind an id that tells it."""
+    with suppress(Unreadable):
+        if abs(nodename.arrival_of(queue_id) - now) < _AN_ID_AGO:
+            return queue_id
+    return new_message_id(now, given=queue_id)
 
 
 def _unchanging(settings: Settings, **properties: object) -> Settings:

@@ -26,6 +26,7 @@ from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
     ClaimLost,
+    DeadlineExceeded,
     DeliveryError,
     PermanentError,
     ShutdownRequested,
@@ -114,17 +115,18 @@ class Door:
         try:
             nodes = {key: node for key in results if (node := self._claim(key))}
             whole = self._readable(nodes)
-            if whole:
-                outcomes = self._deliver(list(whole.values()))
-                self._settle(list(whole.values()), outcomes)
-                results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
+            outcomes = self._deliver(list(whole.values())) if whole else []
+            results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
+            self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
+            self._count(list(whole.values()), outcomes)
         except ShutdownRequested:
-            self._give_back(nodes)
+            self._give_back(nodes.values())
             results |= dict.fromkeys(nodes, Result.RETURNED)
         except SpoolError as error:
             log.error("local fault, giving claims back", error=str(error))  # noqa: TRY400 - no fault of the code
-            self._give_back(nodes)
-            results = dict.fromkeys(results, Result.FAULT)
+            undelivered = [key for key, result in results.items() if result is not Result.DELIVERED]
+            self._give_back(nodes[key] for key in undelivered if key in nodes)
+            results |= dict.fromkeys(undelivered, Result.FAULT)
         finally:
             for node in nodes.values():
                 node.close()
@@ -160,24 +162,30 @@ class Door:
         domain = recipients[0].address.rpartition("@")[2]
         try:
             with self._station.deadline(self._settings.budget(stored.envelope.facts.size)):
-                outcomes = self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
+                return self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
         except (SpoolError, ShutdownRequested):
             raise
+        except DeadlineExceeded:  # just before the agent began, or just after it ended without a host that took it
+            return [self._at_fault(first, "the delivery took too long")] * len(nodes)
         except Exception as error:  # our own bug must not stop the others' mail, nor lose this one
             log.exception("internal error, deferred", id=first.id)
-            text = f"internal error: {type(error).__name__}: {error}"
-            return [Deferred(status.LOCAL_FAULT, "", text)] * len(nodes)
-        size = stored.envelope.facts.size
+            return [self._at_fault(first, f"internal error: {type(error).__name__}: {error}")] * len(nodes)
+
+    def _at_fault(self, node: Node, text: str) -> Deferred:
+        attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
+        return Deferred(attempt.status, attempt.host, text, (attempt,))
+
+    def _count(self, nodes: Sequence[Node], outcomes: Sequence[Outcome]) -> None:
+        """Figures are not worth a message: it has been settled, and an override that fails changes nothing."""
         if any(isinstance(outcome, Delivered) for outcome in outcomes):
-            self._hooks.log_usage(size, "Send")
-        return outcomes
+            try:
+                self._hooks.log_usage(nodes[0].size, "Send")
+            except Exception:
+                log.exception("log_usage failed")
 
-    def _settle(self, nodes: Sequence[Node], outcomes: Sequence[Outcome]) -> None:
-        self.settler.settle(list(zip(nodes, outcomes, strict=True)))
-
-    def _give_back(self, nodes: dict[str, Node]) -> None:
+    def _give_back(self, nodes: Iterable[Node]) -> None:
         """What is still claimed stands in its tier again; what cannot be given back is recovered later."""
-        for node in nodes.values():
+        for node in nodes:
             if node.location.state is State.CLAIMED:
                 try:
                     node.release()
@@ -200,12 +208,11 @@ class Door:
         """
         node = self._hooks.node_at(location)
         again = [attempt.status for attempt in node.history()[-1:]] == [status.LOCAL_FAULT]
-        text = f"the worker that tried it ended: {end}"
-        attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
+        outcome = self._at_fault(node, f"the worker that tried it ended: {end}")
         if again:
-            self.settler.settle([(node, Deferred(status.LOCAL_FAULT, "", text, (attempt,)))])
+            self.settler.settle([(node, outcome)])
         else:
-            node.record([attempt])
+            node.record(outcome.attempts)
             node.release()
 
     # --- without the spool

@@ -49,15 +49,21 @@ class Settler:
         self._policy, self._submit, self._now, self._random = policy, submit, now, random
 
     def settle(self, cases: Sequence[Case]) -> None:
-        """Give each node what its outcome asks for. Raises SpoolError, with the rest of the nodes still claimed."""
-        late: list[Case] = []
-        failed: list[Case] = []
+        """Give each node what its outcome asks for: first those that a host has taken, which nothing may keep here.
+
+        Raises SpoolError, with the rest of the nodes still claimed.
+        """
         for node, outcome in cases:
             if isinstance(outcome, Delivered):
                 self._log(node, outcome, "sent")
                 _end_delivered(node)
-                continue
-            story = tuple(node.history()) if node.msh.tier.number else ()
+        self._settle_failures([case for case in cases if not isinstance(case[1], Delivered)])
+
+    def _settle_failures(self, cases: Sequence[Case]) -> None:
+        late: list[Case] = []
+        failed: list[Case] = []
+        for node, outcome in cases:
+            story = tuple(node.history())
             node.record(outcome.attempts)
             verdict = self._final(node, outcome)
             whole = msgspec.structs.replace(verdict, attempts=story + outcome.attempts)

@@ -30,7 +30,7 @@ _DESTINATION = (
 _match_name = re.compile(rf"({_TIME})-({_ID})\.({_INDEX})-({_DESTINATION})").fullmatch
 _match_id = re.compile(_ID).fullmatch
 _match_destination = re.compile(_DESTINATION).fullmatch
-_match_new_id = re.compile(r"[0-9A-Z]{20}").fullmatch
+_match_new_id = re.compile(r"[0-9A-Z]{20}[0-9A-Za-z]*").fullmatch
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -131,7 +131,7 @@ def new_id(now: float, random: Callable[[int], bytes]) -> str:
 
 
 def arrival_of(message_id: str) -> float:
-    """When the message with this id arrived, Unix seconds. Raises Unreadable if `new_id` did not make it."""
+    """When the message with this id arrived, Unix seconds. Raises Unreadable if `new_id` did not make its beginning."""
     if not _match_new_id(message_id):
         raise Unreadable(f"message id {message_id!r} does not tell when the message arrived")
     return float(int(message_id[:7], 36))

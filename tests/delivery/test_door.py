@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""From jobs to results: whatever happens on the way, no node is lost, and none that was delivered is given back."""
+
+from pathlib import Path
+
+import pytest
+
+from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, ShutdownRequested, SpoolError, TransientError
+from mailspool.model.phase import Phase
+from mailspool.spool import Spool
+from mailspool.store.base import State
+from mailspool.store.filesystem import FileStore
+from mailspool.supervisor.job import Result
+
+MESSAGE = "Subject: hello\n\nworld\n"
+
+
+def send(spool, *to, **more):
+    return spool.send_mail(to=list(to), from_="me@y.example", message=MESSAGE, **more)
+
+
+def places(spool):
+    """State and tier of all nodes."""
+    return sorted((str(at.state), at.tier) for at in spool.store.locations())
+
+
+def test_what_is_delivered_is_gone(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert places(spool) == []
+
+
+def test_the_recipients_of_one_message_at_one_destination_are_served_in_one_transaction(
+    make_spool, sink, station, jobs_of
+):
+    spool = make_spool(sink=sink)
+    send(spool, *(f"r{n}@x.example" for n in range(5)))
+    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED] * 5
+    assert [len(mail.recipients) for mail in sink.mails] == [5]
+
+
+def test_a_transaction_has_no_more_recipients_than_allowed(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink, max_recipients=2)
+    send(spool, *(f"r{n}@x.example" for n in range(5)))
+    spool.perform(jobs_of(spool), station())
+    assert [len(mail.recipients) for mail in sink.mails] == [2, 2, 1]
+
+
+def test_the_budget_grows_with_the_size(make_spool, sink, station, jobs_of):
+    spool, place = make_spool(sink=sink, delivery_timeout=100.0, min_rate=10), station()
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE + "x" * 1000)
+    spool.perform(jobs_of(spool), place)
+    assert 200 < place.budget < 250
+
+
+def test_a_node_that_somebody_else_has_claimed_is_left_alone(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    jobs = jobs_of(spool)
+    assert spool.list_spool_handles()[0].open_spool().next_node().lock_node()
+    assert spool.perform(jobs, station()) == [Result.SETTLED]
+    assert sink.mails == []
+
+
+def test_a_destination_that_refuses_gets_no_more_of_the_batch(make_spool, sinks, station, jobs_of):
+    sink = sinks(greeting="421 4.3.2 busy")
+    spool = make_spool(sink=sink)
+    for _ in range(3):
+        send(spool, "joe@x.example")
+    results = spool.perform(jobs_of(spool), station())
+    assert results == [Result.REFUSED, Result.RETURNED, Result.RETURNED]
+    assert sink.accepted == 1
+    assert places(spool) == [("queued", 0), ("queued", 0), ("queued", 1)]
+
+
+def test_nothing_is_begun_once_the_station_is_finishing(make_spool, sink, station, jobs_of):
+    spool, place = make_spool(sink=sink), station()
+    send(spool, "joe@x.example")
+    place.finishing = True
+    assert spool.perform(jobs_of(spool), place) == [Result.RETURNED]
+    assert places(spool) == [("queued", 0)]
+
+
+def test_a_shutdown_gives_the_claim_back(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    assert spool.perform(jobs_of(spool), station((Phase.MAIL, 1, ShutdownRequested()))) == [Result.RETURNED]
+    assert places(spool) == [("queued", 0)]
+    assert sink.mails == []
+
+
+def test_a_shutdown_at_the_second_host_gives_back_nobody_whom_the_first_has_taken(two_hosts, station, jobs_of):
+    spool, first, _ = two_hosts({}, {})
+    send(spool, "joe@x.example", "later@x.example")
+    spool.perform(jobs_of(spool), station((Phase.CONNECT, 2, ShutdownRequested())))
+    assert first.recipients == ["joe@x.example"]
+    assert places(spool) == [("queued", 1)]
+
+
+def test_a_deadline_that_comes_before_any_host_defers(make_spool, sink, jobs_of, station):
+    spool, place = make_spool(sink=sink), station()
+    send(spool, "joe@x.example")
+
+    class Late(type(place)):
+        def deadline(self, _seconds):
+            raise DeadlineExceeded
+
+    assert spool.perform(jobs_of(spool), Late()) == [Result.SETTLED]
+    assert places(spool) == [("queued", 1)]
+
+
+def test_an_error_of_our_own_defers_and_stands_in_the_history(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    spool.perform(jobs_of(spool), station((Phase.MAIL, 1, ValueError("a bug"))))
+    (node,) = spool.store.locations()
+    assert (node.state, node.tier) == (State.QUEUED, 1)
+    (attempt,) = spool.node_at(node).history()
+    assert (attempt.status, attempt.text) == ("4.3.0", "internal error: ValueError: a bug")
+
+
+def test_a_torn_message_file_is_quarantined_with_the_reason_and_never_sent(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    (node,) = spool.store.locations()
+    path = Path(spool.store.path(node))
+    path.write_bytes(path.read_bytes()[:-3])
+    assert spool.perform(jobs_of(spool), station()) == [Result.SETTLED]
+    (aside,) = spool.store.locations()
+    assert aside.state is State.QUARANTINED
+    assert "shorter than its envelope says" in spool.store.reason(aside)
+    assert sink.accepted == 0
+
+
+def test_a_name_that_is_no_node_is_quarantined_and_the_others_go_on(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    Path(spool.dequeue_dir, "0", "core").write_bytes(b"")
+    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert places(spool) == [("quarantined", 0)]
+
+
+class Failing(FileStore):
+    """Raises SpoolError, or what `error` says, where told."""
+
+    at = ""
+    error: Exception = SpoolError("the disk is full")
+
+    def record(self, node_id, attempts):
+        if self.at == "record":
+            raise self.error
+        super().record(node_id, attempts)
+
+    def delete(self, location):
+        if self.at == "delete":
+            raise self.error
+        super().delete(location)
+
+    def accept(self, envelope, chunks, entered):
+        if self.at == "accept":
+            raise self.error
+        return super().accept(envelope, chunks, entered)
+
+
+@pytest.fixture
+def failing(make_spool, sink):
+    """failing("record", …): a spool whose disk fails from now on in that step."""
+    spool = make_spool(sink=sink)
+    spool._store = Failing(spool.dequeue_dir, spool.store.owner)
+
+    def fail(at):
+        spool._store.at = at
+
+    return spool, fail
+
+
+def test_a_local_fault_when_settling_gives_back_only_who_was_not_delivered(failing, sink, station, jobs_of):
+    spool, fail = failing
+    send(spool, "later@x.example", "joe@x.example")
+    jobs = jobs_of(spool)
+    fail("record")
+    assert spool.perform(jobs, station()) == [Result.FAULT, Result.DELIVERED]
+    fail("")
+    assert sink.recipients == ["joe@x.example"]
+    (left,) = spool.store.locations()
+    assert spool.node_at(left).to == "later@x.example"
+    assert left.state is State.QUEUED
+
+
+def test_what_was_delivered_and_cannot_be_removed_stays_claimed(failing, sink, station, jobs_of):
+    spool, fail = failing
+    send(spool, "joe@x.example")
+    fail("delete")
+    spool.perform(jobs_of(spool), station())
+    assert sink.recipients == ["joe@x.example"]
+    assert places(spool) == [("claimed", 0)]
+
+
+def test_what_cannot_be_removed_is_not_given_back_for_the_fault_of_another(failing, sink, station, jobs_of):
+    spool, fail = failing
+    send(spool, "joe@x.example", "never@x.example")  # the bounce is accepted, the removals fail
+    jobs = jobs_of(spool)
+    fail("delete")
+    spool.perform(jobs, station())
+    states = {spool.node_at(at).to: at.state for at in spool.store.locations()}
+    assert states["joe@x.example"] is State.CLAIMED
+
+
+def test_a_bounce_that_cannot_be_accepted_keeps_its_node(failing, sink, station, jobs_of):
+    spool, fail = failing
+    send(spool, "never@x.example")
+    jobs = jobs_of(spool)
+    fail("accept")
+    assert spool.perform(jobs, station()) == [Result.FAULT]
+    assert places(spool) == [("queued", 0)]
+
+
+def test_after_a_local_fault_the_rest_of_the_batch_is_returned(failing, sink, station, jobs_of):
+    spool, fail = failing
+    for _ in range(3):
+        send(spool, "never@x.example")
+    jobs = jobs_of(spool)
+    fail("accept")
+    assert spool.perform(jobs, station()) == [Result.FAULT, Result.RETURNED, Result.RETURNED]
+
+
+class Miscounting(Spool):
+    def log_usage(self, size, purpose):
+        if purpose == "Send":
+            raise RuntimeError("no figures today")
+
+
+def test_a_log_usage_that_raises_costs_no_second_copy(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink, cls=Miscounting)
+    send(spool, "joe@x.example")
+    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert places(spool) == []
+
+
+def test_a_caller_s_own_id_is_delivered_once_like_any(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    queue_id = send(spool, "joe@x.example", id="order-17")
+    assert queue_id.endswith("order17")
+    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert places(spool) == []
+
+
+class Numbering(Spool):
+    def new_message_id(self, given=""):
+        return "No1"
+
+
+def test_an_overridden_id_is_delivered_deferred_and_looked_at_like_any(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink, cls=Numbering)
+    assert send(spool, "later@x.example").endswith("No1")
+    spool.perform(jobs_of(spool), station())
+    assert jobs_of(spool) == []  # it waits in tier 1
+    assert places(spool) == [("queued", 1)]
+
+
+# --- after a worker's end
+
+
+def test_the_first_time_a_claim_is_recovered_it_is_due_again_the_second_time_it_falls_back(make_spool, sink, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    for expected in [("queued", 0)], [("queued", 1)]:
+        node = spool.list_spool_handles()[0].open_spool().next_node()
+        node.lock_node()
+        spool.door.recover(node.location, "signal 9")
+        assert places(spool) == expected
+    (left,) = spool.store.locations()
+    assert [attempt.text for attempt in spool.node_at(left).history()] == [
+        "the worker that tried it ended: signal 9"
+    ] * 2
+
+
+def test_recovering_what_is_gone_repairs_nothing(make_spool, sink):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    node = spool.list_spool_handles()[0].open_spool().next_node()
+    node.lock_node()
+    location = node.location
+    node.delete_node()
+    with pytest.raises(ClaimLost):
+        spool.door.recover(location, "signal 9")
+    assert places(spool) == []
+
+
+# --- without the spool
+
+
+def test_interactive_raises_what_failed_and_spools_nothing(make_spool, sink):
+    spool = make_spool(sink=sink)
+    with pytest.raises(PermanentError) as caught:
+        send(spool, "joe@x.example", "never@x.example", "later@x.example", delivery="Interactive")
+    assert sink.recipients == ["joe@x.example"]
+    assert "<never@x.example>: 550" in caught.value.text
+    assert "<later@x.example>: 450" in caught.value.text
+    assert places(spool) == []
+
+
+def test_background_spools_only_those_who_failed_for_now(make_spool, sink):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example", "later@x.example", "later+2@z.example", delivery="Background")
+    assert sink.recipients == ["joe@x.example"]
+    assert sorted(spool.node_at(at).to for at in spool.store.locations()) == ["later+2@z.example", "later@x.example"]
+
+
+def test_background_still_raises_what_failed_for_good(make_spool, sink):
+    spool = make_spool(sink=sink)
+    with pytest.raises(PermanentError):
+        send(spool, "later@x.example", "never@x.example", delivery="Background")
+    assert places(spool) == [("queued", 0)]
+
+
+def test_interactive_waits_no_longer_than_its_timeout(make_spool, sinks):
+    sink = sinks(greeting="hang")
+    with pytest.raises(TransientError, match="timed out"):
+        send(make_spool(sink=sink), "joe@x.example", delivery="Interactive", timeout=0.3)
+    assert sink.accepted == 1
