@@ -1,29 +1,57 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What every command takes and how it ends: `-c FILE`, `-o KEY=VALUE`, and an error's own exit code."""
 
+import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
-from mailspool.errors import MailspoolError
+from mailspool.errors import MailspoolError, UsageError
 from mailspool.spool import Spool
+
+_USAGE = 2  # what click ends with, where sysexits.h has EX_USAGE
+
+
+class Given(NamedTuple):
+    """What the command line says of the configuration: its file, None for the usual one, and overrides of it."""
+
+    config: str | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options -c and -o, as the arguments `config` and `overrides`."""
+    command = click.option(
+        "-o", "--option", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one option."
+    )(command)
+    return click.option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        callback=_absolute,
+        help="Read this configuration file; otherwise $MAILSPOOL_CONFIG, or /etc/mailspool/mailspool.toml.",
+    )(command)
 
 
 def configured(command: Callable[..., int | None]) -> Callable[..., None]:
     """Give a command the options -c and -o, and the spool that they describe as its first argument.
 
-    What it returns is the exit code. A MailspoolError is said in its own words, and its exit code taken.
+    Where the command belongs to a group, the group's own -c and -o count too. What it returns is the exit code.
+    A MailspoolError is said in its own words, and its exit code taken.
     """
 
-    @click.option("-c", "--config", metavar="FILE", help="Read this configuration file.")
-    @click.option("-o", "--option", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one option.")
+    @takes_settings
+    @click.pass_context
     @wraps(command)
-    def run(*, config: str | None, overrides: tuple[str, ...], **arguments: Any) -> None:
+    def run(context: click.Context, /, *, config: str | None, overrides: tuple[str, ...], **arguments: Any) -> None:
+        above = context.find_object(Given) or Given()
+        context.obj = given = Given(config or above.config, above.overrides + overrides)
         try:
-            code = command(Spool.from_config(config, overrides), **arguments)
+            code = command(Spool.from_config(*given), **arguments)
         except MailspoolError as error:
             complain(error)
             code = error.exit_code
@@ -32,8 +60,33 @@ def configured(command: Callable[..., int | None]) -> Callable[..., None]:
     return run
 
 
+def examples(*lines: str) -> str:
+    """An epilog that shows these command lines."""
+    return "\b\n" + "\n".join(("Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)))
+
+
+def exit_code(command: click.Command, argv: Sequence[str], program: str) -> int:
+    """Run a command line (without the program's name); what the process is to end with."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an address must not be more than the terminal can bear
+    try:
+        command.main(list(argv), program)
+    except SystemExit as end:
+        return UsageError.exit_code if end.code == _USAGE else int(end.code or 0)
+    return 0
+
+
 def complain(error: MailspoolError) -> None:
     """Say on standard error what went wrong, one fault a line."""
-    program = click.get_current_context().find_root().info_name
     for line in str(error).splitlines():
-        click.echo(f"{program}: {line}", err=True)
+        say(line)
+
+
+def say(line: str) -> None:
+    """One line on standard error, under the program's name."""
+    click.echo(f"{click.get_current_context().find_root().info_name}: {line}", err=True)
+
+
+def _absolute(_context: click.Context, _parameter: click.Parameter, path: str | None) -> str | None:
+    """A daemon leaves the place that a path was relative to."""
+    return str(Path(path).absolute()) if path else None

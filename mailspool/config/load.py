@@ -46,9 +46,18 @@ def load(
     overrides: "name=value" with the value as in TOML; what is no TOML is a string as it stands.
     Raises ConfigError with every fault found.
     """
-    named = path or environ.get("MAILSPOOL_CONFIG", "")
+    named = _named(path, environ)
     given = _from_file(named) if named else _from_file_if_any(CONFIG_FILE)
     return _settings(given | dict(map(_from_override, overrides)) | _from_program(properties))
+
+
+def config_file(path: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """The file that `load` reads, "" if there is none."""
+    return _named(path, environ) or (CONFIG_FILE if os.path.exists(CONFIG_FILE) else "")  # noqa: PTH110 pathlib would cost `sendmail` milliseconds
+
+
+def _named(path: str | None, environ: Mapping[str, str]) -> str:
+    return path or environ.get("MAILSPOOL_CONFIG", "")
 
 
 def make(**properties: object) -> Settings:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""`mailspool`, the administrator's program: looks into the spool, tells why, retries, deletes, and talks to the daemon.
+
+What only looks writes nothing, not even directories, and works while no daemon runs. Each error names the thing and
+what to try next; `mailspool --help` lists the exit codes.
+"""
+
+from collections.abc import Sequence
+
+import click
+
+from mailspool import __version__
+from mailspool.cli.change import delete, retry
+from mailspool.cli.check import check
+from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
+from mailspool.cli.queue import queue
+from mailspool.cli.status import status
+from mailspool.cli.why import why
+from mailspool.errors import ConfigError
+from mailspool.spool import Spool
+from mailspool.supervisor import control
+
+_EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   some node that was named is not there, or was left alone
+  3   status: no supervisor answers
+  64  the command line makes no sense
+  69  no supervisor answers, and the command needs one
+  75  a local fault (disk, permission, no spool): it may be tried again
+  78  the configuration is wrong, or was refused
+"""
+
+
+class _Commands(click.Group):
+    """The commands, of which `demo` is loaded only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "demo"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "demo":
+            return super().get_command(ctx, cmd_name)
+        from mailspool.cli.demo import demo  # loads a whole daemon
+
+        return demo
+
+
+@click.group(cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailspool")
+@takes_settings
+@click.pass_context
+def mailspool(context: click.Context, *, config: str | None, overrides: tuple[str, ...]) -> None:
+    """Look after the mail spool and its daemon.
+
+    Options given here hold for the command behind them too: mailspool -c FILE queue is mailspool queue -c FILE.
+    """
+    context.obj = Given(config, overrides)
+
+
+@mailspool.command(epilog=examples("mailspool run -o dequeue_dir=/tmp/spool -o run_dir=/tmp/run"))
+@configured
+def run(spool: Spool) -> int:
+    """Run the daemon in the foreground, with its log on standard error."""
+    return spool.daemon(foreground=True)
+
+
+@mailspool.command(name="reload", epilog=examples("mailspool check && mailspool reload"))
+@configured
+def reload_(spool: Spool) -> None:
+    """Have the daemon read its configuration again.
+
+    Deliveries go on. A configuration with a fault is refused, every fault is told, and the old one stays.
+    """
+    answer, _, problems = control.ask(spool.settings.run_dir, "reload").partition("\n")
+    if answer != "reloaded":
+        raise ConfigError([f"{answer}, the old configuration stays:", *problems.splitlines()])
+    click.echo(answer)
+
+
+for command in (queue, why, retry, delete, status, check):
+    mailspool.add_command(command)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the command line (without the program's name) says; the exit code."""
+    return exit_code(mailspool, argv, "mailspool")

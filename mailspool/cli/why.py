@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""`mailspool why`: for each node, where it is, what was tried, what came back, and what happens next.
+
+It writes nothing and needs no daemon. The next look is a matter of dice; what they give on average, and in 95 of
+100 cases, follows from `model.tier`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import groupby
+from textwrap import wrap
+from typing import Any
+
+import click
+
+from mailspool.cli import nodes
+from mailspool.cli.change import unknown
+from mailspool.cli.options import configured, examples, say
+from mailspool.cli.queue import Row, read_envelope
+from mailspool.cli.text import WIDTH, count, moment, octets, shown, span
+from mailspool.errors import ClaimLost, NotRunning, SpoolError, Unreadable
+from mailspool.model.outcome import Attempt
+from mailspool.spool import Spool
+from mailspool.store import nodename
+from mailspool.store.base import Location, State
+from mailspool.store.claim import Owner, is_dead, this_owner
+from mailspool.store.handle import Node
+from mailspool.supervisor import control
+
+Status = dict[str, Any]
+
+_SURE = 0.95
+
+
+@click.command(epilog=examples("mailspool why 0TP1B2C3D4E5F6G7H8J9", "mailspool why 0TP1B2C3D4E5F6G7H8J9.3"))
+@click.argument("ids", metavar="ID…", nargs=-1, required=True)
+@configured
+def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
+    """Tell what became of a message so far, and what happens next.
+
+    ID is a message's, for all of its nodes, or one node's (ID.N), as send_mail, sendmail -v, the log and mailspool
+    queue give it.
+    """
+    selection = nodes.select(nodes.existing(spool), ids, set(State))
+    status = supervisor_status(spool)
+    for at in selection.locations:
+        try:
+            click.echo("\n".join(story(spool, at, status)))
+        except ClaimLost:
+            say(f"{shown(at.name)} has just moved on: ask again")
+    for word in selection.unknown:
+        say(unknown(word))
+    return int(bool(selection.unknown))
+
+
+def supervisor_status(spool: Spool) -> Status | None:
+    """What the running supervisor says of itself; None if none answers."""
+    with suppress(NotRunning, ValueError):
+        status: Status = json.loads(control.ask(spool.settings.run_dir, "status"))
+        return status
+    return None
+
+
+def story(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
+    """Everything about one node, line by line. Raises ClaimLost if it has moved on."""
+    yield from _heading(spool, at)
+    if at.state is State.QUARANTINED:
+        yield f"  in quarantine: {shown(spool.store.reason(at)) or 'nobody wrote down why'}"
+    node_id = nodename.node_id_of(at.name)
+    if node_id:
+        yield from _tried(spool.store.history(node_id))
+    yield from _next(spool, at, status)
+
+
+def _heading(spool: Spool, at: Location) -> Iterator[str]:
+    try:
+        row = Row(at, read_envelope(spool.store, at), "")
+    except Unreadable as error:
+        yield shown(at.name)
+        yield f"  cannot be read: {shown(str(error))}"
+        return
+    assert row.envelope
+    arrival = row.envelope.arrival
+    yield f"{nodename.node_id_of(at.name) or shown(at.name)} from <{row.envelope.sender}> to <{row.recipient}>"
+    age = span(spool.now() - arrival)
+    yield f"  arrived {moment(arrival)} ({age} ago), {octets(row.envelope.facts.size)} octets"
+
+
+def _tried(attempts: Iterable[Attempt]) -> Iterator[str]:
+    """What was tried, look by look."""
+    looks = [(tier, list(group)) for tier, group in groupby(attempts, lambda attempt: attempt.tier)]
+    if not looks:
+        yield "  no try has ended yet"
+    for tier, group in looks:
+        for attempt in group:
+            host = f"host {shown(attempt.host)}" if attempt.host else "no host reached"
+            took = f" after {attempt.seconds:.1f}s" if attempt.seconds else ""
+            yield f"  {moment(attempt.time)}, tier {tier}: {host}, status {shown(attempt.status)}{took}:"
+            yield from wrap(shown(attempt.text), WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def _next(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
+    """Where it is, and what follows from that."""
+    match at.state:
+        case State.QUEUED:
+            yield from _in_tier(spool, at, status)
+        case State.CLAIMED:
+            yield from _claimed(at, status)
+        case State.HELD:
+            yield f"  held, out of tier {at.tier}: not tried until somebody returns it with"
+            yield f"    {nodes.put_back(spool, at)}"
+        case State.QUARANTINED:
+            yield "  not tried; once the cause is mended, return it with"
+            yield f"    {nodes.put_back(spool, at)}"
+
+
+# --- in a tier
+
+
+def _in_tier(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
+    try:
+        node = spool.node_at(at)
+    except Unreadable as error:
+        yield f"  in tier {at.tier}; it goes to quarantine with the next look: {shown(str(error))}"
+        return
+    yield f"  in tier {at.tier}{f' since {moment(node.time)}' if node.time else ''}; {_due(spool, node)}"
+    yield f"  {_looks(spool, node, status)}"
+    cooling = (status or {}).get("cooling", {}).get(node.destination)
+    if cooling:
+        yield f"  {shown(node.destination)} refused sessions: it is left alone for another {span(cooling)}"
+    yield f"  {_end(spool, node)}"
+
+
+def _due(spool: Spool, node: Node) -> str:
+    left = _due_at(spool, node) - spool.now()
+    return f"due {moment(spool.now() + left)}, in {span(left)}" if left > 0 else "due now"
+
+
+def _due_at(spool: Spool, node: Node) -> float:
+    """As `Node.can_process` has it."""
+    return min(node.time + node.msh.wait, _gives_up_at(spool, node))
+
+
+def _looks(spool: Spool, node: Node, status: Status | None) -> str:
+    if status is None:
+        return "no supervisor answers here: start mailspoold, or nobody on this host looks"
+    tier, tick = node.msh.tier, spool.settings.dequeue_timeout
+    mean, most = tier.mean_look(tick), tier.look_within(_SURE, tick)
+    then = "a look comes" if _due_at(spool, node) <= spool.now() else "then a look comes"
+    return f"{then} within {span(mean)} on average, within {span(most)} in {_SURE:.0%} of cases"
+
+
+def _end(spool: Spool, node: Node) -> str:
+    left = _gives_up_at(spool, node) - spool.now()
+    if left <= 0:
+        return f"older than max_age ({span(spool.settings.max_age)}): if it fails once more, it bounces"
+    if node.msh.tier.last:
+        return "the last tier: if it fails once more, it bounces"
+    tries = len(spool.settings.tiers) - node.msh.tier.number
+    return f"given up in {span(left)} (max_age), or once it has failed another {count(tries, 'time')}"
+
+
+def _gives_up_at(spool: Spool, node: Node) -> float:
+    return node.envelope.arrival + spool.settings.max_age
+
+
+# --- claimed
+
+
+def _claimed(at: Location, status: Status | None) -> Iterator[str]:
+    attempt = nodename.split_claim(at.name)[1]
+    worker = attempt.partition(".")[0].removeprefix("w")
+    try:
+        owner = Owner.parse(at.owner)
+    except Unreadable:
+        yield f"  claimed out of tier {at.tier} by {shown(at.owner)}, which is no owner's name known here"
+        return
+    by = f"worker {worker} of the supervisor {owner.pid}" if attempt.startswith("w") else f"process {owner.pid}"
+    yield f"  claimed out of tier {at.tier} by {shown(by)} on {owner.host}"
+    with suppress(SpoolError):
+        if is_dead(owner, this_owner()):
+            yield "  which has ended: it returns to its tier when mailspoold is started here"
+            return
+    if status and status["pid"] == owner.pid:
+        yield from (f"  {_doing(one)}" for one in status["workers"] if str(one["worker"]) == worker)
+
+
+def _doing(worker: Status) -> str:
+    host = f" with {shown(worker['host'])}" if worker["host"] else ""
+    return f"in phase {worker['phase']}{host} for {span(worker['seconds'])}"
