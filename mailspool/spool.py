@@ -23,7 +23,7 @@ from mailspool.config.schema import Settings
 from mailspool.errors import SpoolError, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
-from mailspool.model.envelope import Envelope
+from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.phase import nobody_watches
 from mailspool.model.tier import Dice, Tier
 from mailspool.store import fsops, nodename
@@ -241,8 +241,9 @@ class Spool:
 
     def _send_mail_deferred(self, message: Message, envelope: Envelope) -> None:
         """Into the spool: durable when it returns; then the running supervisor is poked."""
-        submit(self.store, message, envelope, max_size=self.settings.max_message_size, poke=self._poke)
-        self.log_usage(envelope.facts.size, "Spool")
+        accepted = submit(self.store, message, envelope, max_size=self.settings.max_message_size, poke=self._poke)
+        log.record("submission", id=envelope.id, sender=envelope.sender, size=accepted.size, nrcpt=len(accepted.names))
+        self.log_usage(accepted.size, "Spool")
 
     def _poke(self) -> None:
         poke(self.settings.run_dir)
@@ -252,8 +253,8 @@ class Spool:
         self._send_mail_deferred(message, envelope)
 
     def spool_report(self, to: str, message: Message) -> None:
-        """Store a report, from the null sender. Raises SpoolError."""
-        self.send_mail(to=to, from_="", message=message)
+        """Store a report, from the null sender, whatever its size and the rules for addresses. Raises SpoolError."""
+        self._submit(message, self._prepare(message, {"to": (Recipient(to),), "from_": ""}))
 
     # --- the way out
 
