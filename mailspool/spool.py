@@ -241,9 +241,15 @@ class Spool:
 
     def _send_mail_deferred(self, message: Message, envelope: Envelope) -> None:
         """Into the spool: durable when it returns; then the running supervisor is poked."""
-        accepted = submit(self.store, message, envelope, max_size=self.settings.max_message_size, poke=self._poke)
+        self._submit(message, envelope, self.settings.max_message_size)
+
+    def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
+        accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
         log.record("submission", id=envelope.id, sender=envelope.sender, size=accepted.size, nrcpt=len(accepted.names))
-        self.log_usage(accepted.size, "Spool")
+        try:
+            self.log_usage(accepted.size, "Spool")
+        except Exception:  # an override: what is accepted must not look refused
+            log.get_logger().exception("log_usage failed", id=envelope.id)
 
     def _poke(self) -> None:
         poke(self.settings.run_dir)
