@@ -117,8 +117,9 @@ class Door:
             whole = self._readable(nodes)
             outcomes = self._deliver(list(whole.values())) if whole else []
             results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
+            size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
-            self._count(list(whole.values()), outcomes)
+            self._count(size, outcomes)
         except ShutdownRequested:
             self._give_back(nodes.values())
             results |= dict.fromkeys(nodes, Result.RETURNED)
@@ -175,11 +176,11 @@ class Door:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
         return Deferred(attempt.status, attempt.host, text, (attempt,))
 
-    def _count(self, nodes: Sequence[Node], outcomes: Sequence[Outcome]) -> None:
+    def _count(self, size: int, outcomes: Sequence[Outcome]) -> None:
         """Figures are not worth a message: it has been settled, and an override that fails changes nothing."""
         if any(isinstance(outcome, Delivered) for outcome in outcomes):
             try:
-                self._hooks.log_usage(nodes[0].size, "Send")
+                self._hooks.log_usage(size, "Send")
             except Exception:
                 log.exception("log_usage failed")
 

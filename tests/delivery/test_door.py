@@ -238,6 +238,17 @@ def test_a_log_usage_that_raises_costs_no_second_copy(make_spool, sink, station,
     assert places(spool) == []
 
 
+def test_the_usage_log_counts_what_was_sent_with_its_size(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    Path(spool.usage_log).mkdir()
+    send(spool, "joe@x.example")
+    spool.perform(jobs_of(spool), station())
+    (file,) = Path(spool.usage_log).iterdir()
+    spooled, sent = (line.split()[1:] for line in file.read_text().splitlines())
+    assert (spooled[1], sent[1]) == ("Spool", "Send")
+    assert spooled[0] == sent[0] == str(len(sink.mails[0].content))
+
+
 def test_a_caller_s_own_id_is_delivered_once_like_any(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     queue_id = send(spool, "joe@x.example", id="order-17")
