@@ -371,6 +371,8 @@ class Supervisor:
             if now > entry.until:
                 log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
                 worker.signal(signal.SIGKILL)
+                # Once is enough: one that hangs in a system call dies when that returns, and nobody else writes here.
+                worker.slot.write(entry.phase, entry.host, _NEVER, entry.since)
         if now > self._stop_by:
             self._out_of_time()
 

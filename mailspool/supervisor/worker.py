@@ -160,6 +160,9 @@ class WorkerStation:
         except TimeoutError:
             work.idle()
             self._host = ""
+            self._report(Phase.IDLE, "", _FOREVER)  # from here on TERM interrupts; before, it had to wait for QUIT
+            if self.finishing:
+                return []
             setproctitle(f"mailspool: worker {self.serial} idle")
             self._channel.settimeout(None)
             packet = self._channel.recv(_MAX_PACKET)
