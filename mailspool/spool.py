@@ -7,11 +7,9 @@ needs (DNS, SMTP, TLS, reports) is imported when the first delivery begins: `sen
 """
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -97,10 +95,10 @@ class Spool:
         *,
         store: Store | None = None,
         clock: Callable[[], float] = time.time,
-        dice: Dice = random.randrange,
+        dice: Dice | None = None,
         **properties: object,
     ) -> None:
-        self.now, self.dice = clock, dice
+        self.now, self._dice = clock, dice
         self._load: Callable[..., Settings] = load if settings is None else partial(_unchanging, settings)
         self._properties = properties
         self._given_store = store
@@ -137,6 +135,14 @@ class Spool:
     def create_dequeue_dirs(self) -> None:
         """Make what is missing of the spool's directories. Raises SpoolError."""
         self.store.create(len(self.settings.tiers))
+
+    def dice(self, faces: int) -> int:
+        """One of 0 … faces - 1, each with the same chance."""
+        if self._dice is None:
+            from random import randrange  # only who looks into tiers rolls
+
+            self._dice = randrange
+        return self._dice(faces)
 
     def list_spool_handles(self) -> list[Handle]:
         """Handles of the tiers to be looked at now: each rolls its dice."""
@@ -248,7 +254,7 @@ class Spool:
         log.record("submission", id=envelope.id, sender=envelope.sender, size=accepted.size, nrcpt=len(accepted.names))
         try:
             self.log_usage(accepted.size, "Spool")
-        except Exception:  # an override: what is accepted must not look refused
+        except Exception:  # noqa: BLE001 - an override: what is accepted must not look refused
             log.get_logger().exception("log_usage failed", id=envelope.id)
 
     def _poke(self) -> None:
@@ -396,6 +402,8 @@ class Spool:
 
         Raises ConfigError.
         """
+        from copy import copy
+
         from mailspool.config.explain import needs_restart
 
         fresh = copy(self)

@@ -7,7 +7,6 @@ from math import isinf
 from mailspool.config.schema import Settings
 from mailspool.errors import AddressError
 from mailspool.model.address import control_character, parse_address, parse_domain
-from mailspool.model.target import parse_nameserver, parse_pattern, parse_target
 
 Fault = tuple[str, str]
 """An option's name (a route's is routes.PATTERN), and what is wrong with it."""
@@ -25,6 +24,16 @@ def faults(settings: Settings) -> Iterator[Fault]:
         yield from _parsed("mail_name", settings.mail_name, parse_domain)
     if not settings.postmaster_address.endswith(f"@{settings.mail_name}"):
         yield from _parsed("postmaster_address", settings.postmaster_address, parse_address)
+    if settings.smarthost or settings.routes or settings.nameservers:
+        yield from _targets(settings)
+    for name in settings.__struct_fields__:
+        if getattr(settings, name) == float("inf"):
+            yield name, "found inf; allowed: a finite number"
+
+
+def _targets(settings: Settings) -> Iterator[Fault]:
+    from mailspool.model.target import parse_nameserver, parse_pattern, parse_target  # who has none pays for none
+
     if settings.smarthost:
         yield from _parsed("smarthost", settings.smarthost, parse_target)
     for pattern, target in settings.routes.items():
@@ -32,9 +41,6 @@ def faults(settings: Settings) -> Iterator[Fault]:
         yield from _parsed(f"routes.{pattern}", target, parse_target)
     for server in settings.nameservers:
         yield from _parsed("nameservers", server, parse_nameserver)
-    for name in settings.__struct_fields__:
-        if getattr(settings, name) == float("inf"):
-            yield name, "found inf; allowed: a finite number"
 
 
 def _tiers(settings: Settings) -> Iterator[Fault]:

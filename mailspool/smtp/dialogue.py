@@ -7,7 +7,6 @@ failed, by the TransientError, thrown in. No rule of SMTP stands anywhere else, 
 a socket.
 """
 
-import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -22,8 +21,6 @@ from mailspool.smtp.reply import Reply
 from mailspool.tls.policy import TlsPolicy
 
 WINDOW = 100  # commands in one write: what comes back fits into any socket buffer, so no two sides wait to write
-
-_NOT_XTEXT = re.compile(r"[^!-*,-<>-~]")  # RFC 3461 §4: "+", "=" and all that is no printable ASCII
 
 
 class Say(NamedTuple):
@@ -196,7 +193,7 @@ class Dialogue:
         if peer.dsn and envelope.ret:
             command += f" RET={envelope.ret}"
         if peer.dsn and envelope.envid:
-            command += f" ENVID={_xtext(envelope.envid)}"
+            command += f" ENVID={envelope.envid}"
         return _line(command)
 
     def _rcpt(self, recipient: Recipient) -> bytes:
@@ -204,8 +201,7 @@ class Dialogue:
         if self.extensions.dsn and recipient.notify:
             command += f" NOTIFY={','.join(recipient.notify)}"
         if self.extensions.dsn and recipient.orcpt.isascii() and recipient.orcpt:
-            kind, _, address = recipient.orcpt.partition(";")
-            command += f" ORCPT={_xtext(kind)};{_xtext(address)}"
+            command += f" ORCPT={recipient.orcpt}"
         return _line(command)
 
     # --- closing
@@ -255,8 +251,3 @@ def _line(command: str) -> bytes:
     if "\r" in command or "\n" in command:
         raise Unreadable(f"envelope would make more than one command: {command!r}")
     return command.encode() + b"\r\n"
-
-
-def _xtext(text: str) -> str:
-    """RFC 3461 §4."""
-    return _NOT_XTEXT.sub(lambda found: "".join(f"+{octet:02X}" for octet in found[0].encode()), text)

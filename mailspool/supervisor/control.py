@@ -8,8 +8,8 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+# ruff: noqa: PTH101, PTH108 - pathlib would cost `sendmail` milliseconds
 from mailspool.errors import NotRunning, SpoolError
 
 _NAME = "control"
@@ -22,7 +22,7 @@ def poke(run_dir: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.setblocking(False)  # a full backlog means that it has been poked enough
-            client.connect(os.path.join(run_dir, _NAME))  # noqa: PTH118 - pathlib costs `sendmail` 3 ms
+            client.connect(_path(run_dir))
             client.send(b"poke\n")
     except OSError:
         return False
@@ -31,7 +31,7 @@ def poke(run_dir: str) -> bool:
 
 def ask(run_dir: str, request: str) -> str:
     """Send one request, return the answer. Raises NotRunning."""
-    path = os.path.join(run_dir, _NAME)  # noqa: PTH118 - as above
+    path = _path(run_dir)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(_PATIENCE)
@@ -50,18 +50,18 @@ class Control:
     """The supervisor's end. Requests are answered by the callables in `answers`: request word to answer text."""
 
     def __init__(self, run_dir: str, answers: dict[str, Callable[[], str]]) -> None:
-        self._path = Path(run_dir, _NAME)
+        self._path = _path(run_dir)
         self._answers = answers
         # A socket left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
         with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+            os.unlink(self._path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
         try:
-            self._listener.bind(str(self._path))
+            self._listener.bind(self._path)
         except OSError as error:
             raise SpoolError(f"cannot make the control socket {self._path}: {error.strerror or error}") from None
-        self._path.chmod(0o600)
+        os.chmod(self._path, 0o600)
         self._listener.listen(128)
 
     def fileno(self) -> int:
@@ -73,7 +73,7 @@ class Control:
         self._listener.close()
         if unlink:
             with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
+                os.unlink(self._path)
 
     def serve(self) -> None:
         """Answer everybody who is waiting now."""
@@ -95,3 +95,7 @@ class Control:
             except OSError:
                 return  # the client has gone, or no descriptor is free: the next round sees
             yield client
+
+
+def _path(run_dir: str) -> str:
+    return f"{run_dir}/{_NAME}"

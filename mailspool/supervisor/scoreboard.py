@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """One line of shared memory per worker: its phase, its host, its time limit. The worker writes, the parent reads.
 
-No lock: a reader may see a phase with the old host, which is good enough for a status line, and the one time
-that matters (`until`) is a single aligned eight-byte store.
+There is no lock. Each number is one aligned eight-byte store, so that no half of it is ever seen; a reader may see
+a new phase beside an old host, which is good enough for a status line.
 """
 
 import mmap
-import struct
 from typing import NamedTuple
 
 from mailspool.model.phase import Phase
 
-_SLOT = struct.Struct("=ddB47s")  # until, since, phase, host
 _FOREVER = float("inf")
+_HOST = 40  # octets
+_SLOT = 64  # octets: until, since and phase as doubles, then the host
 
 
 class Entry(NamedTuple):
@@ -28,7 +28,7 @@ class Scoreboard:
     """As many slots as there may be workers. It must be made before the workers are forked."""
 
     def __init__(self, slots: int) -> None:
-        self._map = mmap.mmap(-1, slots * _SLOT.size)
+        self._map = mmap.mmap(-1, slots * _SLOT)
         self._free = list(range(slots - 1, -1, -1))
 
     def take(self) -> "Slot":
@@ -46,13 +46,20 @@ class Slot:
     """One worker's line."""
 
     def __init__(self, memory: mmap.mmap, number: int) -> None:
-        self._map, self.number = memory, number
+        self.number = number
+        line = memoryview(memory)[number * _SLOT : (number + 1) * _SLOT]
+        # Not struct.pack_into: it fills the place with zeros first, and a reader would see a worker long overdue.
+        self._numbers, self._host = line[: _SLOT - _HOST].cast("d"), line[_SLOT - _HOST :]
+        self._said = ""
 
     def write(self, phase: Phase, host: str, until: float, now: float) -> None:
-        """until, now: monotonic seconds. host is cut to 47 octets."""
-        _SLOT.pack_into(self._map, self.number * _SLOT.size, until, now, phase, host.encode()[:47])
+        """until, now: monotonic seconds. host is cut to 40 octets."""
+        self._numbers[0], self._numbers[1], self._numbers[2] = until, now, phase
+        if host != self._said:
+            self._said = host
+            self._host[:] = host.encode()[:_HOST].ljust(_HOST, b"\0")
 
     def read(self) -> Entry:
         """What the worker last wrote."""
-        until, since, phase, host = _SLOT.unpack_from(self._map, self.number * _SLOT.size)
-        return Entry(until, since, Phase(phase), host.rstrip(b"\0").decode(errors="replace"))
+        until, since, phase = self._numbers
+        return Entry(until, since, Phase(int(phase)), bytes(self._host).rstrip(b"\0").decode(errors="replace"))

@@ -327,10 +327,10 @@ def test_parameters_are_said_only_to_a_peer_that_offers_them():
     envelope = Envelope(
         "id1",
         "joe@example.net",
-        (Recipient("ann@example.org", ("SUCCESS", "DELAY"), "rfc822;a+b=c d@example.org"),),
+        (Recipient("ann@example.org", ("SUCCESS", "DELAY"), "rfc822;a+2Bb+3Dc+20d@example.org"),),
         0.0,
         ret="HDRS",
-        envid="QQ 314+159",
+        envid="QQ+20314+2B159",
         facts=Facts(size=321, eight_bit=True, utf8_headers=True),
     )
     steps, _ = send(ready(), envelope, "250 ok", "550 no")
@@ -386,7 +386,10 @@ def test_no_address_can_become_a_second_command(end):
 @given(st.text(min_size=1, max_size=80))
 def test_no_wish_can_become_a_second_command(text):
     envelope = Envelope("id1", "", (Recipient("a@example.org", orcpt=f"rfc822;{text}"),), 0.0, envid=text)
-    steps, _ = send(ready(pipelining=True, dsn=True), envelope, "550 no", "503 no", "503 no")
-    mail, rcpt, data = steps[0].octets.removesuffix(b"\r\n").split(b"\r\n")
-    assert (len(mail.split(b" ")), data) == (3, b"DATA")
-    assert len(rcpt.split(b" ")) == (3 if text.isascii() else 2)
+    try:
+        steps, _ = send(ready(pipelining=True, dsn=True), envelope, "550 no", "503 no", "503 no")
+    except Unreadable:
+        assert "\r" in text or "\n" in text
+    else:
+        assert steps[0].octets.count(b"\r\n") == 3
+        assert steps[0].octets.endswith(b"\r\nDATA\r\n")
