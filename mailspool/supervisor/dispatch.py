@@ -15,7 +15,10 @@ MAX_WAITING = 5000
 """Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
 
 MAX_BATCH = 100
-"""Jobs given to a worker at once: few enough that a new destination is not kept waiting, many enough to save asking."""
+"""Jobs given to a worker at once: few enough that a new destination is not kept waiting, many enough to save asking.
+
+The rest of the last one's group comes on top of it.
+"""
 
 
 class Destination:
@@ -99,7 +102,7 @@ class Dispatch:
         waiting = destination.waiting
         share = min(MAX_BATCH, -(-len(waiting) // self.per_destination))
         batch = [waiting.popleft() for _ in range(share)]
-        while waiting and waiting[0].group == batch[-1].group and len(batch) < MAX_BATCH:
+        while waiting and waiting[0].group == batch[-1].group and len(batch) < share + MAX_BATCH:
             batch.append(waiting.popleft())
         return batch
 

@@ -50,7 +50,7 @@ class Slot:
         line = memoryview(memory)[number * _SLOT : (number + 1) * _SLOT]
         # Not struct.pack_into: it fills the place with zeros first, and a reader would see a worker long overdue.
         self._numbers, self._host = line[: _SLOT - _HOST].cast("d"), line[_SLOT - _HOST :]
-        self._said = ""
+        self._said: str | None = None  # what the last user of this line wrote is unknown
 
     def write(self, phase: Phase, host: str, until: float, now: float) -> None:
         """until, now: monotonic seconds. host is cut to 40 octets."""

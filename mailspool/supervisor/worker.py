@@ -37,7 +37,7 @@ EXIT_BROKEN = 3
 """Exit code of a worker that met what it cannot go on with; the parent waits a while before it forks again."""
 
 _PR_SET_PDEATHSIG = 1
-_MAX_PACKET = 1 << 17  # a full batch of the longest names is half of it (dispatch.MAX_BATCH)
+_MAX_PACKET = 1 << 17  # twice dispatch.MAX_BATCH of the longest names fit into it
 _FOREVER = float("inf")
 
 _encode = msgspec.msgpack.encode

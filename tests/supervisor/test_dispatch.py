@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Who may go next, with a simulated clock and simulated workers."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailspool.supervisor import dispatch
+from mailspool.supervisor.dispatch import MAX_BATCH, MAX_WAITING, Dispatch
+from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.worker import _MAX_PACKET
+
+
+def limits(**changes):
+    return Limits(workers=20, per_destination=10, cool_down=60.0, tick=20.0, worker_jobs=1000, shutdown=30.0)._replace(
+        **changes
+    )
+
+
+def jobs(destination, count, *, group="g{}", first=0):
+    return [Job(f"0/{destination}-{n}", destination, group.format(n)) for n in range(first, first + count)]
+
+
+def test_destinations_take_turns():
+    one = Dispatch(limits(per_destination=100, workers=100))
+    one.offer(jobs("a", 300) + jobs("b", 300) + jobs("c", 300))
+    assert [one.next_batch(0.0)[0].destination for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_a_new_destination_waits_for_one_round_at_most():
+    one = Dispatch(limits())
+    one.offer(jobs("a", 4000))
+    one.next_batch(0.0)
+    one.offer(jobs("b", 1))
+    assert "b" in [one.next_batch(0.0)[0].destination for _ in range(2)]
+
+
+@pytest.mark.parametrize(("workers", "each", "most"), [(20, 10, 10), (20, 15, 10), (4, 10, 2), (2, 10, 1), (1, 10, 1)])
+def test_a_destination_has_no_more_workers_than_allowed_and_never_more_than_half(workers, each, most):
+    one = Dispatch(limits(workers=workers, per_destination=each))
+    one.offer(jobs("a", 4000))
+    batches = [one.next_batch(0.0) for _ in range(workers)]
+    assert sum(map(bool, batches)) == most
+    assert one.ready(0.0) == []
+
+
+def test_a_worker_stays_with_its_destination_while_nobody_else_waits_or_others_are_free():
+    one = Dispatch(limits(workers=4))
+    one.offer(jobs("a", 400))
+    assert one.next_batch(0.0, "a")[0].destination == "a"
+    one.offer(jobs("b", 400))
+    assert one.next_batch(0.0, "a", spare=True)[0].destination == "a"
+    one = Dispatch(limits(workers=4))
+    one.offer(jobs("b", 400) + jobs("a", 400))
+    assert one.next_batch(0.0, "a", spare=False)[0].destination == "b"
+
+
+def test_a_destination_that_refuses_is_left_alone_for_the_cool_down():
+    one = Dispatch(limits(workers=2))
+    one.offer(jobs("a", 3))
+    batch = one.next_batch(100.0)
+    one.finished(batch, [Result.REFUSED, Result.RETURNED, Result.RETURNED], 100.0)
+    assert one.next_batch(159.0) == []
+    assert one.next_change(159.0) == 1.0
+    assert one.cooling(159.0) == {"a": 1.0}
+    assert [job.key for job in one.next_batch(160.0)] == ["0/a-1", "0/a-2"]
+
+
+def test_a_delivery_ends_the_cool_down():
+    one = Dispatch(limits())
+    one.offer(jobs("a", 2))
+    first, second = one.next_batch(0.0), one.next_batch(0.0)
+    one.finished(first, [Result.REFUSED], 0.0)
+    one.finished(second, [Result.DELIVERED], 0.0)
+    assert one.cooling(0.0) == {}
+
+
+def test_what_is_returned_comes_again_before_the_others_and_in_its_order():
+    one = Dispatch(limits(workers=2))
+    one.offer(jobs("a", MAX_BATCH + 5))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.SETTLED, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
+    assert one.next_batch(0.0)[: len(batch) - 1] == batch[1:]
+
+
+def test_what_is_under_way_is_not_taken_up_again_by_a_look():
+    one = Dispatch(limits())
+    one.offer(jobs("a", 1))
+    batch = one.next_batch(0.0)
+    one.offer(jobs("a", 1))
+    assert one.next_batch(0.0) == []
+    one.finished(batch, [Result.SETTLED], 0.0)
+    one.offer(jobs("a", 1))
+    assert one.next_batch(0.0) == batch
+
+
+def test_what_a_worker_lost_is_taken_up_by_the_next_look():
+    one = Dispatch(limits())
+    one.offer(jobs("a", 1))
+    one.lost(one.next_batch(0.0))
+    assert one.next_batch(0.0) == []
+    one.offer(jobs("a", 1))
+    assert len(one.next_batch(0.0)) == 1
+
+
+def test_a_group_goes_to_one_worker_though_the_share_ends_within_it():
+    one = Dispatch(limits(workers=20, per_destination=10))
+    one.offer(jobs("a", 30, group="one"))
+    assert len(one.next_batch(0.0)) == 30
+
+
+@pytest.mark.parametrize("size", [3, 7, 60, MAX_BATCH])
+def test_a_group_no_larger_than_a_batch_is_never_cut(size):
+    one = Dispatch(limits(workers=2))
+    for group in range(10):
+        one.offer(jobs("a", size, group=f"g{group}", first=group * size))
+    owner = {}
+    number = 0
+    while len(one):
+        number += 1
+        batch = one.next_batch(0.0)
+        for job in batch:
+            assert owner.setdefault(job.group, number) == number
+        one.finished(batch, [Result.SETTLED] * len(batch), 0.0)
+
+
+def test_the_largest_batch_of_the_longest_names_fits_into_a_packet():
+    one = Dispatch(limits(workers=2))
+    name, group = "6/" + "x" * 249, "y" * 64
+    one.offer(Job(f"{name}{n:04}", "d" * 253, group if n >= MAX_BATCH - 1 else f"g{n}") for n in range(3 * MAX_BATCH))
+    assert len(msgspec.msgpack.encode(one.next_batch(0.0))) < _MAX_PACKET
+
+
+def test_more_than_fits_in_memory_is_looked_for_again_in_time():
+    one = Dispatch(limits())
+    one.offer(jobs("a", MAX_WAITING + 1))
+    assert len(one) == MAX_WAITING
+    assert not one.hungry()
+    while not one.hungry():
+        batch = one.next_batch(0.0)
+        one.finished(batch, [Result.DELIVERED] * len(batch), 0.0)
+    assert len(one) >= MAX_WAITING // 2 - MAX_BATCH * 2
+    one.looked()
+    assert not one.hungry()
+
+
+def test_destinations_of_which_nothing_is_left_are_forgotten():
+    one = Dispatch(limits())
+    for n in range(100):
+        one.offer(jobs(f"d{n}", 1))
+    while batch := one.next_batch(0.0):
+        one.finished(batch, [Result.SETTLED], 0.0)
+    one.forget_idle(0.0)
+    assert not one._destinations
+    assert not one._known
+
+
+@st.composite
+def days(draw):
+    """What happens in a supervisor's day: looks, and workers that take, report or die."""
+    return draw(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("look"), st.sampled_from("abcd"), st.integers(1, 30)),
+                st.tuples(st.just("take"), st.booleans(), st.integers(0, 50)),
+                st.tuples(st.just("report"), st.integers(0, 5), st.integers(0, 4)),
+                st.tuples(st.just("die"), st.integers(0, 5), st.just(0)),
+                st.tuples(st.just("wait"), st.integers(1, 100), st.just(0)),
+            ),
+            max_size=60,
+        )
+    )
+
+
+@given(days(), st.integers(1, 8), st.integers(1, 5))
+@settings(deadline=None)
+def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each):
+    one = Dispatch(limits(workers=workers, per_destination=each))
+    spool, under_way, now, count = {}, [], 0.0, 0
+    for what, first, second in day:
+        match what:
+            case "look":
+                for job in jobs(first, second, group="g{}", first=count):
+                    spool[job.key] = job
+                count += second
+                one.looked()
+                one.offer(spool.values())
+            case "take" if len(under_way) < workers and (batch := one.next_batch(now, "a", spare=first)):
+                under_way.append(batch)
+            case "report" if under_way:
+                batch = under_way.pop(first % len(under_way))
+                results = [Result((second + n) % 5) for n in range(len(batch))]
+                for job, result in zip(batch, results, strict=True):
+                    if result < Result.RETURNED:
+                        del spool[job.key]
+                one.finished(batch, results, now)
+            case "die" if under_way:
+                one.lost(under_way.pop(first % len(under_way)))
+            case "wait":
+                now += first
+        given_out = Counter(job.key for batch in under_way for job in batch)
+        assert all(times == 1 for times in given_out.values())
+        at = Counter(batch[0].destination for batch in under_way)
+        assert all(number <= max(1, min(each, workers // 2)) for number in at.values())
+        assert all(len({job.destination for job in batch}) == 1 for batch in under_way)
+    for batch in under_way:
+        one.finished(batch, [Result.SETTLED] * len(batch), now)
+        for job in batch:
+            del spool[job.key]
+    now += 1000
+    one.offer(spool.values())
+    rest = []
+    while batch := one.next_batch(now):
+        rest += [job.key for job in batch]
+        one.finished(batch, [Result.SETTLED] * len(batch), now)
+    assert sorted(rest) == sorted(spool)
+    assert dispatch.MAX_WAITING > len(spool)
