@@ -14,7 +14,7 @@ from mailspool.cli import nodes
 from mailspool.cli.nodes import Selection
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.text import count, shown
-from mailspool.errors import ClaimLost, NotRunning, SpoolError
+from mailspool.errors import ClaimLost, NotRunning, SpoolError, Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
@@ -71,6 +71,8 @@ def _each(spool: Spool, selection: Selection, step: Callable[[Spool, Location], 
             say(f"{_name(at)} {_DELIVERING}, or has just been delivered; 'mailspool why {_name(at)}' tells")
         except _LeftAlone as error:
             say(f"{_name(at)} {error}")
+        except Unreadable as error:
+            say(f"{shown(str(error))}: it goes to quarantine with the next look")
     for word in selection.unknown:
         say(unknown(word))
     return done, int(done < len(selection.locations) or bool(selection.unknown))

@@ -183,7 +183,8 @@ def _claimed(at: Location, status: Status | None) -> Iterator[str]:
             yield "  which has ended: it returns to its tier when mailspoold is started here"
             return
     if status and status["pid"] == owner.pid:
-        yield from (f"  {_doing(one)}" for one in status["workers"] if str(one["worker"]) == worker)
+        doing = {str(one["worker"]): one for one in status["workers"]}.get(worker)
+        yield f"  {_doing(doing)}" if doing else "  which has ended: the supervisor is about to recover it"
 
 
 def _doing(worker: Status) -> str:

@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What `mailspool` promises its administrator: it tells why, does what was asked and no more, and says what is next."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mailspool.cli import text
+from mailspool.cli.admin import mailspool, main
+from mailspool.store import nodename
+from mailspool.store.base import State
+from mailspool.store.claim import this_owner
+from mailspool.store.filesystem import FileStore
+
+READ_ONLY = [["queue"], ["queue", "--json"], ["status"], ["status", "--json"], ["check"], ["why", "0NONE"]]
+
+
+# --- all commands
+
+
+@pytest.mark.parametrize("words", READ_ONLY, ids=" ".join)
+def test_what_only_looks_writes_nothing(house, words):
+    message, at = house.node()
+    house.fall_back(at, 1)
+    house.claim(house.node()[1])
+    house.hold(house.node()[1])
+    house.store.quarantine(house.node()[1], "a reason")
+    before = house.everything()
+    house.run(*words)
+    house.run("why", message)
+    assert house.everything() == before
+
+
+@pytest.mark.parametrize("words", [["queue"], ["status"], ["why", "X"], ["retry", "X"], ["delete", "X"]], ids=" ".join)
+def test_a_spool_that_is_not_there_is_named_and_not_made(bare, words):
+    before = bare.everything()
+    ran = bare.run(*words)
+    assert (ran.code, ran.out) == (75, "")
+    assert ran.err == (
+        f"mailspool: there is no spool at {bare.root}/spool: start mailspoold, which makes it,"
+        " or name the configuration of another with -c FILE\n"
+    )
+    assert bare.everything() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "{file}", "queue"],
+        ["queue", "-c", "{file}"],
+        ["queue", "--config={file}"],
+        ["--config", "{file}", "queue"],
+    ],
+    ids=" ".join,
+)
+def test_the_configuration_may_be_named_before_the_command_or_behind(house, capsys, words):
+    message, _ = house.node()
+    assert main([word.format(file=house.config) for word in words]) == 0
+    assert message in capsys.readouterr().out
+
+
+def test_the_environment_names_the_configuration_otherwise(house, capsys, monkeypatch):
+    message, _ = house.node()
+    monkeypatch.setenv("MAILSPOOL_CONFIG", str(house.config))
+    assert main(["queue"]) == 0
+    assert message in capsys.readouterr().out
+    assert main(["check"]) == 0
+    assert f"ok: {house.config}\n" in capsys.readouterr().out
+
+
+def test_overrides_count_before_the_command_and_behind_and_the_last_one_wins(house, capsys):
+    words = ["-o", "dequeue_dir=/nowhere/1", "queue", "-c", str(house.config), "-o", "dequeue_dir=/nowhere/2"]
+    assert main(words) == 75
+    assert "/nowhere/2:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["queue", "--nonsense"], ["why"], ["retry"], ["delete", "--yes"]])
+def test_a_command_line_that_makes_no_sense_ends_with_64(house, words):
+    ran = house.run(*words)
+    assert (ran.code, ran.out) == (64, "")
+    assert ran.err
+
+
+def test_a_wrong_configuration_ends_with_78_and_every_fault(house):
+    ran = house.run("queue", "-o", "dequeue_timeout=never", "-o", "smart_host=x")
+    assert ran.code == 78
+    assert [line.split(": ")[2] for line in ran.err.splitlines()] == ["dequeue_timeout", "smart_host"]
+
+
+@pytest.mark.parametrize("name", ["queue", "why", "retry", "delete", "status", "check", "reload", "run"])
+def test_the_help_of_each_command_has_an_example(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert f" mailspool {name}" in capsys.readouterr().out.partition("Example")[2]
+
+
+def test_the_help_lists_the_exit_codes_and_the_version_is_told(capsys):
+    context = click.Context(mailspool, info_name="mailspool")
+    assert "demo" in mailspool.list_commands(context)
+    assert "64  the command line makes no sense" in mailspool.epilog
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("mailspool, version ")
+
+
+def test_a_listing_loads_nothing_of_the_door_out_nor_what_draws_tables(house):
+    house.node()
+    code = (
+        "import sys; from mailspool.cli.admin import main; main(sys.argv[1:]);"
+        "print(sorted(set(sys.modules) & {'dns', 'rich', 'structlog', 'daemon', 'mailspool.delivery',"
+        "'mailspool.smtp', 'mailspool.tls', 'mailspool.cli.demo'}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, "-c", house.config, "queue"], capture_output=True, check=True)
+    assert ran.stdout.endswith(b"\n[]\n")
+
+
+def test_a_reader_that_leaves_early_is_no_fault(house):
+    for _ in range(3):
+        house.send(*(f"r{n}@example.net" for n in range(1000)))
+    words = [sys.executable, str(Path(__file__).parents[2] / "bin/mailspool"), "queue", "-c", str(house.config)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+# --- why
+
+
+def test_why_tells_what_was_tried_and_what_came_back(house):
+    message, at = house.node()
+    house.fall_back(at, 1)
+    out = house.run("why", message).out
+    assert f"{message}.0 from <joe@example.org> to <sue@example.net>" in out
+    assert "tier 0: host mx.example.net[192.0.2.1]:25, status 4.7.1 after 1.5s:" in out
+    assert "      451 4.7.1 Greylisted, come again\n" in out
+
+
+def test_why_tells_when_it_is_due_and_when_it_is_given_up(house):
+    message, at = house.node()
+    house.fall_back(at, 1)
+    ran = house.run("why", message)
+    assert re.search(r"in tier 1 since .*; due .*, in (30m|29m \d+s)\n", ran.out)
+    assert re.search(r"given up in (5d|4d 23h) \(max_age\), or once it has failed another 2 times\n", ran.out)
+    assert "no supervisor answers here: start mailspoold" in ran.out
+
+
+def test_why_of_the_last_tier_says_that_it_is_the_last(house):
+    message, at = house.node()
+    house.fall_back(at, 2)
+    assert "the last tier: if it fails once more, it bounces" in house.run("why", message).out
+
+
+def test_why_of_a_node_past_the_maximum_age_says_so(house):
+    house.spool.now = lambda: 1_700_000_000.0
+    message, _ = house.node()
+    out = house.run("why", message).out
+    assert "due now" in out
+    assert "older than max_age (5d): if it fails once more, it bounces" in out
+
+
+def test_why_of_a_claimed_node_names_the_owner(house):
+    message, at = house.node()
+    house.claim(at)
+    assert f"claimed out of tier 0 by process {os.getpid()} on {this_owner().host}\n" in house.run("why", message).out
+
+
+def test_why_of_a_dead_owners_claim_says_when_it_returns(house):
+    message, at = house.node()
+    dead = this_owner()._replace(start=1)
+    FileStore(house.store.root, dead).claim(at, "w3.1")
+    out = house.run("why", message).out
+    assert f"claimed out of tier 0 by worker 3 of the supervisor {dead.pid}" in out
+    assert "which has ended: it returns to its tier when mailspoold is started here" in out
+
+
+def test_why_of_quarantine_tells_the_reason_and_the_way_back(house):
+    message, at = house.node()
+    house.store.quarantine(at, "not liked")
+    out = house.run("why", message).out
+    assert "in quarantine: not liked" in out
+    subprocess.run(["/bin/sh", "-c", out.splitlines()[-1]], check=True)
+    assert house.store.find(message) == [at]
+    assert os.listdir(house.root / "spool/quarantine") == []
+
+
+def test_why_of_a_held_node_tells_the_way_back(house):
+    message, at = house.node()
+    house.hold(at)
+    out = house.run("why", f"{message}.0").out
+    assert "held, out of tier 0" in out
+    subprocess.run(["/bin/sh", "-c", out.splitlines()[-1]], check=True)
+    assert house.store.find(message) == [at]
+
+
+def test_why_of_one_node_leaves_out_its_siblings(house):
+    message = house.send("sue@example.net", "bob@example.com")
+    out = house.run("why", f"{message}.1").out
+    assert "bob@example.com" in out
+    assert "sue@example.net" not in out
+
+
+def test_why_of_an_unknown_id_ends_with_1_and_points_to_the_log(house):
+    ran = house.run("why", "0NOSUCH")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("mailspool: 0NOSUCH names no node in this spool: ")
+    assert "look for it in the log" in ran.err
+
+
+# --- retry
+
+
+def test_retry_makes_a_node_due_in_its_own_tier(house):
+    message, at = house.node()
+    other, _ = house.node()
+    house.fall_back(at, 2)
+    before = house.store.find(other)
+    assert house.run("retry", message) == (
+        0,
+        "1 node due now; no supervisor answers here, so they wait until mailspoold is started\n",
+        "",
+    )
+    (now,) = house.store.find(message)
+    assert (now.tier, nodename.parse(now.name).time) == (2, 0)
+    assert house.spool.node_at(now).can_process()
+    assert house.store.find(other) == before
+
+
+def test_retry_all_makes_every_node_due_and_may_be_repeated(house):
+    for tier in (0, 1, 2):
+        house.fall_back(house.node()[1], tier) if tier else house.node()
+    house.hold(house.node()[1])
+    for _ in range(2):
+        ran = house.run("retry", "ALL")
+        assert (ran.code, ran.out[:14]) == (0, "3 nodes due no")
+    assert {nodename.parse(at.name).time for at in house.store.locations() if at.state is State.QUEUED} == {0}
+
+
+def test_retry_leaves_a_node_alone_that_is_being_delivered(house):
+    message, at = house.node()
+    claim = house.claim(at)
+    ran = house.run("retry", message)
+    assert (ran.code, ran.out) == (1, "0 nodes due now\n")
+    assert ran.err == f"mailspool: {message}.0 is being delivered at this moment\n"
+    assert house.store.find(message) == [claim]
+
+
+@pytest.mark.parametrize("place", ["held", "quarantine"])
+def test_retry_says_how_to_put_back_what_is_not_in_a_tier(house, place):
+    message, at = house.node()
+    house.hold(at) if place == "held" else house.store.quarantine(at, "not liked")
+    ran = house.run("retry", message)
+    assert ran.code == 1
+    assert place in ran.err
+    subprocess.run(["/bin/sh", "-c", ran.err.splitlines()[1]], check=True)
+    assert house.run("retry", message).code == 0
+
+
+def test_retry_does_the_others_where_one_is_unknown(house):
+    message, _ = house.node()
+    ran = house.run("retry", "0NOSUCH", message)
+    assert (ran.code, ran.out[:10]) == (1, "1 node due")
+    assert "0NOSUCH names no node" in ran.err
+
+
+def test_retry_does_the_others_where_one_is_no_node(house):
+    (house.root / "spool/0/rubbish").write_bytes(b"")
+    house.node()
+    ran = house.run("retry", "ALL")
+    assert (ran.code, ran.out[:10]) == (1, "1 node due")
+    assert ran.err.startswith("mailspool: 'rubbish' is not a node name")
+
+
+# --- delete
+
+
+def test_delete_asks_and_takes_no_for_an_answer(house):
+    message = house.send("sue@example.net", "bob@example.com")
+    words = ["delete", message, "-c", str(house.config)]
+    ran = CliRunner().invoke(mailspool, words, input="n\n")
+    assert ran.exit_code == 1
+    assert "Delete 2 nodes of 1 message for good, telling nobody?" in ran.output
+    assert len(house.store.find(message)) == 2
+    assert CliRunner().invoke(mailspool, words, input="y\n").exit_code == 0
+    assert house.store.find(message) == []
+
+
+def test_delete_ends_a_node_and_its_history_and_leaves_its_siblings(house):
+    message = house.send("sue@example.net", "bob@example.com")
+    house.fall_back(house.store.find(f"{message}.1")[0], 1)
+    assert house.run("delete", "--yes", f"{message}.1") == (0, "1 node deleted\n", "")
+    assert [at.name.split("-")[1] for at in house.store.find(message)] == [f"{message}.0"]
+    assert os.listdir(house.root / "spool/history") == []
+
+
+def test_delete_leaves_a_node_alone_that_is_being_delivered(house):
+    message, at = house.node()
+    claim = house.claim(at)
+    other, _ = house.node()
+    ran = house.run("delete", "--yes", "ALL")
+    assert (ran.code, ran.out) == (1, "1 node deleted\n")
+    assert ran.err == f"mailspool: {message}.0 is being delivered at this moment: left alone\n"
+    assert list(house.store.locations()) == [claim]
+    assert house.store.find(other) == []
+
+
+def test_delete_all_takes_what_is_held_and_leaves_what_is_in_quarantine(house):
+    house.node()
+    house.hold(house.node()[1])
+    message, at = house.node()
+    kept = house.store.quarantine(at, "not liked")
+    assert house.run("delete", "--yes", "ALL").out == "2 nodes deleted\n"
+    assert list(house.store.locations()) == [kept]
+    assert house.run("delete", "--yes", message).out == "1 node deleted\n"
+    assert os.listdir(house.root / "spool/quarantine") == []
+
+
+def test_delete_takes_the_name_of_what_has_no_id(house):
+    (house.root / "spool/quarantine/rubbish").write_bytes(b"")
+    assert house.run("delete", "--yes", "").code == 1
+    assert house.run("delete", "--yes", "rubbish") == (0, "1 node deleted\n", "")
+
+
+def test_delete_of_an_unknown_id_asks_nothing_and_ends_with_1(house):
+    ran = house.run("delete", "0NOSUCH")
+    assert (ran.code, ran.out) == (1, "0 nodes deleted\n")
+
+
+# --- status, reload, check
+
+
+def test_status_without_a_supervisor_ends_with_3_and_shows_the_depths(house):
+    house.node()
+    house.fall_back(house.node()[1], 2)
+    house.claim(house.node()[1])
+    ran = house.run("status")
+    assert ran.code == 3
+    assert ran.err == f"mailspool: no supervisor answers in {house.root}/run: start it with 'mailspoold'\n"
+    assert [re.sub(r"\d+s", "AGE", line).split() for line in ran.out.splitlines()] == [
+        ["TIER", "NODES", "OLDEST"],
+        ["0", "1", "AGE"],
+        ["1", "0"],
+        ["2", "1", "AGE"],
+        ["claimed:", "1,", "held:", "0,", "quarantined:", "0"],
+    ]
+
+
+def test_status_shows_tiers_beyond_the_configured_ones_and_json_has_it_all(house):
+    house.fall_back(house.node()[1], 7)
+    ran = house.run("status", "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, found["supervisor"]) == (3, None)
+    assert [tier["tier"] for tier in found["spool"]["tiers"]] == [0, 1, 2, 7]
+    assert found["spool"]["tiers"][3]["nodes"] == 1
+    assert found["spool"]["tiers"][0] == {"tier": 0, "nodes": 0, "oldest": None}
+
+
+def test_a_node_that_is_due_by_hand_has_no_age_in_its_tier(house):
+    house.node()
+    house.run("retry", "ALL")
+    assert json.loads(house.run("status", "--json").out)["spool"]["tiers"][0]["oldest"] is None
+
+
+def test_reload_without_a_supervisor_ends_with_69(house):
+    ran = house.run("reload")
+    assert (ran.code, ran.out) == (69, "")
+    assert "is mailspoold running?" in ran.err
+
+
+def test_check_says_ok_and_what_it_read(house):
+    ran = house.run("check")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        f"ok: {house.config}",
+        f"dequeue_dir: {house.root}/spool",
+        f"run_dir: {house.root}/run (not there yet: mailspoold makes it)",
+    ]
+
+
+def test_check_of_a_spool_that_is_not_there_says_who_makes_it(bare):
+    assert f"dequeue_dir: {bare.root}/spool (not there yet: mailspoold makes it)" in bare.run("check").out
+
+
+def test_check_finds_directories_that_others_may_write_to(house):
+    (house.root / "spool/0").chmod(0o777)
+    (house.root / "run").mkdir()
+    (house.root / "run").chmod(0o777)
+    ran = house.run("check")
+    assert ran.code == 78
+    assert ran.err.splitlines() == [
+        f"mailspool: run_dir: anybody may write to {house.root}/run: chmod 0700 {house.root}/run",
+        f"mailspool: dequeue_dir: anybody may write to {house.root}/spool/0: chmod 0700 {house.root}/spool/0",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_check_finds_directories_of_somebody_else(house):
+    os.chown(house.root / "spool/1", 12345, -1)
+    ran = house.run("check")
+    assert ran.code == 78
+    assert f"{house.root}/spool/1 belongs to uid 12345, the daemon is uid 0" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_finds_that_there_is_no_such_user(house):
+    ran = house.run("check", "-o", "user=nobody-of-that-name")
+    assert ran.code == 78
+    assert "there is no user 'nobody-of-that-name'" in ran.err
+
+
+# --- words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (3600, "1h"), (11400, "3h 10m"), (86400, "1d"), (90000, "1d 1h")],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds, said):
+    assert text.span(seconds) == said
+    assert text.span(seconds, units=1) == said.split()[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0"), (999, "999"), (1000, "1.0K"), (20480, "20K"), (1 << 20, "1.0M"), (5 << 40, "5120G")]
+)
+def test_a_size_is_told_in_few_characters(number, said):
+    assert text.octets(number) == said

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What `mailspool queue` promises: every node, in 80 columns or as JSON, each message file opened once."""
+
+import json
+import os
+
+import pytest
+
+from mailspool.cli import sendmail
+from mailspool.cli.queue import as_text, read
+from mailspool.store.base import Location, State
+from mailspool.store.filesystem import FileStore
+
+
+def listed(house):
+    return [json.loads(line) for line in house.run("queue", "--json").out.splitlines()]
+
+
+def test_an_empty_spool_is_an_empty_queue(house):
+    assert house.run("queue") == (0, "mail queue is empty\n", "")
+    assert house.run("queue", "--json") == (0, "", "")
+
+
+def test_each_message_is_followed_by_its_nodes_and_what_went_wrong(house):
+    message = house.send("sue@example.net", "bob@example.com")
+    house.fall_back(house.store.find(f"{message}.1")[0], 2)
+    lines = house.run("queue").out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(message))
+    assert lines[at].split()[3:] == ["joe@example.org"]
+    assert lines[at + 1].split() == [".0", "tier", "0", "sue@example.net"]
+    assert lines[at + 2].split() == [".1", "tier", "2", "bob@example.com"]
+    assert lines[at + 3].strip() == "451 4.7.1 Greylisted, come again"
+    assert lines[-1].startswith("1 message, 2 nodes, ")
+
+
+def test_messages_stand_in_the_order_of_their_arrival(house):
+    clock = iter(range(1000, 1100))
+    house.spool.now = lambda: next(clock)
+    messages = [house.send("sue@example.net") for _ in range(5)]
+    assert [one["queue_id"] for one in listed(house)] == messages
+
+
+def test_nodes_stand_in_the_order_of_the_recipients(house):
+    house.send(*(f"r{n}@example.net" for n in range(12)))
+    assert [one["recipients"][0]["address"] for one in listed(house)] == [f"r{n}@example.net" for n in range(12)]
+
+
+def test_every_state_is_told(house):
+    states = {}
+    for state in State:
+        message, at = house.node(from_="" if state is State.HELD else "joe@example.org")
+        states[f"{message}.0"] = str(state)
+        if state is State.CLAIMED:
+            house.claim(at)
+        elif state is State.HELD:
+            house.hold(at)
+        elif state is State.QUARANTINED:
+            house.store.quarantine(at, "a reason")
+    assert {one["node"]: one["queue_name"] for one in listed(house)} == states
+    text = house.run("queue").out
+    assert all(word in text for word in ("tier 0", "claimed", "held", "quarantined", "a reason", "<>"))
+
+
+def test_json_has_the_names_of_postqueue_and_ours(house):
+    message, at = house.node()
+    house.claim(house.fall_back(at, 1))
+    (one,) = listed(house)
+    assert one.pop("arrival_time") == int(house.store.open(house.store.find(message)[0]).envelope.arrival)
+    assert one.pop("message_size") > 100
+    assert one == {
+        "queue_name": "claimed",
+        "queue_id": message,
+        "sender": "joe@example.org",
+        "recipients": [{"address": "sue@example.net", "delay_reason": "451 4.7.1 Greylisted, come again"}],
+        "tier": 1,
+        "node": f"{message}.0",
+        "destination": "example.net",
+        "owner": str(house.store.owner),
+    }
+
+
+def test_what_has_never_failed_has_no_delay_reason(house):
+    house.node()
+    assert listed(house)[0]["recipients"] == [{"address": "sue@example.net"}]
+
+
+def test_nothing_is_wider_than_80_columns_and_nothing_steers_the_terminal(house):
+    _, at = house.node(f"{'x' * 60}@{'y' * 60}.example.net", from_=f"{'s' * 60}@{'d' * 60}.example.org")
+    house.fall_back(at, 1, text="451 4.0.0 \x1b[2J\x07 a host may say anything " * 5)
+    out = house.run("queue").out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+    assert "\\x1b[2J" in out
+
+
+def test_what_cannot_be_read_is_listed_with_the_reason(house):
+    (house.root / "spool/0/rubbish").write_bytes(b"no envelope")
+    house.node()
+    ours = next(one for one in listed(house) if one["queue_id"] == "rubbish")
+    assert "envelope" in ours["recipients"][0]["delay_reason"]
+    assert "rubbish" in house.run("queue").out
+
+
+def test_a_name_that_is_no_text_is_listed(house):
+    (house.root / os.fsdecode(b"spool/quarantine/\xff\x1b-x.0-y")).write_bytes(b"")
+    assert listed(house)[0]["node"] == "x.0"
+    assert house.run("queue").code == 0
+
+
+class Moving(FileStore):
+    """Where one node moves on between the look and the reading."""
+
+    def locations(self):
+        yield Location(State.QUEUED, 0, "1-GONE.0-example.net")
+        yield from super().locations()
+
+
+def test_a_node_that_moves_on_meanwhile_is_left_out(house):
+    message, _ = house.node()
+    rows = list(read(Moving(house.store.root, house.store.owner)))
+    assert [row.at.name.split("-")[1] for row in rows] == [f"{message}.0"]
+
+
+class Twice(FileStore):
+    """Where a node is claimed while the names are read, and so seen in both places."""
+
+    def locations(self):
+        names = list(super().locations())
+        yield from names
+        yield self.claim(names[0], "w1.1")
+
+
+def test_a_node_that_is_seen_twice_is_listed_once_where_it_is_now(house):
+    house.node()
+    (row,) = read(Twice(house.store.root, house.store.owner))
+    assert row.at.state is State.CLAIMED
+
+
+class Counting(FileStore):
+    """How often a message file is opened."""
+
+    opened = 0
+
+    def open(self, location):
+        self.opened += 1
+        return super().open(location)
+
+
+def test_the_envelope_is_read_once_for_all_nodes_of_a_message(house):
+    house.send(*(f"r{n}@example.net" for n in range(50)))
+    store = Counting(house.store.root, house.store.owner)
+    assert len(list(read(store))) == 50
+    assert store.opened == 1
+
+
+def test_the_listing_begins_before_the_last_message_is_read(house):
+    for _ in range(3):
+        house.node()
+    store = Counting(house.store.root, house.store.owner)
+    next(as_text(read(store), 0.0))
+    assert store.opened == 1
+
+
+@pytest.mark.parametrize("words", [["mailq", "-C"], ["sendmail", "-bp", "-C"]])
+def test_mailq_is_the_same_list(house, capsys, words):
+    message, _ = house.node()
+    assert sendmail.main([*words, str(house.config)]) == 0
+    assert message in capsys.readouterr().out

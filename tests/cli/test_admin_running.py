@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What `mailspool` promises beside a running supervisor. Its dice practically never fall, and nobody ever greets."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mailspool.errors import NotRunning
+from mailspool.store import nodename
+from mailspool.store.base import State
+from mailspool.supervisor import control
+
+BIN = Path(__file__).parents[2] / "bin"
+PATIENCE = 30.0  # seconds; nothing takes so long unless something is broken
+
+
+def until(what):
+    """Its first true answer."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        if found := what():
+            return found
+        time.sleep(0.02)
+    pytest.fail(f"in vain waited for {what}")
+
+
+@pytest.fixture
+def silent():
+    """A host that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.fixture
+def house(make_house, silent):
+    house = make_house(silent.getsockname()[1])
+    house.spool.create_dequeue_dirs()
+    return house
+
+
+@contextmanager
+def running(house):
+    """Inside it a supervisor runs."""
+    words = [sys.executable, str(BIN / "mailspoold"), "-f", "-c", str(house.config)]
+    with (house.root / "log").open("wb") as log, subprocess.Popen(words, stderr=log) as process:
+        try:
+            until(lambda: answers(house) or process.poll() is not None)
+            assert process.poll() is None, (house.root / "log").read_text()
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def answers(house):
+    try:
+        return control.ask(house.spool.settings.run_dir, "status")
+    except NotRunning:
+        return None
+
+
+def in_greeting(house):
+    workers = json.loads(answers(house))["workers"]
+    return [one for one in workers if one["phase"] == "GREETING"]
+
+
+def test_status_ends_with_0_and_tells_of_the_workers(house):
+    with running(house):
+        house.send("sue@example.net")
+        (worker,) = until(lambda: in_greeting(house))
+        ran = house.run("status")
+        assert (ran.code, ran.err) == (0, "")
+        assert re.match(r"supervisor \d+ looks again in [\dhms ]+\n1 worker, 0 nodes waiting .*, 0 delivered", ran.out)
+        assert re.search(rf"\n{worker['worker']} +{worker['pid']} +0 +\d+s +GREETING +\S*127\.0\.0\.1", ran.out)
+        assert max(map(len, ran.out.splitlines())) <= 80
+        found = json.loads(house.run("status", "--json").out)
+        assert found["supervisor"]["workers"][0]["pid"] == worker["pid"]
+        assert found["spool"]["claimed"] == 1
+
+
+def test_a_node_that_is_being_delivered_is_explained_and_left_alone(house):
+    with running(house):
+        message = house.send("sue@example.net")
+        until(lambda: in_greeting(house))
+        out = house.run("why", message).out
+        assert re.search(r"\n  claimed out of tier 0 by worker \d+ of the supervisor \d+ on ", out)
+        assert re.search(r"\n  in phase GREETING with \S*127\.0\.0\.1\S* for \d+s\n", out)
+        assert house.run("delete", "--yes", message).code == 1
+        assert house.run("retry", message).code == 1
+        assert [at.state for at in house.store.find(message)] == [State.CLAIMED]
+
+
+def test_why_tells_what_the_dice_give(house):
+    message, at = house.node()
+    house.fall_back(at, 1)
+    with running(house):
+        out = house.run("why", message, "-o", "dequeue_priority=[1, 9, 25]", "-o", "dequeue_timeout=20").out
+    assert "  then a look comes within 2m 50s on average, within 8m 40s in 95% of cases\n" in out
+
+
+def test_retry_has_the_supervisor_look_into_every_tier_without_dice(house):
+    message, at = house.node()
+    house.fall_back(at, 2)
+    with running(house):
+        assert house.run("retry", message) == (0, "1 node due now, and the supervisor looks\n", "")
+        (claim,) = until(lambda: [at for at in house.store.find(message) if at.state is State.CLAIMED])
+        assert (claim.tier, nodename.parse(nodename.split_claim(claim.name)[0]).time) == (2, 0)
+
+
+def test_reload_takes_a_good_configuration_and_tells_every_fault_of_a_wrong_one(house):
+    ours = house.root / "ours.toml"
+    ours.write_text(house.config.read_text())
+    with running(house):
+        assert house.run("reload") == (0, "reloaded\n", "")
+        house.config.write_text(ours.read_text() + "max_hops = 0\nsmart_host = 1\n")
+        house.config = ours
+        ran = house.run("reload")
+        assert (ran.code, ran.out) == (78, "")
+        said = ran.err.splitlines()
+        assert said[0] == "mailspool: refused, the old configuration stays:"
+        assert [line.split(": ")[2] for line in said[1:]] == ["max_hops", "smart_host"]
+        assert house.run("status").code == 0
+
+
+def test_run_is_the_daemon_in_the_foreground(house):
+    words = [sys.executable, str(BIN / "mailspool"), "run", "-c", str(house.config)]
+    with running(house):
+        ran = subprocess.run(words, capture_output=True, text=True)
+    assert ran.returncode == 75
+    assert re.match(r"mailspool: already running as \d+ since ", ran.stderr)
