@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import server
-from tests.running import ENVIRONMENT, Daemon, eventually
-
-SENDMAIL = Path(__file__).parents[2] / "bin" / "sendmail"
+from tests.running import ENVIRONMENT, ROOT, Daemon, eventually
 
 
 def pytest_collection_modifyitems(items):
@@ -41,12 +39,9 @@ def private_root():
 
 
 def _make_certificate(file, name):
-    made = subprocess.run(
-        [server.program("openssl", "openssl"), "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt"]
-        + ["ec_paramgen_curve:prime256v1", "-days", "2", "-subj", f"/CN={name}", "-keyout", "-", "-out", "-"],
-        capture_output=True,
-        check=True,
-    )
+    openssl = [server.program("openssl", "openssl"), "req", "-x509", "-days", "2", "-subj", f"/CN={name}"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "-"]
+    made = subprocess.run([*openssl, *key], capture_output=True, check=True)
     file.touch(mode=0o600)
     file.write_bytes(made.stdout)
 
@@ -88,7 +83,7 @@ def peers(postfix, exim):
 
 @pytest.fixture(scope="session")
 def daemon(peers, name_server, smtp_port, tmp_path_factory):
-    """The real mailspoold. At the end its spool is empty: every message was delivered, or bounced and that delivered."""
+    """The real mailspoold. At the end its spool is empty: every message, and every bounce, was delivered."""
     folder = tmp_path_factory.mktemp("mailspool")
     (folder / "run").mkdir(mode=0o700)
     properties = {
@@ -112,8 +107,8 @@ def daemon(peers, name_server, smtp_port, tmp_path_factory):
 
 @pytest.fixture
 def environment(daemon):
-    """Of a program that calls `sendmail`: its path and its configuration."""
-    path = f"{SENDMAIL.parent}:{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"
+    """Of a program that calls `sendmail`: the path to ours, and its configuration."""
+    path = f"{ROOT}/bin:{Path(sys.executable).parent}:{ENVIRONMENT['PATH']}"
     return {**ENVIRONMENT, "PATH": path, "MAILSPOOL_CONFIG": str(daemon.config)}
 
 

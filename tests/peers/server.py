@@ -36,9 +36,9 @@ def missing(what):
     pytest.skip(what)
 
 
-def program(name, package):
-    """The path of a program."""
-    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or missing(f"there is no {name} ({package})")
+def program(name, package, folder="/usr/sbin"):
+    """The path of a program. folder: where to look, too."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:{folder}") or missing(f"there is no {name} ({package})")
 
 
 def free_port(*addresses, kinds=(socket.SOCK_STREAM,)):
@@ -122,6 +122,7 @@ class Peer(Server):
 
     def mail_for(self, recipient, count=1):
         """What was stored for an address, as soon as there is so much of it. One list of `Stored`."""
+
         def arrived():
             found = [stored for stored in self.stored if stored.recipient == recipient]
             return len(found) >= count and found
@@ -164,17 +165,29 @@ def make_directory(path, owner=0):
     os.chown(path, owner, owner)
 
 
+_QUEUES = (
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "maildrop",
+    "saved",
+    "trace",
+)
+_POSTFIX_S_OWN = ("data", *(f"queue/{name}" for name in (*_QUEUES, "private", "public")))
+
+
 def start_postfix(folder, inside, port):
     postfix, mail = 61001, 61003
     fill(folder, inside, ["main.cf", "master.cf", "boxes"], PORT=port)
     make_directory(folder / "queue")
-    for name in ("pid", "etc"):
-        make_directory(folder / "queue" / name)
-    for name in "active bounce corrupt defer deferred flush hold incoming private saved trace".split():
-        make_directory(folder / "queue" / name, postfix)
-    for name in "maildrop public".split():
-        make_directory(folder / "queue" / name, postfix)
-    make_directory(folder / "data", postfix)
+    make_directory(folder / "queue" / "pid")
+    for name in _POSTFIX_S_OWN:
+        make_directory(folder / name, postfix)
     make_directory(folder / "mail", mail)
     return Peer(
         folder, POSTFIX, port, ["chroot", str(ROOT), "/usr/lib/postfix/sbin/master", "-d", "-c", f"{inside}/etc"]
