@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from setproctitle import setproctitle
@@ -40,6 +41,8 @@ AT_ONCE = 5.0
 MAX_SLOTS = 1000  # the most that `max_dequeue_processes` can be raised to by a reload
 
 _NEVER = float("inf")
+
+Task = Callable[[], None]
 
 log = get_logger()
 
@@ -92,8 +95,8 @@ class Supervisor:
         self._dispatch = Dispatch(work.limits())
         self._scoreboard = Scoreboard(MAX_SLOTS)
         self._workers: dict[int, Worker] = {}
-        self._services: dict[int, str] = {}
-        self._abandoned: list[tuple[int, str]] = []  # workers whose claims are to be recovered: serial, how it ended
+        self._to_recover: list[Task] = [work.recover]  # what dead owners held, then what dead workers held
+        self._recovering: dict[int, list[Task]] = {}  # by the child that is at it
         self._serial = 0
         self._next_tick, self._tick = 0.0, Look.TICK
         self._next_poke = _NEVER
@@ -102,6 +105,7 @@ class Supervisor:
         self._urged = 0  # the last signal that told the workers to stop
         self._fork = Pause("fork")
         self._look = Pause("look into the spool")
+        self._recovery = Pause("recover claims")
         self._fault = Pause("delivery (local fault)")
         self._delivered = 0
         self._title = ""
@@ -118,13 +122,12 @@ class Supervisor:
             gc.freeze()  # what is loaded by now stays shared with the children
             log.info("started", run_dir=self._run_dir)
             ready()
-            self._serve("recover", self._work.recover)
             try:
-                while not (self._stopping and not self._workers and not self._services and not self._abandoned):
+                while not (self._stopping and not (self._workers or self._to_recover or self._recovering)):
                     self._handle_signals()
                     self._reap()
                     self._kill_overdue()
-                    self._recover_abandoned()
+                    self._recover()
                     self._look_if_due()
                     self._assign()
                     self._wait()
@@ -186,6 +189,9 @@ class Supervisor:
     def _urge(self, number: signal.Signals, stop_by: float) -> None:
         self._urged, self._stop_by = number, stop_by
         self._tell_workers(number)
+        if number != signal.SIGTERM:
+            for pid in self._recovering:
+                os.kill(pid, signal.SIGKILL)  # the next supervisor begins it anew
 
     def _tell_workers(self, number: int) -> None:
         for worker in self._workers.values():
@@ -226,8 +232,9 @@ class Supervisor:
         self._dispatch.looked()
         try:
             self._dispatch.offer(self._work.jobs(look))
-        except SpoolError as error:
-            self._look.begin(now, str(error))
+        except Exception as error:  # noqa: BLE001 - not even an override's bug ends the daemon
+            self._look.begin(now, str(error) if isinstance(error, SpoolError) else repr(error))
+            self._next_tick = now  # as soon as the pause is over
             return
         self._look.over()
         if look is Look.ALL:
@@ -287,7 +294,6 @@ class Supervisor:
             self._scoreboard.give_back(slot)
             self._fork.begin(self._clock(), str(error))
             return None
-        self._fork.over()
         self._serial += 1
         worker.idle_since = self._clock()
         self._workers[worker.pid] = worker
@@ -314,6 +320,7 @@ class Supervisor:
         worker.jobs_done += len(results)
         worker.idle_since = now
         self._delivered += results.count(Result.DELIVERED)
+        self._fork.over()
         if Result.FAULT in results:
             self._fault.begin(now, "see the worker's own message")
         else:
@@ -339,10 +346,8 @@ class Supervisor:
             ended = Ended(pid, status)
             if worker := self._workers.pop(pid, None):
                 self._bury(worker, ended)
-            elif service := self._services.pop(pid, None):
-                if status:
-                    log.error("service ended", service=service, how=ended.how)
-                self._poked()  # what it recovered may be due
+            elif tasks := self._recovering.pop(pid, None):
+                self._recovered(tasks, ended)
 
     def _bury(self, worker: Worker, ended: Ended) -> None:
         self._drain(worker)
@@ -353,7 +358,7 @@ class Supervisor:
             self._poked()
         if ended.status:
             log.error("worker ended", worker=worker.serial, pid=ended.pid, how=ended.how)
-            self._abandoned.append((worker.serial, ended.how))
+            self._to_recover.append(partial(self._work.recover_worker, worker.serial, ended.how))
             if not worker.jobs_done:
                 self._fork.begin(self._clock(), f"worker ended by {ended.how} before its first job was done")
 
@@ -371,38 +376,42 @@ class Supervisor:
             if now > entry.until:
                 log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
                 worker.signal(signal.SIGKILL)
+                worker.slot.write(entry.phase, entry.host, _NEVER, entry.since)  # it may hang in the kernel for long
                 # Once is enough: one that hangs in a system call dies when that returns, and nobody else writes here.
                 worker.slot.write(entry.phase, entry.host, _NEVER, entry.since)
         if now > self._stop_by:
             self._out_of_time()
 
-    def _recover_abandoned(self) -> None:
-        """In a service child: a rename can hang on a file server."""
-        if not self._abandoned or (self._fork.left(self._clock()) > 0 and not self._stopping):
+    def _recover(self) -> None:
+        """In a child: a rename can hang on a file server."""
+        if not self._to_recover or (self._recovery.left(self._clock()) > 0 and not self._stopping):
             return
-        abandoned, work = self._abandoned, self._work
-
-        def task() -> None:
-            for serial, how in abandoned:
-                work.recover_worker(serial, how)
-
-        if self._serve("recover", task):
-            self._abandoned = []
-
-    def _serve(self, name: str, task: Callable[[], None]) -> bool:
-        """Start a service child."""
+        tasks, self._to_recover = self._to_recover, []
 
         def in_child() -> None:
             self._release_in_child()
-            task()
+            for task in tasks:
+                task()
 
         try:
-            pid = fork_child(f"mailspool: {name}", in_child)
+            pid = fork_child("mailspool: recover", in_child)
         except OSError as error:
-            self._fork.begin(self._clock(), str(error))
-            return False
-        self._services[pid] = name
-        return True
+            self._recover_later(tasks, str(error))
+        else:
+            self._recovering[pid] = tasks
+
+    def _recovered(self, tasks: list[Task], ended: Ended) -> None:
+        if ended.status:
+            self._recover_later(tasks, f"ended by {ended.how}")
+        else:
+            self._recovery.over()
+            self._poked()  # what was recovered may be due
+
+    def _recover_later(self, tasks: list[Task], why: str) -> None:
+        """If we are stopping, the next supervisor will."""
+        self._recovery.begin(self._clock(), why)
+        if not self._stopping:
+            self._to_recover = tasks + self._to_recover
 
     # --- waiting and answering
 
@@ -423,7 +432,7 @@ class Supervisor:
         if not self._stopping:
             look = min(self._next_tick, max(self._next_poke, self._quiet_until)) - now
             times += [max(look, self._look.left(now)), self._dispatch.next_change(now)]
-            times += [pause.left(now) for pause in (self._fork, self._fault) if pause.left(now) > 0]
+            times += [left for pause in (self._fork, self._fault, self._recovery) if (left := pause.left(now)) > 0]
         return max(0.0, min(IDLE_WORKER, *times))
 
     def _answers(self) -> dict[str, Callable[[], str]]:

@@ -182,13 +182,16 @@ class WorkerStation:
         """Around the delivery of one group of jobs; not around claiming and settling, which are never interrupted."""
         self._until = self._clock() + seconds
         self._report(Phase.RESOLVE, self._host, self._until)
-        self._interruptible = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            if self.finishing:
-                raise ShutdownRequested
-            yield
-        finally:
+            try:
+                self._interruptible = True
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                if self.finishing:
+                    raise ShutdownRequested
+                yield
+            finally:
+                self._interruptible = False
+        finally:  # also if a signal came at the very end of the block
             self._interruptible = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The whole parent, in a forked child, with work that is no mail: files in a directory that workers remove."""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+
+from mailspool import log
+from mailspool.errors import ConfigError, SpoolError
+from mailspool.model.phase import Phase
+from mailspool.supervisor import control, worker
+from mailspool.supervisor import supervisor as parent
+from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.supervisor import Supervisor
+from tests.running import children_of, eventually, is_running, title_of
+
+LONG = 60.0
+
+
+class Chores:
+    """A job is a file `DESTINATION-WHAT-N` in `todo/`; it is claimed by moving it to `claimed/SERIAL~NAME`.
+
+    WHAT: do (done at once), wait (until `gate` is there; TERM lets it finish), final (the same, past the final
+    dot), die (kills its worker, the first time), hang (ignores its deadline), fault (a local fault while `broken`
+    is there).
+    """
+
+    def __init__(self, folder, **changes):
+        self.folder = folder
+        self.changes = changes
+        for name in ("todo", "claimed", "done", "run"):
+            (folder / name).mkdir(exist_ok=True)
+
+    def limits(self):
+        standard = Limits(workers=4, per_destination=2, cool_down=60.0, tick=3600.0, worker_jobs=1000, shutdown=LONG)
+        return standard._replace(**self.changes)
+
+    def jobs(self, look):
+        if (self.folder / "unreadable").exists():
+            raise SpoolError("the directory cannot be read")
+        if (self.folder / "bug").exists():
+            raise ValueError("an override's bug")
+        for name in sorted(os.listdir(self.folder / "todo")):
+            yield Job(name, name.partition("-")[0], name)
+
+    def preload(self):
+        pass
+
+    def reload(self):
+        if (self.folder / "bad").exists():
+            raise ConfigError(["workers: -1 is wrong"])
+        return Chores(self.folder, **{**self.changes, "workers": 2})
+
+    def summary(self):
+        return {"workers_allowed": self.limits().workers}
+
+    def perform(self, jobs, station):
+        results = []
+        for job in jobs:
+            if station.finishing:
+                results.append(Result.RETURNED)
+                continue
+            results.append(self.one(job.key, station))
+        return results
+
+    def one(self, name, station):
+        claim = self.folder / "claimed" / f"{station.serial}~{name}"
+        try:
+            (self.folder / "todo" / name).rename(claim)
+        except FileNotFoundError:
+            return Result.SETTLED
+        what = name.split("-")[1]
+        try:
+            with station.deadline(0.2 if what == "hang" else LONG):
+                getattr(self, what)(name, station)
+        except BaseException as error:
+            claim.rename(self.folder / "todo" / name)
+            if isinstance(error, OSError):
+                return Result.FAULT
+            if type(error).__name__ == "ShutdownRequested":
+                return Result.RETURNED
+            raise
+        claim.rename(self.folder / "done" / name)
+        return Result.DELIVERED
+
+    def do(self, name, station):
+        pass
+
+    def wait(self, name, station):
+        station.watch(Phase.CONTENT, "mx", LONG)
+        while not (self.folder / "gate").exists():
+            time.sleep(0.005)
+
+    def final(self, name, station):
+        station.watch(Phase.FINAL, "mx", LONG)
+        while not (self.folder / "gate").exists():
+            time.sleep(0.005)
+
+    def die(self, name, station):
+        if not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hang(self, name, station):
+        if not (self.folder / "hung").exists():
+            (self.folder / "hung").touch()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+            time.sleep(LONG)
+
+    def fault(self, name, station):
+        if (self.folder / "broken").exists():
+            raise OSError("no space left on device")
+
+    def idle(self):
+        pass
+
+    def recover(self):
+        for claim in (self.folder / "claimed").iterdir():
+            claim.rename(self.folder / "todo" / claim.name.partition("~")[2])
+
+    def recover_worker(self, serial, end):
+        if (self.folder / "unrecoverable").exists():
+            raise SpoolError("the disk does not answer")
+        for claim in (self.folder / "claimed").glob(f"{serial}~*"):
+            claim.rename(self.folder / "todo" / claim.name.partition("~")[2])
+
+    # --- the test's side
+
+    def add(self, *names):
+        for name in names:
+            (self.folder / "todo" / name).touch()
+
+    def names(self, place):
+        return sorted(path.name for path in (self.folder / place).iterdir())
+
+    def make(self, name):
+        (self.folder / name).touch()
+
+    def remove(self, name):
+        (self.folder / name).unlink()
+
+
+class Running:
+    """A supervisor in a forked child."""
+
+    def __init__(self, work, prepare=lambda: None):
+        self.work, self.run_dir = work, str(work.folder / "run")
+        self.pid = os.fork()
+        self._status = None
+        if not self.pid:
+            self._serve(prepare)
+        eventually(lambda: control.poke(self.run_dir))
+
+    def _serve(self, prepare):
+        code = 1
+        try:
+            os.dup2(os.open(self.work.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+            sys.stderr = os.fdopen(2, "w", closefd=False)
+            log.configure("info", "stderr", "chores")
+            prepare()
+            Supervisor(self.work, self.run_dir, time.monotonic).run()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    @property
+    def log(self):
+        return (self.work.folder / "log").read_text()
+
+    def poke(self):
+        assert control.poke(self.run_dir)
+
+    def add(self, *names):
+        self.work.add(*names)
+        self.poke()
+
+    def status(self):
+        return json.loads(control.ask(self.run_dir, "status"))
+
+    def workers(self):
+        return [each["pid"] for each in self.status()["workers"]]
+
+    def send(self, number):
+        os.kill(self.pid, number)
+
+    def ended(self):
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status is not None
+
+    def end(self):
+        eventually(self.ended)
+        return self._status
+
+    def done(self, *names):
+        return eventually(lambda: self.work.names("done") == sorted(names), what=f"{names} in done")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(prepare=…, **limits): a supervisor that is ready; killed after the test."""
+    running = []
+
+    def start(prepare=lambda: None, **changes):
+        running.append(Running(Chores(tmp_path, **changes), prepare))
+        return running[-1]
+
+    yield start
+    for each in running:
+        children = children_of(each.pid)
+        if not each.ended():
+            each.send(signal.SIGKILL)
+        each.end()
+        eventually(lambda: not any(map(is_running, children)))  # noqa: B023 - called at once
+
+
+def test_a_poke_starts_work_at_once(run):
+    one = run()
+    one.add("a-do-1")
+    one.done("a-do-1")
+
+
+def test_all_jobs_are_done_each_once_by_no_more_workers_than_allowed(run):
+    one = run(workers=3, per_destination=2)
+    names = [f"{where}-do-{n:03}" for where in "abc" for n in range(100)]
+    one.add(*names)
+    one.done(*names)
+    assert eventually(lambda: one.status()["delivered"] == 300)
+    assert len(one.workers()) <= 3
+
+
+def test_a_tick_looks_without_a_poke(run):
+    one = run(tick=0.05)
+    one.work.add("a-do-1")
+    one.done("a-do-1")
+
+
+def test_jobs_that_wait_keep_no_others_from_going(run):
+    one = run()
+    one.add(*(f"slow-wait-{n}" for n in range(50)))
+    eventually(lambda: len(one.work.names("claimed")) == 2)
+    one.add(*(f"b-do-{n}" for n in range(20)))
+    one.done(*(f"b-do-{n}" for n in range(20)))
+    assert len(one.work.names("claimed")) == 2
+
+
+def test_the_status_says_who_works_where_and_what_waits(run):
+    one = run()
+    one.add("slow-wait-1")
+    (entry,) = eventually(lambda: [w for w in one.status()["workers"] if w["phase"] == "CONTENT"])
+    assert (entry["destination"], entry["host"], entry["worker"]) == ("slow", "mx", 1)
+    status = one.status()
+    assert (status["pid"], status["stopping"], status["workers_allowed"]) == (one.pid, False, 4)
+    assert title_of(one.pid).startswith("mailspool: supervisor [1 active")
+
+
+def test_an_unknown_request_is_answered(run):
+    assert control.ask(run().run_dir, "make coffee") == "unknown request"
+
+
+def test_a_client_that_says_nothing_does_not_stop_the_parent(run):
+    import socket
+
+    one = run()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(one.run_dir + "/control")
+        one.add("a-do-1")
+        one.done("a-do-1")
+
+
+def test_a_worker_retires_after_its_number_of_jobs(run):
+    one = run(workers=2, per_destination=1, worker_jobs=5)
+    for n in range(12):
+        one.add(f"a-do-{n:02}")
+        eventually(lambda n=n: len(one.work.names("done")) == n + 1)
+    assert one.status()["workers"][-1]["worker"] >= 3
+    assert "error" not in one.log
+
+
+def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path):
+    broken = tmp_path / "no-fork"
+    broken.touch()
+    real = os.fork
+
+    def fork():
+        if broken.exists():
+            with (tmp_path / "tries").open("a") as tries:
+                tries.write("x")
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real()
+
+    def prepare():
+        worker.os.fork = fork
+        parent.FIRST_PAUSE = 0.05
+
+    one = run(prepare)
+    one.add("a-do-1")
+    eventually(lambda: (tmp_path / "tries").exists() and len((tmp_path / "tries").read_text()) >= 3)
+    assert one.log.count("what=fork error=") == 1
+    broken.unlink()
+    one.done("a-do-1")
+    eventually(lambda: "works again what=fork" in one.log)
+
+
+def test_a_look_that_fails_is_said_and_tried_again(run):
+    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one.work.make("unreadable")
+    one.poke()
+    eventually(lambda: "the directory cannot be read" in one.log)
+    one.work.add("a-do-1")
+    one.work.remove("unreadable")
+    one.done("a-do-1")
+
+
+def test_a_bug_in_an_overridden_look_does_not_end_the_daemon(run):
+    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one.work.make("bug")
+    one.poke()
+    eventually(lambda: "an override's bug" in one.log)
+    one.work.add("a-do-1")
+    one.work.remove("bug")
+    one.done("a-do-1")
+
+
+def test_a_local_fault_pauses_deliveries_until_it_is_over(run):
+    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05), tick=0.05)
+    one.work.make("broken")
+    one.add("a-fault-1")
+    eventually(lambda: "local fault, will try again" in one.log)
+    one.work.remove("broken")
+    one.done("a-fault-1")
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_the_others_go_on(run):
+    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one.add("a-die-1", "b-do-1", "a-do-2")
+    one.done("a-die-1", "b-do-1", "a-do-2")
+    assert "signal 9" in one.log
+
+
+def test_what_cannot_be_recovered_now_is_recovered_later(run):
+    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one.work.make("unrecoverable")
+    one.add("a-die-1")
+    eventually(lambda: "the disk does not answer" in one.log)
+    one.work.remove("unrecoverable")
+    one.done("a-die-1")
+
+
+def test_a_worker_that_outlives_its_deadline_is_killed_and_what_it_held_comes_back(run):
+    def prepare():
+        worker.KILL_GRACE = 0.2
+        parent.FIRST_PAUSE = 0.05
+
+    one = run(prepare)
+    one.add("a-hang-1")
+    one.done("a-hang-1")
+    assert one.log.count("worker overdue, killed") == 1
+
+
+def test_a_child_of_somebody_else_is_reaped_in_silence(run, tmp_path):
+    def prepare():
+        pid = os.fork()
+        if not pid:
+            while not (tmp_path / "stranger").exists():
+                time.sleep(0.005)
+            os._exit(3)
+        (tmp_path / "pid").write_text(str(pid))
+
+    one = run(prepare)
+    stranger = int((tmp_path / "pid").read_text())
+    (tmp_path / "stranger").touch()
+    eventually(lambda: not Path(f"/proc/{stranger}").exists())
+    one.add("a-do-1")
+    one.done("a-do-1")
+    assert "ended" not in one.log
+
+
+def test_a_bad_configuration_is_refused_and_the_old_one_stays(run):
+    one = run()
+    one.work.make("bad")
+    one.send(signal.SIGHUP)
+    eventually(lambda: "workers: -1 is wrong" in one.log)
+    assert one.status()["workers_allowed"] == 4
+    assert control.ask(one.run_dir, "reload").startswith("refused")
+    one.add("a-do-1")
+    one.done("a-do-1")
+
+
+def test_a_reload_lets_deliveries_in_progress_end(run):
+    one = run()
+    one.add("a-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    (old,) = one.workers()
+    one.send(signal.SIGHUP)
+    eventually(lambda: one.status()["workers_allowed"] == 2)
+    assert is_running(old)
+    one.work.make("gate")
+    one.done("a-wait-1")
+    eventually(lambda: not is_running(old))
+    one.add("a-do-2")
+    one.done("a-do-2", "a-wait-1")
+
+
+def test_term_finishes_deliveries_in_progress_and_begins_no_more(run):
+    one = run(workers=2, per_destination=1)
+    one.add("a-wait-1", "a-wait-2", "a-wait-3")
+    eventually(lambda: one.work.names("claimed"))
+    one.send(signal.SIGTERM)
+    eventually(lambda: one.status()["stopping"])
+    assert not one.ended()
+    one.work.make("gate")
+    assert one.end() == 0
+    assert one.work.names("done") == ["a-wait-1"]
+    assert one.work.names("todo") == ["a-wait-2", "a-wait-3"]
+    assert one.work.names("claimed") == []
+
+
+def test_when_the_time_to_stop_is_over_claims_are_given_back(run):
+    one = run(shutdown=0.1)
+    one.add("a-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    one.send(signal.SIGTERM)
+    assert one.end() == 0
+    assert (one.work.names("todo"), one.work.names("claimed")) == (["a-wait-1"], [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_int_and_quit_give_claims_back_at_once(run, number):
+    one = run()
+    one.add("a-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    began = time.monotonic()
+    one.send(number)
+    assert one.end() == 0
+    assert time.monotonic() - began < parent.AT_ONCE
+    assert (one.work.names("todo"), one.work.names("claimed")) == (["a-wait-1"], [])
+
+
+def test_who_is_past_its_final_dot_is_waited_for_after_term_however_short_the_time(run):
+    one = run(shutdown=0.05)
+    one.add("a-final-1")
+    eventually(lambda: one.work.names("claimed"))
+    one.send(signal.SIGTERM)
+    eventually(lambda: "time to stop is over" in one.log)
+    assert not one.ended()
+    one.work.make("gate")
+    assert one.end() == 0
+    assert one.work.names("done") == ["a-final-1"]
+
+
+def test_idle_workers_do_not_hold_up_the_end(run):
+    one = run()
+    one.add("a-do-1")
+    one.done("a-do-1")
+    eventually(lambda: title_of(one.workers()[0]).endswith("idle"))
+    began = time.monotonic()
+    one.send(signal.SIGTERM)
+    assert one.end() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_when_the_parent_is_killed_its_workers_die_and_a_new_one_recovers_at_once(run):
+    one = run()
+    one.add("a-wait-1", "b-wait-1")
+    eventually(lambda: len(one.work.names("claimed")) == 2)
+    workers = one.workers()
+    one.send(signal.SIGKILL)
+    one.end()
+    eventually(lambda: not any(map(is_running, workers)))
+    one.work.make("gate")
+    run().done("a-wait-1", "b-wait-1")
+
+
+def test_usr2_writes_the_scoreboard_to_the_log(run):
+    one = run()
+    one.add("slow-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    one.send(signal.SIGUSR2)
+    eventually(lambda: "scoreboard worker=1" in one.log)
+    eventually(lambda: "waiting=0" in one.log)

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A worker's place: what may interrupt it, and when; each in a forked child with real signals."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from mailspool.errors import DeadlineExceeded, ShutdownRequested
+from mailspool.model.phase import Phase
+from mailspool.supervisor.job import Job, Result
+from mailspool.supervisor.scoreboard import Scoreboard
+from mailspool.supervisor.worker import EXIT_BROKEN, KILL_GRACE, LOCAL_PATIENCE, fork_child, fork_worker
+from tests.running import eventually, is_running, title_of
+
+JOB = Job("0/a", "a.example", "g")
+LONG = 30.0  # seconds that a child would take if nothing interrupted it
+
+
+def pause():
+    """Until a signal's handler has run: its exception, if it raises one, comes out here."""
+    until = time.monotonic() + LONG
+    while time.monotonic() < until:
+        time.sleep(0.001)
+
+
+class Doing:
+    """Work that does in a worker what the test says, and tells its first words through a pipe."""
+
+    def __init__(self, do):
+        self._do = do
+        self._reader, self._writer = os.pipe()
+        self.idled = 0
+
+    def perform(self, jobs, station):
+        return self._do(jobs, station, self.say)
+
+    def idle(self):
+        self.say("idle")
+
+    def say(self, word):
+        os.write(self._writer, word.encode() + b"\n")
+
+    def heard(self):
+        """The next words."""
+        return os.read(self._reader, 4096).decode().split()
+
+
+@pytest.fixture
+def start():
+    """start(do): a forked worker, and its work; ended after the test."""
+    board, workers = Scoreboard(8), []
+
+    def fork(do):
+        work = Doing(do)
+        worker = fork_worker(work, len(workers) + 1, board.take(), time.monotonic, lambda: None)
+        workers.append(worker)
+        return worker, work
+
+    yield fork
+    for worker in workers:
+        worker.signal(signal.SIGKILL)
+        if not worker.closed:
+            worker.retire()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(worker.pid, 0)
+
+
+def end_of(worker):
+    """Its exit code, or the negative signal."""
+    return os.waitstatus_to_exitcode(eventually(lambda: reaped(worker))[1])
+
+
+def reaped(worker):
+    pid, status = os.waitpid(worker.pid, os.WNOHANG)
+    return (pid, status) if pid else None
+
+
+def settled(jobs, _station, _say):
+    return [Result.SETTLED] * len(jobs)
+
+
+def test_it_does_its_batch_reports_and_waits_for_the_next(start):
+    worker, _ = start(settled)
+    for _ in range(3):
+        worker.give([JOB, JOB])
+        assert worker.report() == [Result.SETTLED, Result.SETTLED]
+
+
+def test_it_ends_when_its_channel_is_closed(start):
+    worker, work = start(settled)
+    worker.retire()
+    assert end_of(worker) == 0
+    assert work.heard() == ["idle"]
+
+
+def test_without_jobs_it_lets_go_of_its_session_and_goes_on(start):
+    worker, work = start(settled)
+    worker.give([JOB])
+    worker.report()
+    assert work.heard() == ["idle"]
+    worker.give([JOB])
+    assert worker.report() == [Result.SETTLED]
+
+
+@pytest.mark.parametrize("rested", [False, True])
+def test_term_ends_an_idle_worker_at_once(start, rested):
+    worker, work = start(settled)
+    worker.give([JOB])
+    worker.report()
+    if rested:
+        assert work.heard() == ["idle"]
+        eventually(lambda: title_of(worker.pid).endswith("idle"))
+    worker.signal(signal.SIGTERM)
+    assert end_of(worker) == 0
+
+
+def test_term_lets_it_finish_what_is_begun(start):
+    def do(jobs, station, say):
+        with station.deadline(LONG):
+            say("begun")
+            while not station.finishing:
+                time.sleep(0.001)
+            return [Result.DELIVERED]
+
+    worker, work = start(do)
+    worker.give([JOB])
+    assert work.heard() == ["begun"]
+    worker.signal(signal.SIGTERM)
+    assert worker.report() == [Result.DELIVERED]
+    assert end_of(worker) == 0
+
+
+def test_after_term_nothing_new_is_begun(start):
+    def do(jobs, station, say):
+        say("begun")
+        while not station.finishing:
+            time.sleep(0.001)
+        try:
+            with station.deadline(LONG):
+                return [Result.DELIVERED]
+        except ShutdownRequested:
+            return [Result.RETURNED]
+
+    worker, work = start(do)
+    worker.give([JOB])
+    assert work.heard() == ["begun"]
+    worker.signal(signal.SIGTERM)
+    assert worker.report() == [Result.RETURNED]
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if Phase.IDLE < phase < Phase.FINAL])
+def test_quit_interrupts_every_phase_before_the_final_dot(start, phase):
+    def do(jobs, station, say):
+        try:
+            with station.deadline(LONG):
+                station.watch(phase, "mx", LONG)
+                say("begun")
+                pause()
+        except ShutdownRequested:
+            return [Result.RETURNED]
+        return [Result.DELIVERED]
+
+    worker, work = start(do)
+    worker.give([JOB])
+    work.heard()
+    worker.signal(signal.SIGINT)
+    assert worker.report() == [Result.RETURNED]
+
+
+def test_the_deadline_interrupts_before_the_final_dot(start):
+    def do(jobs, station, say):
+        try:
+            with station.deadline(0.05):
+                station.watch(Phase.CONTENT, "mx", LONG)
+                pause()
+        except DeadlineExceeded:
+            return [Result.REFUSED]
+        return [Result.DELIVERED]
+
+    worker, _ = start(do)
+    worker.give([JOB])
+    assert worker.report() == [Result.REFUSED]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM])
+@pytest.mark.parametrize("phase", [Phase.FINAL, Phase.QUIT])
+def test_from_the_final_dot_on_nothing_interrupts(start, number, phase):
+    def do(jobs, station, say):
+        with station.deadline(0.05):
+            station.watch(phase, "mx", LONG)
+            say("begun")
+            until = time.monotonic() + 0.2  # past the budget
+            while time.monotonic() < until or not (station.finishing or number == signal.SIGALRM):
+                time.sleep(0.001)
+        return [Result.DELIVERED]
+
+    worker, work = start(do)
+    worker.give([JOB])
+    work.heard()
+    worker.signal(number)
+    assert worker.report() == [Result.DELIVERED]
+
+
+def test_on_the_next_host_the_rest_of_the_budget_counts_again(start):
+    def do(jobs, station, say):
+        try:
+            with station.deadline(0.05):
+                station.watch(Phase.FINAL, "one", LONG)
+                time.sleep(0.1)
+                station.watch(Phase.CONNECT, "two", LONG)
+                pause()
+        except DeadlineExceeded:
+            return [Result.REFUSED]
+        return [Result.DELIVERED]
+
+    worker, _ = start(do)
+    worker.give([JOB])
+    assert worker.report() == [Result.REFUSED]
+
+
+def test_claiming_and_settling_are_never_interrupted(start):
+    def do(jobs, station, say):
+        with station.deadline(0.02):
+            pass
+        say("settling")
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until or not station.finishing:
+            time.sleep(0.001)
+        return [Result.SETTLED]
+
+    worker, work = start(do)
+    worker.give([JOB])
+    work.heard()
+    worker.signal(signal.SIGINT)
+    assert worker.report() == [Result.SETTLED]
+    assert end_of(worker) == 0
+
+
+def test_a_storm_of_signals_around_a_deadline_only_ever_ends_in_one_of_its_two_errors(start):
+    def do(jobs, station, say):
+        say("begun")
+        results = []
+        for n in range(len(jobs)):
+            try:
+                with station.deadline(0.0005):
+                    station.watch(Phase(1 + n % 9), "mx", LONG)
+                    time.sleep(0.0001)
+                results.append(Result.SETTLED)
+            except DeadlineExceeded:
+                results.append(Result.REFUSED)
+            time.sleep(0.0006)  # an alarm left armed would go off here
+        return results
+
+    worker, work = start(do)
+    worker.give([JOB] * 150)
+    work.heard()
+    results = worker.report()
+    assert results is not None
+    assert len(results) == 150
+
+
+def test_the_parent_reads_by_when_it_must_have_gone_on(start):
+    def do(jobs, station, say):
+        with station.deadline(100.0):
+            station.watch(Phase.MAIL, "mx.example", 50.0)
+            say("mail")
+            os.read(gate, 1)
+            station.watch(Phase.FINAL, "mx.example", 600.0)
+            say("final")
+            os.read(gate, 1)
+        say("settle")
+        os.read(gate, 1)
+        return [Result.DELIVERED]
+
+    gate, key = os.pipe()
+    worker, work = start(do)
+    began = time.monotonic()
+    worker.give([JOB])
+    for phase, seconds in (Phase.MAIL, 100.0), (Phase.FINAL, 600.0), (Phase.SETTLE, LOCAL_PATIENCE):
+        work.heard()
+        entry = worker.slot.read()
+        assert (entry.phase, entry.host) == (phase, "mx.example")
+        assert seconds + KILL_GRACE <= entry.until - began < seconds + KILL_GRACE + 20
+        os.write(key, b"x")
+    assert worker.report() == [Result.DELIVERED]
+    assert worker.slot.read().until == float("inf")
+
+
+def test_hangups_from_a_terminal_are_the_parent_s_business(start):
+    worker, _ = start(settled)
+    worker.give([JOB])
+    assert worker.report() == [Result.SETTLED]
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        worker.signal(number)
+    worker.give([JOB])
+    assert worker.report() == [Result.SETTLED]
+
+
+def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_code(start):
+    def do(jobs, station, say):
+        raise RuntimeError("a bug")
+
+    worker, _ = start(do)
+    worker.give([JOB])
+    assert worker.report() is None
+    assert end_of(worker) == EXIT_BROKEN
+
+
+def test_a_child_dies_with_its_parent():
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if not parent:
+        child = fork_child("orphan", lambda: time.sleep(LONG))
+        os.write(writer, str(child).encode())
+        time.sleep(LONG)
+        os._exit(0)
+    child = int(os.read(reader, 100))
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    eventually(lambda: not is_running(child))
+
+
+def test_a_fork_that_fails_leaves_no_descriptor_behind(monkeypatch, start):
+    def no_fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("mailspool.supervisor.worker.os.fork", no_fork)
+    with pytest.raises(OSError):
+        fork_worker(None, 1, Scoreboard(1).take(), time.monotonic, lambda: None)
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_giving_to_a_worker_that_is_gone_raises(start):
+    worker, _ = start(settled)
+    worker.signal(signal.SIGKILL)
+    eventually(lambda: not is_running(worker.pid))
+    with pytest.raises(OSError):
+        worker.give([JOB])
+    assert worker.report() is None
+    assert isinstance(worker.channel, socket.socket)
