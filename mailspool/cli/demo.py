@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -38,6 +38,11 @@ PATIENCE = 5.0
 """Seconds that the daemon has to stop before it is killed."""
 
 _ROUND = 0.05  # seconds within which the sink hears that it is over
+_INTRODUCTION = """\
+A spool, its daemon and six hosts, all on this machine; nothing leaves it.
+When there is nothing to do the clock is wound on: four days take ten seconds.
+"""
+_HINT = "\nTo look around in what is left of it: mailspool demo --keep"
 _CONFIG = """\
 # What `mailspool demo` ran with. Times that make sense on a real spool are longer: see docs/configuration.md.
 dequeue_dir = {folder}/spool"
@@ -69,6 +74,7 @@ def demo(*, keep: bool) -> NoReturn:
 
 
 def _perform(console: Console, *, keep: bool) -> Sequence[Fate]:
+    say(console, _INTRODUCTION)
     with _folder(keep=keep) as folder:
         with _stage(folder) as play, view_on(console) as view:
             play.perform(view.show)
@@ -76,6 +82,8 @@ def _perform(console: Console, *, keep: bool) -> Sequence[Fate]:
         print_fates(console, fates)
         if keep:
             _print_next_steps(console, folder, fates)
+        else:
+            say(console, _HINT, "dim")
     return fates
 
 
@@ -112,7 +120,8 @@ def _stage(folder: Path) -> Iterator[Play]:
         config = _write_config(folder, ports)
         spool = Spool.from_config(str(config), clock=clock)
         spool.create_dequeue_dirs()  # mail may come in before the daemon is ready
-        with _daemon(spool, folder / "log") as daemon, _serving(sink):
+        daemon = Daemon(spool, folder / "log")  # forked while there is no other thread
+        with _serving(sink), closing(daemon):  # the hosts hear the last goodbyes
             yield Play(spool, clock, arrived, ports, daemon.log, partial(_sendmail, config))
 
 
@@ -178,6 +187,7 @@ class Daemon:
             with log_file.open("wb") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
+            log.configure("info", "stderr")  # its start may fail before it does so itself
             spool.daemon(foreground=True)
 
         self._pid = fork_child("mailspool: supervisor of the demo", serve)
@@ -185,12 +195,13 @@ class Daemon:
 
     def log(self) -> str:
         """All that it has logged so far. Raises MailspoolError if it has ended."""
+        ended = self._has_ended(0)
         text = self._log.read_text("utf-8", "replace") if self._log.exists() else ""
-        if self._has_ended(0):
+        if ended:
             raise MailspoolError(f"the daemon has ended by itself; its last words:\n{text[-2000:]}")
         return text
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Ask it to stop, insist if it does not, and wait until it has."""
         os.kill(self._pid, signal.SIGTERM)
         if not self._has_ended(PATIENCE):
@@ -200,12 +211,3 @@ class Daemon:
 
     def _has_ended(self, seconds: float) -> bool:
         return bool(select.select([self._pidfd], [], [], seconds)[0])
-
-
-@contextmanager
-def _daemon(spool: Spool, log_file: Path) -> Iterator[Daemon]:
-    daemon = Daemon(spool, log_file)
-    try:
-        yield daemon
-    finally:
-        daemon.end()

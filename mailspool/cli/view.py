@@ -124,7 +124,7 @@ def _workers(workers: Sequence[tuple[str, str, float]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for phase, host, seconds in workers[:_ROWS]:
         busy = phase != "idle"
-        table.add_row(phase, host, f"{seconds:.1f} s" if busy else "", style="bold" if busy else "dim")
+        table.add_row(phase, *((host, f"{seconds:.1f} s") if busy else ()), style="bold" if busy else "dim")
     return table
 
 
