@@ -68,7 +68,12 @@ class FileStore(Store):
 
     def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
         names = nodename.names_of(envelope, entered)
-        made = [self._write(envelope, chunks)]
+        try:
+            made = [self._write(envelope, chunks)]
+        except SpoolError as error:
+            if (advice := self._advice(error.__cause__)) is None:
+                raise
+            raise SpoolError(f"{error}: {advice}") from error
         try:
             for name in names:
                 made.append(self._make_node(made[0], name))
@@ -83,6 +88,14 @@ class FileStore(Store):
         with suppress(SpoolError):  # accepted: what is left over in incoming/ is swept when this owner has died
             fsops.unlink(made[0])
         return names
+
+    def _advice(self, cause: BaseException | None) -> str | None:
+        """What to do about the two faults that a new user meets first."""
+        if isinstance(cause, FileNotFoundError):
+            return f"there is no spool at {self.root}; starting mailspoold makes it, as does create_dequeue_dirs()"
+        if isinstance(cause, PermissionError):
+            return f"only root and the owner of {self.root} may hand in mail"
+        return None
 
     def _write(self, envelope: Envelope, chunks: Iterable[bytes]) -> str:
         path = self._incoming(envelope.id)

@@ -44,6 +44,19 @@ def refuse(number):
 # --- the house
 
 
+def test_who_hands_in_mail_before_there_is_a_spool_is_told_how_to_make_one(tmp_path, letter):
+    store = FileStore(tmp_path / "spool", this_owner())
+    with pytest.raises(SpoolError, match="starting mailspoold makes it"):
+        store.accept(letter(), [MESSAGE], NOW)
+
+
+def test_who_may_not_write_to_the_spool_is_told_who_may(tmp_path, letter, monkeypatch):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(1)
+    monkeypatch.setattr(os, "open", refuse(errno.EACCES))  # root is never refused
+    with pytest.raises(SpoolError, match="only root and the owner"):
+        store.accept(letter(), [MESSAGE], NOW)
+
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o277, 0o777])
 def test_files_and_directories_are_private_whatever_the_umask(tmp_path, letter, mask):
     store = FileStore(tmp_path / "spool", this_owner())
