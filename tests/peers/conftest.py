@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import server
-from tests.running import ENVIRONMENT, ROOT, Daemon, eventually
+from tests.running import ENVIRONMENT, ROOT, Daemon, eventually, is_running
 
 
 def pytest_collection_modifyitems(items):
@@ -29,6 +29,9 @@ def private_root():
         server.missing("only root can start servers in a private root")
     if not (server.ROOT.parent / "installed").exists():
         server.missing("tests/peers/install.sh has not unpacked Postfix and Exim yet")
+    for left in (server.ROOT / "srv").iterdir():
+        if not is_running(left.name):
+            shutil.rmtree(left)
     inside = f"/srv/{os.getpid()}"
     outside = Path(f"{server.ROOT}{inside}")
     for name in ("postfix", "exim"):

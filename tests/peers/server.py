@@ -26,6 +26,7 @@ ROOT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mails
 POSTFIX, EXIM, DEAD = "127.0.0.11", "127.0.0.12", "127.0.0.19"  # as the zone has them
 
 _RECIPIENT = re.compile(rb"^(?:Delivered-To|Envelope-to): (.*)\n", re.MULTILINE)
+_OUR_RECEIVED = re.compile(rb"^Received: by \S+ \(mailspool", re.MULTILINE)
 _SENDER = re.compile(rb"^Return-path: <(.*)>\n", re.MULTILINE | re.IGNORECASE)
 
 
@@ -62,10 +63,14 @@ class Stored(NamedTuple):
     text: bytes
 
     @property
+    def added_by_peer(self):
+        """All above our own Received."""
+        return self.text[: _OUR_RECEIVED.search(self.text).start()]
+
+    @property
     def handed_on(self):
-        """What we sent: all from our own Received on, in CRLF form."""
-        start = re.search(rb"^Received: (?:from [^\n]*\n\t)?by \S+ \(mailspool", self.text, re.MULTILINE).start()
-        return self.text[start:].replace(b"\n", b"\r\n")
+        """What we sent: our own Received and all below it, in CRLF form."""
+        return self.text.removeprefix(self.added_by_peer).replace(b"\n", b"\r\n")
 
     @property
     def handed_in(self):
@@ -83,8 +88,13 @@ class Server:
     def __init__(self, folder, address, port, command):
         self.folder, self.address, self.port = folder, address, port
         self.output = (folder / "output").open("wb")
+        with_us = ["setpriv", "--pdeathsig", "TERM"]  # whatever becomes of the tests, it ends
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, start_new_session=True
+            [*with_us, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.output,
+            start_new_session=True,
         )
         try:
             eventually(self._listens, what=f"{command} listens")
