@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Handles and nodes as Mail::Spool knows them: the same promises over each back end."""
+
+import pytest
+
+from mailspool.config.load import make
+from mailspool.errors import ClaimLost, Unreadable
+from mailspool.model.outcome import Attempt
+from mailspool.spool import Spool
+from mailspool.store.base import Location, State
+from mailspool.store.claim import this_owner
+from mailspool.store.filesystem import FileStore
+from mailspool.store.memory import MemoryStore
+
+START = 1_700_000_000
+MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
+
+
+class Clock:
+    def __init__(self):
+        self.time = float(START)
+
+    def __call__(self):
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=["file system", "memory"])
+def spool(request, tmp_path, clock):
+    store = MemoryStore() if request.param == "memory" else FileStore(tmp_path / "spool", this_owner())
+    settings = make(
+        dequeue_dir=str(tmp_path / "spool"),
+        run_dir=str(tmp_path / "run"),
+        dequeue_periods=[0, 1800, 14400],
+        dequeue_priority=[1, 1, 1],
+        hostname="mail.test",
+        mail_name="mail.test",
+    )
+    spool = Spool(settings, store=store, clock=clock)
+    spool.create_dequeue_dirs()
+    return spool
+
+
+def send(spool, to="joe@a.example"):
+    return spool.send_mail(to=to, from_="me@b.example", message=MESSAGE)
+
+
+def opened(spool, tier):
+    return spool.mail_spool_handle(spool.settings.tiers[tier]).open_spool()
+
+
+def test_a_handle_yields_the_nodes_of_its_tier_oldest_first_and_then_none(spool, clock):
+    first = send(spool)
+    clock.time += 5
+    second = send(spool)
+    handle = opened(spool, 0)
+    assert [handle.next_node().id, handle.next_node().id, handle.next_node()] == [first, second, None]
+
+
+def test_a_node_tells_what_its_name_and_its_envelope_say(spool):
+    message_id = send(spool, ["joe@a.example", "ann@b.example"])
+    nodes = list(opened(spool, 0))
+    assert [(node.id, node.time, node.to, node.from_, node.destination) for node in nodes] == [
+        (message_id, START, "joe@a.example", "me@b.example", "a.example"),
+        (message_id, START, "ann@b.example", "me@b.example", "b.example"),
+    ]
+    assert all(node.filehandle().read().endswith(MESSAGE[-9:]) for node in nodes)
+    assert all(node.size > len(MESSAGE) for node in nodes)
+
+
+def test_only_one_of_two_can_lock_a_node(spool):
+    send(spool)
+    (one,), (other,) = opened(spool, 0), opened(spool, 0)
+    assert one.lock_node()
+    assert not other.lock_node()
+    assert other.lock_error
+    with pytest.raises(ClaimLost):
+        other.claim()
+
+
+def test_a_locked_node_is_seen_by_nobody_until_it_is_released(spool):
+    send(spool)
+    (node,) = opened(spool, 0)
+    node.claim()
+    assert list(opened(spool, 0)) == []
+    node.release()
+    (again,) = opened(spool, 0)
+    assert again.name == node.name
+
+
+def test_a_node_that_falls_back_waits_the_next_tier_s_period_from_then_on(spool, clock):
+    send(spool)
+    clock.time += 100
+    (node,) = opened(spool, 0)
+    node.claim()
+    assert node.fallback_filename == f"{spool.dequeue_dir}/1/{START + 100}-{node.node_id}-a.example"
+    node.fallback()
+    clock.time += 1799
+    assert list(opened(spool, 1)) == []
+    clock.time += 1
+    (later,) = opened(spool, 1)
+    assert (later.time, later.node_id) == (START + 100, node.node_id)
+
+
+def test_on_the_last_tier_there_is_nothing_to_fall_back_to_but_itself(spool, clock):
+    send(spool)
+    (node,) = opened(spool, 0)
+    node.claim()
+    at = Location(State.QUEUED, 2, node.name)
+    spool.store.move(node.location, at)
+    clock.time += 14400
+    (last,) = opened(spool, 2)
+    assert (last.msh.fallback_dir, last.fallback_filename) == (None, None)
+    last.claim()
+    last.fallback()
+    assert spool.store.names(2) == [f"{START + 14400}-{last.node_id}-a.example"]
+
+
+def test_a_node_older_than_max_age_is_due_whatever_its_tier(spool, clock):
+    send(spool)
+    (node,) = opened(spool, 0)
+    node.claim()
+    clock.time += spool.max_age
+    node.fallback()
+    assert [later.node_id for later in opened(spool, 1)] == [node.node_id]
+
+
+def test_a_node_that_is_deleted_is_gone_with_its_history(spool):
+    send(spool)
+    (node,) = opened(spool, 0)
+    node.record([Attempt(START, 0, "mx.a.example", "4.2.0", "450 later")])
+    node.claim()
+    node.fallback()
+    at = Location(State.QUEUED, 1, node.name)
+    (again,) = [spool.node_at(at)]
+    assert [attempt.text for attempt in again.history()] == ["450 later"]
+    again.claim()
+    again.delete_node()
+    assert (list(spool.store.locations()), again.history()) == ([], [])
+
+
+def test_nodes_of_one_message_may_share_what_one_of_them_has_opened(spool):
+    send(spool, ["joe@a.example", "ann@a.example"])
+    one, other = opened(spool, 0)
+    other.adopt(one.open())
+    assert other.to == "ann@a.example"
+    one.close()
+    assert other.reopen().file.read().endswith(b"world\r\n")
+
+
+def test_what_is_no_node_goes_to_quarantine_as_soon_as_a_handle_meets_it(spool, tmp_path):
+    if isinstance(spool.store, MemoryStore):
+        with pytest.raises(Unreadable):
+            spool.mail_spool_node(opened(spool, 0), "lock.tmp")
+        return
+    (tmp_path / "spool" / "0" / "lock.tmp").write_bytes(b"")
+    assert list(opened(spool, 0)) == []
+    (location,) = spool.store.locations()
+    assert (location.state, location.name) == (State.QUARANTINED, "lock.tmp")
+    assert "not a node name" in spool.store.reason(location)
