@@ -316,7 +316,11 @@ class Spool:
         return self.door.network.open_smtp_connection(host, port, timeout)
 
     def check_sock_status(self, reply: "Reply", host: str) -> None:
-        """Raise the error that a reply means: TransientError for 4yz, PermanentError for 5yz, none for others."""
+        """Raise the error that a reply means: TransientError for 4yz, PermanentError for 5yz, none for others.
+
+        Asked for the greeting, for each refusal, and for the reply to the final dot. What it lets pass means what
+        its code says.
+        """
         if reply.refused:
             raise reply.as_error(host)
 

@@ -68,6 +68,7 @@ class Door:
             tls=TlsPolicy(TlsLevel(settings.tls)),
             watch=station.watch,
             shuffle=random.shuffle,
+            judge=hooks.check_sock_status,
             families=_FAMILIES[settings.address_families],
         )
         self.route = Route(

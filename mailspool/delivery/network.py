@@ -16,6 +16,7 @@ from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import TransientError
 from mailspool.model.phase import Phase, Timeouts, Watch
 from mailspool.model.status import NOT_ROUTED
+from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.session import Session
 from mailspool.tls.policy import TlsPolicy
 
@@ -40,6 +41,7 @@ class Network:
         tls: TlsPolicy,
         watch: Watch,
         shuffle: Shuffle,
+        judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
         own_names: Collection[str] = (),
     ) -> None:
@@ -49,6 +51,7 @@ class Network:
         self._tls = tls
         self._watch = watch
         self._shuffle = shuffle
+        self._judge = judge
         self._families = families
         self._own_names = {name.lower() for name in (helo_name, "localhost", *own_names)}
 
@@ -86,6 +89,7 @@ class Network:
             timeouts=timeouts,
             tls=self._tls,
             watch=self._watch,
+            judge=self._judge,
         )
 
 

@@ -10,14 +10,14 @@ a socket.
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from mailspool.errors import PermanentError, TransientError, Unreadable
+from mailspool.errors import DeliveryError, PermanentError, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
 from mailspool.model.phase import Phase
 from mailspool.model.status import LOOP, NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
 from mailspool.smtp.content import END
 from mailspool.smtp.extensions import Extensions, parse_extensions
-from mailspool.smtp.reply import Reply
+from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.tls.policy import TlsPolicy
 
 WINDOW = 100  # commands in one write: what comes back fits into any socket buffer, so no two sides wait to write
@@ -52,14 +52,16 @@ Talk = Generator[Step, Reply, Result]
 class Dialogue:
     """What one session knows. host: for outcomes and errors, as "mx.example.org[192.0.2.1]:25".
 
-    extensions: as last announced. over: nothing may be said any more, not even QUIT.
+    extensions: as last announced. over: nothing may be said any more, not even QUIT. judge: says what a refusal,
+    and the last reply of all, means for a recipient; it cannot make a refusal a delivery.
     """
 
-    def __init__(self, host: str, helo_name: str) -> None:
+    def __init__(self, host: str, helo_name: str, judge: Judge = judge_by_code) -> None:
         self.host = host
         self.extensions = Extensions()
         self.over = False
         self._helo_name = helo_name
+        self._judge = judge
         self._transaction_open = False  # the peer still holds what was left of a mail transaction
 
     # --- opening
@@ -226,13 +228,23 @@ class Dialogue:
     def _command(self, step: Step) -> Talk[Reply]:
         """A positive reply. Raises the error that any other means."""
         reply = yield from self._ask(step)
-        if reply.refused:
-            raise reply.as_error(self.host)
+        if error := self._verdict(reply):
+            raise error
         return reply
 
     def _outcome(self, reply: Reply) -> Outcome:
-        kind = Delivered if reply.code < 400 else Deferred if reply.code < 500 else Failed
-        return kind(reply.status, self.host, str(reply))
+        error = self._verdict(reply)
+        if not error:
+            return Delivered(reply.status, self.host, str(reply))
+        kind = Failed if isinstance(error, PermanentError) else Deferred
+        return kind(error.status, error.host, error.text)
+
+    def _verdict(self, reply: Reply) -> DeliveryError | None:
+        try:
+            self._judge(reply, self.host)
+        except DeliveryError as error:
+            return error
+        return reply.as_error(self.host) if reply.refused else None
 
 
 def _in_vain(phase: Phase, heard: Sequence[Reply]) -> bool:

@@ -7,6 +7,7 @@ of a reply never holds a control character, so it cannot forge a line of a log o
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mailspool.errors import DeliveryError, PermanentError, TransientError
@@ -53,6 +54,16 @@ class Reply(NamedTuple):
         """What a refusal means: 5yz is permanent, anything else may be tried again (RFC 5321 §4.2.1)."""
         kind = PermanentError if self.code >= 500 else TransientError
         return kind(self.status, host, str(self))
+
+
+Judge = Callable[[Reply, str], None]
+"""Raises the DeliveryError that a reply of a host (its name is the second argument) means, if it means one."""
+
+
+def judge_by_code(reply: Reply, host: str) -> None:
+    """The judge where nobody knows better: 4yz and 5yz are what they say."""
+    if reply.refused:
+        raise reply.as_error(host)
 
 
 class ReplyParser:

@@ -17,7 +17,7 @@ from mailspool.model.phase import Phase, Timeouts, Watch, nobody_watches
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.smtp import content
 from mailspool.smtp.dialogue import Dialogue, Secure, SendContent, Step, Talk
-from mailspool.smtp.reply import Reply
+from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
 from mailspool.smtp.transcript import Transcript
 from mailspool.tls.context import context_for
@@ -57,6 +57,7 @@ class Session:
         timeouts: Timeouts,
         tls: TlsPolicy,
         watch: Watch = nobody_watches,
+        judge: Judge = judge_by_code,
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """A session that is ready for mail: connected, greeted, in TLS as `tls` demands.
@@ -71,7 +72,7 @@ class Session:
         while True:
             watch(Phase.CONNECT, host, timeouts.connect)
             stream = Stream(connect(address, port, timeouts.connect, host), host, clock)
-            session = cls(stream, Dialogue(host, helo_name), name, timeouts=timeouts, tls=tls, watch=watch)
+            session = cls(stream, Dialogue(host, helo_name, judge), name, timeouts=timeouts, tls=tls, watch=watch)
             session.transcript.note(note)
             try:
                 session._run(session._dialogue.greet(tls))
