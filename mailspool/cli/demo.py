@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -43,6 +42,8 @@ A spool, its daemon and six hosts, all on this machine; nothing leaves it.
 When there is nothing to do the clock is wound on: four days take ten seconds.
 """
 _HINT = "\nTo look around in what is left of it: mailspool demo --keep"
+_SENDMAIL = "import sys; from mailspool.cli.sendmail import main; sys.exit(main(sys.argv))"
+_CONFIG_NAME = "mailspool.toml"
 _CONFIG = """\
 # What `mailspool demo` ran with. Times that make sense on a real spool are longer: see docs/configuration.md.
 dequeue_dir = {folder}/spool"
@@ -88,11 +89,15 @@ def _perform(console: Console, *, keep: bool) -> Sequence[Fate]:
 
 
 def _print_next_steps(console: Console, folder: Path, fates: Sequence[Fate]) -> None:
-    command = f"mailspool -c {folder / _CONFIG_NAME}"
     waiting = next((fate.sent.queue_id for fate in fates if fate.waiting), "ID")
-    say(console, f"\nThe spool, its configuration and the daemon's log are in {folder}. Try:\n")
-    for words in ("queue", f"why {waiting}", "run", "status"):
-        say(console, f"  {command} {words}")
+    say(console, f"\nThe spool, its configuration and its daemon's log are still there:\n\n  cd {folder}")
+    for words, what in (
+        ("queue", "what waits"),
+        (f"why {waiting}", "and why"),
+        ("run", "the daemon again; its hosts are gone"),
+        ("status", "beside it"),
+    ):
+        say(console, f"  mailspool -c {_CONFIG_NAME} {words:<26}# {what}")
     say(console, f"  rm -r {folder}")
 
 
@@ -125,9 +130,6 @@ def _stage(folder: Path) -> Iterator[Play]:
             yield Play(spool, clock, arrived, ports, daemon.log, partial(_sendmail, config))
 
 
-_CONFIG_NAME = "mailspool.toml"
-
-
 def _write_config(folder: Path, ports: Mapping[str, int]) -> Path:
     """Other domains than the demo's own have a route as well: nothing ever leaves this machine."""
     path = folder / _CONFIG_NAME
@@ -157,12 +159,10 @@ def _serving(sink: Sink) -> Iterator[None]:
 
 def _sendmail(config: Path, scene: Scene) -> str:
     """Hand it to the program `sendmail`; returns the queue id. Raises MailspoolError."""
-    places = [Path(__file__).parents[2] / "bin", Path(sysconfig.get_path("scripts"))]
-    program = next((place / "sendmail" for place in places if (place / "sendmail").is_file()), None)
-    if program is None:
-        raise MailspoolError(f"the program sendmail stands neither in {places[0]} nor in {places[1]}")
+    script = Path(__file__).parents[2] / "bin" / "sendmail"  # in a checkout; where it is installed depends
+    program = [str(script)] if script.is_file() else ["-c", _SENDMAIL]
     ended = subprocess.run(
-        [sys.executable, program, "-C", config, "-v", "-i", "-t", "-f", scene.sender],
+        [sys.executable, *program, "-C", config, "-v", "-i", "-t", "-f", scene.sender],
         input=scene.message,
         capture_output=True,
         check=False,

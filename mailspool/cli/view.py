@@ -14,7 +14,7 @@ from rich.text import Text
 from mailspool.cli.scenes import Fate
 
 WIDTH = 80
-_ROWS = 8  # lines of the story, and rows of the two tables, in the picture
+_ROWS = 7  # lines of the story, and rows of the two tables, in the picture
 _STYLES = {"sent": "green", "deferred": "yellow", "bounced": "red", "waiting": "yellow"}
 
 
