@@ -274,6 +274,7 @@ class Spool:
         """One pass over the spool in the calling process. Returns how many nodes ended in which way."""
         from mailspool.supervisor.job import Look, Result  # the way in needs none of it
 
+        self.recover()
         by_destination: dict[str, list[Job]] = {}
         for job in self.jobs(Look.TICK):
             by_destination.setdefault(job.destination, []).append(job)
@@ -287,17 +288,19 @@ class Spool:
         self, message: Message, envelope: Envelope, timeout: float | None, *, spool_failures: bool
     ) -> None:
         """Deliver at once. What fails for now is spooled or raised, once all recipients have had their try."""
-        self._open_door(_ALONE, timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
+        from mailspool.delivery.door import Door  # see the top of this file
+
+        Door(self, self.settings, _ALONE, timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
 
     @property
     def door(self) -> "Door":
         """The door out, as this process uses it; opened at the first delivery."""
         return self._door or self._open_door(_ALONE)
 
-    def _open_door(self, station: "Station", patience: float = 0.0) -> "Door":
+    def _open_door(self, station: "Station") -> "Door":
         from mailspool.delivery.door import Door  # see the top of this file
 
-        self._door = Door(self, self.settings, station, patience)
+        self._door = Door(self, self.settings, station)
         return self._door
 
     def lookup_mx(self, domain: str) -> Sequence[str]:
