@@ -94,10 +94,10 @@ def _print_next_steps(console: Console, folder: Path, fates: Sequence[Fate]) -> 
     for words, what in (
         ("queue", "what waits"),
         (f"why {waiting}", "and why"),
-        ("run", "the daemon again; its hosts are gone"),
-        ("status", "beside it"),
+        ("run", "the daemon again"),
+        ("status", "and how it is"),
     ):
-        say(console, f"  mailspool -c {_CONFIG_NAME} {words:<26}# {what}")
+        say(console, f"  mailspool -c {_CONFIG_NAME} {words:<25} # {what}")
     say(console, f"  rm -r {folder}")
 
 
