@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.peers import server
-from tests.running import ENVIRONMENT, ROOT, Daemon, eventually, is_running
+from tests.running import ENVIRONMENT, ROOT, Daemon, eventually
 
 
 def pytest_collection_modifyitems(items):
@@ -29,11 +30,9 @@ def private_root():
         server.missing("only root can start servers in a private root")
     if not (server.ROOT.parent / "installed").exists():
         server.missing("tests/peers/install.sh has not unpacked Postfix and Exim yet")
-    for left in (server.ROOT / "srv").iterdir():
-        if not is_running(left.name):
-            shutil.rmtree(left)
-    inside = f"/srv/{os.getpid()}"
-    outside = Path(f"{server.ROOT}{inside}")
+    outside = Path(tempfile.mkdtemp(dir=server.ROOT / "srv"))
+    outside.chmod(0o755)
+    inside = f"/srv/{outside.name}"
     for name in ("postfix", "exim"):
         (outside / name / "etc").mkdir(parents=True)
         _make_certificate(outside / name / "etc" / "key+certificate.pem", f"mx.{name}.peers.test")

@@ -11,7 +11,6 @@ import email.policy
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -24,6 +23,9 @@ from tests.running import eventually, is_running
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailspool-peers" / "root"
 POSTFIX, EXIM, DEAD = "127.0.0.11", "127.0.0.12", "127.0.0.19"  # as the zone has them
+
+# Standard input ends with the tests, whatever ends those. Then the server ends, which would not notice by itself.
+_UNTIL_WE_END = '"$@" & read -r _; kill $!; wait $!'
 
 _RECIPIENT = re.compile(rb"^(?:Delivered-To|Envelope-to): (.*)\n", re.MULTILINE)
 _OUR_RECEIVED = re.compile(rb"^Received: by \S+ \(mailspool", re.MULTILINE)
@@ -88,22 +90,21 @@ class Server:
     def __init__(self, folder, address, port, command):
         self.folder, self.address, self.port = folder, address, port
         self.output = (folder / "output").open("wb")
-        with_us = ["setpriv", "--pdeathsig", "TERM"]  # whatever becomes of the tests, it ends
         self.process = subprocess.Popen(
-            [*with_us, *command],
-            stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", _UNTIL_WE_END, "sh", *command],
+            stdin=subprocess.PIPE,
             stdout=self.output,
             stderr=self.output,
             start_new_session=True,
         )
         try:
             eventually(self._listens, what=f"{command} listens")
-        except AssertionError:
+        except AssertionError as error:
+            error.add_note(self.log)
             self.stop()
             raise
 
     def _listens(self):
-        assert self.process.poll() is None, self.log
         with contextlib.suppress(OSError):
             socket.create_connection((self.address, self.port), 1).close()
             return True
@@ -116,7 +117,7 @@ class Server:
 
     def stop(self):
         members = _session_members(self.process.pid)
-        self.process.send_signal(signal.SIGTERM)
+        self.process.stdin.close()
         self.process.wait(20)
         self.output.close()
         eventually(lambda: not any(map(is_running, members)), what="the end of all children")

@@ -7,6 +7,7 @@ import smtplib
 
 import pytest
 
+from mailspool.spool import Spool
 from tests.running import eventually
 
 HEADER = (
@@ -132,3 +133,14 @@ def test_of_equal_mx_hosts_one_takes_it(peers, sendmail):
     everything = lambda: [stored.recipient for peer in peers.values() for stored in peer.stored]  # noqa: E731
     eventually(lambda: set(boxes) <= set(everything()), what="mail at either")
     assert [everything().count(box) for box in boxes] == [1] * 6
+
+
+def test_a_burst_of_mail_arrives_complete_and_each_message_once(peers, daemon):
+    spool = Spool.from_config(str(daemon.config))
+    numbers = [str(number) for number in range(100)]
+    boxes = {peer: f"box-burst@{peer}.peers.test" for peer in peers}
+    for number in numbers:
+        spool.send_mail(to=list(boxes.values()), from_="", message=f"Subject: {number}\nTo: all\n\n{number}\n")
+    for peer, box in boxes.items():
+        stored = peers[peer].mail_for(box, count=len(numbers))
+        assert sorted(each.message["Subject"] for each in stored) == sorted(numbers)
