@@ -83,7 +83,7 @@ class Play:
         self._clock.behind = sum(self._spool.settings.dequeue_periods) + _HOUR
         self._act(BY_SEND_MAIL, self._send_mail, "from send_mail()")
         while (wait := self._next_due() - self._clock()) < self._clock.behind:
-            self._clock.behind -= wait
+            self._clock.behind -= max(0.0, wait)  # never backwards
             if wait > 60:
                 self._remark("on to the next look")
             self._settle()
