@@ -178,8 +178,12 @@ def _diagnostic(outcome: Outcome) -> str:
     """Our own words must not pass for a host's reply (RFC 3464 §2.3.6)."""
     if not outcome.text:
         return ""
-    replied = outcome.host and _REPLY.match(outcome.text)
-    return f"{'smtp' if replied else 'X-mailspool'}; {outcome.text}"
+    return f"{'smtp' if _replied(outcome) else 'X-mailspool'}; {outcome.text}"
+
+
+def _replied(outcome: Outcome) -> bool:
+    """Whether the text is the host's reply, not our own words about it."""
+    return bool(outcome.host and _REPLY.match(outcome.text))
 
 
 def _host_name(host: str) -> str:
@@ -232,7 +236,7 @@ def _human_part(report: Report) -> str:
 def _story(report: Report, recipient: Recipient, outcome: Outcome) -> Iterator[str]:
     """What became of one recipient, a paragraph at a time."""
     yield plain(recipient.address, utf8=True)
-    said = f"{outcome.host} said: {outcome.text}" if outcome.host else outcome.text
+    said = f"{outcome.host} said: {outcome.text}" if _replied(outcome) else outcome.text
     yield _paragraph("What happened:", [fold(plain(said or outcome.status, utf8=True), "    ")])
     if outcome.attempts:
         yield _paragraph("What was tried:", map(_tried, outcome.attempts))

@@ -70,6 +70,11 @@ def status_fields(message):
     return message.get_payload(1).get_payload()
 
 
+def test_only_a_reply_is_said_to_have_been_said_by_the_host():
+    human = body_of(written(report_on(Failed("5.3.4", ATTEMPTS[-1].host, "the message has 9 octets"))), 0).decode()
+    assert "What happened:\r\n    the message has 9 octets\r\n" in human
+
+
 def test_the_human_part_says_what_happened_what_was_tried_and_what_to_do():
     assert body_of(written(report_on()), 0).decode() == (
         "This is the mail system at mail.example.com.\r\n"
