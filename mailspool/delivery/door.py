@@ -215,7 +215,7 @@ class Door:
             self.settler.settle([(node, outcome)])
         else:
             node.record(outcome.attempts)
-            node.release()
+            node.due_again()
 
     # --- without the spool
 

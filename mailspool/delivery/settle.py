@@ -6,6 +6,7 @@ A local fault alone never makes a message fail before `max_age`. Whoever finds i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -64,12 +65,12 @@ class Settler:
         failed: list[Case] = []
         for node, outcome in cases:
             story = tuple(node.history())
-            node.record(outcome.attempts)
             verdict = self._final(node, outcome)
             whole = msgspec.structs.replace(verdict, attempts=story + outcome.attempts)
             if isinstance(verdict, Failed):
                 failed.append((node, whole))
                 continue
+            node.record(outcome.attempts)
             self._log(node, outcome, "deferred")
             if self._notice_is_due(node, story):
                 late.append((node, whole))
@@ -121,7 +122,7 @@ class Settler:
             if isinstance(verdict, Notify):
                 told.setdefault(verdict.to, []).append(case)
             elif isinstance(verdict, Quarantine):
-                _unless_lost(node, lambda node=node, reason=verdict.reason: _quarantine(node, reason))  # type: ignore[misc]
+                _unless_lost(node, partial(node.msh.spool.quarantine, node.location, verdict.reason))
                 quarantined.append(node)
         for to, told_cases in told.items():
             self._submit(to, self._build(kind, to, told_cases))
@@ -157,10 +158,6 @@ class Settler:
 
 def _failed(final_status: str, outcome: Outcome) -> Failed:
     return Failed(final_status, outcome.host, outcome.text, outcome.attempts)
-
-
-def _quarantine(node: Node, reason: str) -> None:
-    node.msh.spool.quarantine(node.location, reason)
 
 
 def _unless_lost(node: Node, step: Callable[[], object]) -> None:

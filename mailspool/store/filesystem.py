@@ -234,7 +234,9 @@ class FileStore(Store):
     # --- recovering
 
     def recover(self) -> list[Location]:
-        return recover.recover(self, self.root, self.owner, self.claims_of)
+        moved = recover.recover(self, self.root, self.owner, self.claims_of)
+        recover.sweep_histories(self, self.root)
+        return moved
 
     def claims(self, attempt_prefix: str) -> list[Location]:
         return [at for at in self.claims_of(self._owner) if nodename.split_claim(at.name)[1].startswith(attempt_prefix)]

@@ -38,12 +38,13 @@ def recover(store: Store, root: str, me: Owner, claims_of: Callable[[str], Itera
 
 
 def sweep_histories(store: Store, root: str) -> list[str]:
-    """Remove histories whose node is in no state; for a full sweep, since it reads every name twice.
+    """Remove histories whose node is in no state.
 
-    Twice, because a node that moves can be missed once. One missed twice loses only what its bounce would list.
+    Every name is read twice, because a node that moves can be missed once. One missed twice loses only what its
+    bounce would list.
     """
     orphans = set(fsops.read_names(f"{root}/history"))
-    for _ in range(2):
+    for _ in range(2 if orphans else 0):
         orphans.difference_update(nodename.node_id_of(at.name) for at in store.locations())
     for node_id in orphans:
         fsops.unlink(f"{root}/history/{node_id}")
