@@ -85,7 +85,7 @@ def peers(postfix, exim):
 
 @pytest.fixture(scope="session")
 def daemon(peers, name_server, smtp_port, tmp_path_factory):
-    """The real mailspoold. At the end its spool is empty: every message, and every bounce, was delivered."""
+    """The real mailspoold. At the end its spool is empty, its log holds no error, and its idle workers stop at once."""
     folder = tmp_path_factory.mktemp("mailspool")
     (folder / "run").mkdir(mode=0o700)
     properties = {
@@ -102,7 +102,8 @@ def daemon(peers, name_server, smtp_port, tmp_path_factory):
     try:
         nodes = lambda: [str(file) for file in (folder / "spool").glob("[0-9]/*")]  # noqa: E731
         eventually(lambda: not nodes(), what="an empty spool")
-        assert one.stop() == 0, one.log
+        assert one.stop(timeout=10) == 0, one.log
+        assert not [line for line in one.log.splitlines() if "error:" in line]
     finally:
         one.end()
 

@@ -103,3 +103,22 @@ def test_a_report_on_a_utf8_address_is_internationalised(bounce_of):
     assert status.get_content_type() == "message/global-delivery-status"  # RFC 6533
     assert "Final-Recipient: utf-8; ναι@postfix.peers.test\r\n".encode() in bounce.handed_on
     assert original.get_content_type() in ("message/global", "message/rfc822")
+
+
+def test_what_the_sender_wants_to_know_is_passed_on_to_a_peer_that_can_tell(sendmail, peers):
+    sender, recipient = "box-dsn@postfix.peers.test", "box-success@postfix.peers.test"
+    text = TEXT % (sender.encode(), recipient.encode())
+    sendmail("-i", "-f", sender, "-N", "success", "-R", "hdrs", "-V", "order+2B17", recipient, text=text)
+    (report,) = peers["postfix"].mail_for(sender)
+    _, per_message, (case,), original = parts(report)
+    assert per_message["Reporting-MTA"] == "dns; mx.postfix.peers.test"
+    assert per_message["Original-Envelope-Id"] == "order+17"
+    assert case["Action"] == "delivered"
+    assert original.get_content_type() == "text/rfc822-headers"
+
+
+def test_who_wants_no_report_gets_none(sendmail, bounce_of):
+    sender = "box-never@exim.peers.test"
+    sendmail("-i", "-f", sender, "-N", "never", "nobody1@postfix.peers.test", text=b"Subject: x\n\n")
+    _, _, (case,), _ = parts(bounce_of("nobody2@postfix.peers.test", sender=sender))
+    assert case["Final-Recipient"] == "rfc822; nobody2@postfix.peers.test"
