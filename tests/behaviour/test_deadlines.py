@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Time is up: before the final dot a delivery is cut, after it never."""
+
+import signal
+import time
+
+from tests.running import eventually
+
+MESSAGE = "Subject: hello\n\nworld\n"
+
+
+def test_the_reply_to_the_final_dot_is_waited_for_beyond_every_budget(daemon, make_spool, sinks):
+    sink = sinks(hold=True)
+    options = {
+        "sink": sink,
+        "delivery_timeout": 0.5,
+        "min_rate": 1000000,
+        "final_timeout": 60.0,
+        "dequeue_timeout": 3600,
+    }
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: sink.waiting)
+    until = time.monotonic() + 1.5  # three budgets
+    eventually(lambda: time.monotonic() > until)
+    assert sink.waiting == 1
+    sink.release()
+    eventually(lambda: "status=sent" in running.log)
+    assert list(spool.store.locations()) == []
+    assert len(sink.mails) == 1
+
+
+def test_term_waits_for_the_reply_to_a_final_dot(daemon, make_spool, sinks):
+    sink = sinks(hold=True)
+    options = {"sink": sink, "shutdown_timeout": 0.1, "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: sink.waiting)
+    running.send(signal.SIGTERM)
+    eventually(lambda: "time to stop is over" in running.log)
+    sink.release()
+    assert running.wait() == 0
+    assert list(spool.store.locations()) == []
+    assert len(sink.mails) == 1
+
+
+def test_int_gives_back_what_is_before_its_final_dot_and_nothing_is_recorded_against_it(daemon, make_spool, sinks):
+    sink = sinks(greeting="hang")
+    options = {"sink": sink, "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: sink.clients)
+    assert running.stop(signal.SIGINT, 5) == 0
+    (location,) = spool.store.locations()
+    assert (location.state, location.tier) == ("queued", 0)
+    assert spool.node_at(location).history() == []
+
+
+def test_the_budget_cuts_a_delivery_before_its_final_dot(daemon, make_spool, sinks):
+    sink = sinks(greeting="hang")
+    options = {"sink": sink, "delivery_timeout": 0.5, "greeting_timeout": 60.0, "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: "the delivery took too long" in running.log)
+    assert sink.cuts[0] < 10
+    (location,) = eventually(lambda: [at for at in spool.store.locations() if at.state == "queued"])
+    assert location.tier == 1
+
+
+def test_an_error_at_quit_after_the_250_sends_no_second_copy(daemon, make_spool, sinks):
+    sink = sinks(at_quit="drop")
+    options = {"sink": sink, "dequeue_timeout": 0.2, "dequeue_periods": [0] * 7}
+    running, spool = daemon(**options), make_spool(**options)
+    for n in range(5):
+        spool.send_mail(to=f"r{n}@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: len(sink.mails) >= 5)
+    eventually(lambda: b"QUIT\r\n" in sink.commands)
+    assert running.stop() == 0
+    assert len(sink.mails) == 5
+    assert list(spool.store.locations()) == []

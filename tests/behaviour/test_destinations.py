@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""No destination holds up another; the twenty messages of the original, and others that do not answer."""
+
+import time
+
+import pytest
+
+from tests.running import eventually
+
+MESSAGE = "Subject: hello\n\nworld\n"
+
+
+def send(spool, count, domain):
+    for n in range(count):
+        spool.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
+
+
+def routes(**sinks):
+    return {"smarthost": "", "routes": {f"{name}.example": sink.address for name, sink in sinks.items()}}
+
+
+@pytest.mark.parametrize("workers", [20, 4])
+@pytest.mark.parametrize("greeting", ["hang", "drip"])
+def test_twenty_messages_to_a_host_that_never_answers_do_not_hold_up_one_hundred_to_a_good_one(
+    daemon, make_spool, sinks, workers, greeting
+):
+    silent, good = sinks(greeting=greeting), sinks()
+    options = {
+        **routes(silent=silent, good=good),
+        "max_dequeue_processes": workers,
+        "dequeue_timeout": 3600,
+        "greeting_timeout": 60.0,
+    }
+    daemon(**options)
+    spool = make_spool(**options)
+    began = time.monotonic()
+    send(spool, 100, "good.example")
+    eventually(lambda: len(good.mails) == 100)
+    alone = time.monotonic() - began
+    send(spool, 20, "silent.example")
+    expected = min(10, workers // 2)
+    eventually(lambda: silent.clients == expected)
+    began = time.monotonic()
+    send(spool, 100, "good.example")
+    eventually(lambda: len(good.mails) == 200)
+    beside = time.monotonic() - began
+    print(f"\n{workers} workers: 100 messages alone {alone:.2f} s, beside the twenty {beside:.2f} s")
+    assert silent.clients == expected  # they all still hang
+    assert silent.cuts == []
+
+
+def test_a_host_that_never_greets_is_cut_at_its_timeout_and_left_alone_for_a_while(daemon, make_spool, sinks):
+    silent = sinks(greeting="hang")
+    options = {**routes(silent=silent), "greeting_timeout": 0.3, "dequeue_timeout": 3600, "max_dequeue_processes": 4}
+    running, spool = daemon(**options), make_spool(**options)
+    send(spool, 10, "silent.example")
+    eventually(lambda: len(silent.cuts) >= 1)
+    eventually(lambda: running.status()["cooling"])
+    eventually(lambda: silent.clients == 0)
+    assert silent.accepted <= 4  # each worker found out once
+    assert all(0.2 < seconds < 5 for seconds in silent.cuts)
+
+
+def test_a_host_that_drips_gets_no_longer_than_its_timeout(daemon, make_spool, sinks):
+    dripping = sinks(greeting="drip")
+    options = {**routes(drip=dripping), "greeting_timeout": 0.5, "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    send(spool, 1, "drip.example")
+    eventually(lambda: dripping.cuts)
+    assert dripping.cuts[0] < 5
+    eventually(lambda: "timed out after 0.5 s in GREETING" in running.log)
+
+
+def test_a_destination_gets_no_more_workers_than_allowed(daemon, make_spool, sinks):
+    slow = sinks(hold=True)
+    options = {**routes(slow=slow), "max_per_destination": 3, "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    send(spool, 30, "slow.example")
+    eventually(lambda: slow.waiting == 3)
+    slow.release()
+    eventually(lambda: len(slow.mails) == 30)
+    assert slow.most == 3
+    assert running.stop() == 0

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Becoming the one supervisor of a host, with the real mailspoold, in the foreground and in the background."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailspool.errors import NotRunning
+from mailspool.supervisor import control, daemonize
+from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
+
+DAEMON = [sys.executable, str(ROOT / "bin/mailspoold")]
+
+
+@pytest.fixture
+def background(properties, tmp_path):
+    """background(**options): what mailspoold without -f said and ended with; the daemon is ended after the test."""
+    run_dir = properties()["run_dir"]
+
+    def start(*arguments, **options):
+        write_config(tmp_path / "background.toml", properties(**options))
+        return subprocess.run(
+            [*DAEMON, "-c", str(tmp_path / "background.toml"), *arguments],
+            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=ENVIRONMENT,
+        )  # fmt: skip
+
+    yield start
+    if pid := daemonize.running_pid(run_dir):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid))
+
+
+def test_in_the_background_it_returns_when_it_is_ready(background, properties, make_spool, sink):
+    done = background(sink=sink, dequeue_timeout=3600)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    run_dir = properties()["run_dir"]
+    assert control.poke(run_dir)
+    pid = daemonize.running_pid(run_dir)
+    assert os.getsid(pid) != os.getsid(0)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    make_spool(sink=sink).send_mail(to="joe@x.example", from_="me@y.example", message="Subject: x\n\nx\n")
+    eventually(lambda: sink.mails)
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not is_running(pid))
+    assert daemonize.running_pid(run_dir) == 0
+    with pytest.raises(NotRunning):
+        control.ask(run_dir, "status")
+
+
+def test_a_second_one_says_who_is_running_since_when(background, daemon):
+    running = daemon()
+    done = background()
+    assert done.returncode == 75
+    assert re.search(rf"already running as {running.pid} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", done.stderr), (
+        done.stderr
+    )
+    assert running.answers()
+
+
+def test_a_second_one_in_the_foreground_says_so_too(background, daemon):
+    running = daemon()
+    done = background("-f")
+    assert done.returncode == 75
+    assert f"already running as {running.pid}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_a_bad_configuration_is_said_on_the_terminal(background, arguments):
+    done = background(*arguments, max_dequeue_processes=0)
+    assert done.returncode == 78
+    assert "max_dequeue_processes" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_a_spool_that_cannot_be_used_is_said_on_the_terminal(background, arguments, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = background(*arguments, dequeue_dir=str(tmp_path / "file"))
+    assert done.returncode == 75
+    assert "file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_user_who_is_not_there_is_said_with_the_way_to_make_one(background):
+    done = background(user="nobody-such")
+    assert done.returncode == 78
+    assert "adduser" in done.stderr
+
+
+def others_can_run_this_python():
+    try:
+        return subprocess.run([sys.executable, "-c", ""], user=1, check=False, cwd="/").returncode == 0
+    except PermissionError:
+        return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path):
+    if not others_can_run_this_python():
+        pytest.skip("nobody but root can run this Python")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
+    done = background(**options)
+    assert done.returncode == 0, done.stderr
+    pid = daemonize.running_pid(str(tmp_path / "r"))
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert re.search(r"Uid:\s+(\d+)\s+\1\s+\1\s+\1", status)[1] == "1"
+        assert re.search(r"Gid:\s+(\d+)\s+\1\s+\1\s+\1", status)[1] == "1"
+        assert status.partition("Groups:")[2].partition("\n")[0].split() == ["1"]
+        assert (tmp_path / "d").stat().st_uid == 1
+        assert (tmp_path / "d").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid))
+
+
+def test_the_pid_file_is_there_while_it_runs(daemon):
+    running = daemon()
+    assert daemonize.running_pid(running.run_dir) == running.pid
+    assert running.stop() == 0
+    assert daemonize.running_pid(running.run_dir) == 0
+    assert not Path(running.run_dir, "control").exists()
+
+
+def test_what_a_killed_one_left_in_run_dir_is_not_in_the_way(daemon):
+    running = daemon()
+    running.kill()
+    assert Path(running.run_dir, "pid").exists()
+    assert Path(running.run_dir, "control").exists()
+    running.start()
+    assert running.stop() == 0
+
+
+def test_the_control_socket_is_for_its_user_alone(daemon):
+    assert Path(daemon().run_dir, "control").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_poke_where_nobody_listens_is_no_error(tmp_path):
+    assert not control.poke(str(tmp_path))
+    with pytest.raises(NotRunning, match="is mailspoold running"):
+        control.ask(str(tmp_path), "status")
+
+
+def test_a_worker_that_dies_after_the_start_writes_nothing_to_the_terminal_of_long_ago(background, properties):
+    background(dequeue_timeout=3600)
+    pid = daemonize.running_pid(properties()["run_dir"])
+    links = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)}
+    assert links == {"/dev/null"}
+
+
+def test_a_bad_reload_keeps_the_old_configuration_and_the_daemon(daemon, make_spool, sink):
+    running = daemon(sink=sink, dequeue_timeout=3600)
+    running.config.write_text("max_dequeue_processes = 0\n")
+    running.send(signal.SIGHUP)
+    eventually(lambda: "reload refused" in running.log)
+    make_spool(sink=sink).send_mail(to="joe@x.example", from_="me@y.example", message="Subject: x\n\nx\n")
+    eventually(lambda: sink.mails)
+
+
+def test_a_good_reload_counts_at_once_and_says_what_needs_a_restart(daemon, make_spool, sinks):
+    old, new = sinks(), sinks()
+    running = daemon(sink=old, dequeue_timeout=3600)
+    write_config(running.config, {**running.properties, "smarthost": new.address, "dequeue_dir": "/somewhere/else"})
+    running.send(signal.SIGHUP)
+    eventually(lambda: "unchanged until the next restart" in running.log and "reloaded" in running.log)
+    make_spool(sink=new).send_mail(to="joe@x.example", from_="me@y.example", message="Subject: x\n\nx\n")
+    eventually(lambda: new.mails)
+    assert old.accepted == 0
