@@ -34,7 +34,8 @@ def private_root():
     outside.chmod(0o755)
     inside = f"/srv/{outside.name}"
     for name in ("postfix", "exim"):
-        (outside / name / "etc").mkdir(parents=True)
+        server.make_directory(outside / name)
+        server.make_directory(outside / name / "etc")
         _make_certificate(outside / name / "etc" / "key+certificate.pem", f"mx.{name}.peers.test")
     yield outside, inside
     shutil.rmtree(outside)

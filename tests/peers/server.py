@@ -96,6 +96,7 @@ class Server:
             stdout=self.output,
             stderr=self.output,
             start_new_session=True,
+            umask=0o022,
         )
         try:
             eventually(self._listens, what=f"{command} listens")
@@ -162,17 +163,19 @@ def _session_members(pid):
 def fill(folder, inside, files, **values):
     """Copy files of etc/ into the folder's etc/. inside: the folder's path as the server will see it."""
     etc = folder / "etc"
-    etc.mkdir(parents=True, exist_ok=True)
+    etc.mkdir(exist_ok=True)
     for name in files:
         text = (HERE / "etc" / name).read_text()
         for key, value in {"DIR": inside, **values}.items():
             text = text.replace(f"@{key}@", str(value))
         (etc / name).write_text(text)
+        (etc / name).chmod(0o644)
 
 
 def make_directory(path, owner=0):
     """owner: of the private root's users, the same number for user and group."""
-    path.mkdir(parents=True)
+    path.mkdir()
+    path.chmod(0o755)
     os.chown(path, owner, owner)
 
 
