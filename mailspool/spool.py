@@ -343,7 +343,7 @@ class Spool:
         daemonize.make_own_directory("dequeue_dir", self.settings.dequeue_dir, owner)
         daemonize.become(owner)
 
-        def serve(ready: Callable[[], None]) -> None:
+        def serve(ready: Callable[[], object]) -> None:
             with daemonize.only_one(run_dir):
                 self._foreground = foreground
                 self.configure_log()

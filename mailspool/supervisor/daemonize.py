@@ -13,16 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from daemon import DaemonContext
 from filelock import FileLock, Timeout
 
 from mailspool.errors import AlreadyRunning, ConfigError, MailspoolError, SpoolError
+from mailspool.log import get_logger
 
 UMASK = 0o077
 
 _READY = b"ready"
+
+log = get_logger()
 
 
 def resolve_user(user: str) -> pwd.struct_passwd | None:
@@ -101,7 +104,7 @@ def _who_is_running(pid_file: Path) -> str:
     return f"already running as {pid} since {since}"
 
 
-def in_foreground(serve: Callable[[Callable[[], None]], None]) -> None:
+def in_foreground(serve: Callable[[Callable[[], object]], None]) -> None:
     """Run `serve` here. It is given what to call when it is ready."""
     with DaemonContext(
         umask=UMASK,
@@ -115,7 +118,7 @@ def in_foreground(serve: Callable[[Callable[[], None]], None]) -> None:
         serve(lambda: None)
 
 
-def in_background(serve: Callable[[Callable[[], None]], None]) -> int:
+def in_background(serve: Callable[[Callable[[], object]], None]) -> int:
     """Run `serve` as a daemon; return in the caller's process once it is ready, with the exit code to end with.
 
     An error before it is ready is printed on the caller's stderr.
@@ -127,32 +130,34 @@ def in_background(serve: Callable[[Callable[[], None]], None]) -> int:
         os.waitpid(child, 0)  # it detaches at once; the daemon itself is its grandchild
         return _wait_until_ready(reader)
     os.close(reader)
-    return _serve_detached(serve, writer)
+    return _serve_detached(serve, os.fdopen(writer, "wb", buffering=0))
 
 
-def _serve_detached(serve: Callable[[Callable[[], None]], None], writer: int) -> NoReturn:
+def _serve_detached(serve: Callable[[Callable[[], object]], None], terminal: IO[bytes]) -> NoReturn:
     code = MailspoolError.exit_code
     try:
         with DaemonContext(
-            umask=UMASK, detach_process=True, working_directory="/", files_preserve=[writer], signal_map={}
+            umask=UMASK, detach_process=True, working_directory="/", files_preserve=[terminal], signal_map={}
         ):
             try:
-                serve(lambda: _tell(writer, _READY))
+                serve(lambda: _tell(terminal, _READY))
                 code = 0
-            except MailspoolError as error:
-                code = error.exit_code
-                _tell(writer, bytes([code]) + str(error).encode())
-            except Exception as error:  # noqa: BLE001 - the terminal must hear of whatever it is
-                _tell(writer, bytes([code]) + f"{type(error).__name__}: {error}".encode())
+            except Exception as error:  # the terminal must hear of whatever it is, and later the log
+                code = error.exit_code if isinstance(error, MailspoolError) else code
+                words = str(error) if isinstance(error, MailspoolError) else f"{type(error).__name__}: {error}"
+                if not _tell(terminal, bytes([code]) + words.encode()):
+                    log.exception("supervisor ended by an error")
     finally:
         os._exit(code)
 
 
-def _tell(writer: int, message: bytes) -> None:
-    """Once: the caller's terminal has gone by the second time."""
-    with contextlib.suppress(OSError):
-        os.write(writer, message)
-        os.close(writer)
+def _tell(terminal: IO[bytes], message: bytes) -> bool:
+    """False if it has been told before: the caller has gone, and the descriptor may be somebody else's by now."""
+    if terminal.closed:
+        return False
+    with contextlib.suppress(OSError), terminal:
+        terminal.write(message)
+    return True
 
 
 def _wait_until_ready(reader: int) -> int:

@@ -112,7 +112,7 @@ class Supervisor:
 
     # --- the whole daemon
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Until a signal says so. ready: called once, when signals and pokes are heard."""
         with Signals() as self._signals, selectors.DefaultSelector() as self._selector:
             self._control = Control(self._run_dir, self._answers())

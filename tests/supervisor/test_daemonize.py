@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from mailspool.errors import NotRunning
 from mailspool.supervisor import control, daemonize
 from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
 
-DAEMON = [sys.executable, str(ROOT / "bin/mailspoold")]
+FOR_ALL = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def background(properties, tmp_path):
     """background(**options): what mailspoold without -f said and ended with; the daemon is ended after the test."""
     run_dir = properties()["run_dir"]
 
-    def start(*arguments, **options):
+    def start(*arguments, python=sys.executable, env=ENVIRONMENT, **options):
         write_config(tmp_path / "background.toml", properties(**options))
         return subprocess.run(
-            [*DAEMON, "-c", str(tmp_path / "background.toml"), *arguments],
-            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=ENVIRONMENT,
+            [python, str(ROOT / "bin/mailspoold"), "-c", str(tmp_path / "background.toml"), *arguments],
+            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=env,
         )  # fmt: skip
 
     yield start
@@ -94,21 +95,24 @@ def test_a_user_who_is_not_there_is_said_with_the_way_to_make_one(background):
     assert "adduser" in done.stderr
 
 
-def others_can_run_this_python():
-    try:
-        return subprocess.run([sys.executable, "-c", ""], user=1, check=False, cwd="/").returncode == 0
-    except PermissionError:
-        return False
+def python_for_all():
+    """An interpreter that another user can run with the modules of this one; "" if there is none."""
+    for python in sys.executable, "/usr/bin/python3":
+        with contextlib.suppress(OSError):
+            command = [python, "-c", "import encodings.ascii, dns, daemon, msgspec, mailspool.spool"]
+            if not subprocess.run(command, user=1, check=False, cwd="/", env=FOR_ALL, stderr=-3).returncode:
+                return python
+    return ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path):
-    if not others_can_run_this_python():
+    if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
-    done = background(**options)
+    done = background(python=python, env=FOR_ALL, **options)
     assert done.returncode == 0, done.stderr
     pid = daemonize.running_pid(str(tmp_path / "r"))
     try:
@@ -155,6 +159,30 @@ def test_a_worker_that_dies_after_the_start_writes_nothing_to_the_terminal_of_lo
     pid = daemonize.running_pid(properties()["run_dir"])
     links = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)}
     assert links == {"/dev/null"}
+
+
+LATE = """
+import os, sys
+from mailspool import log
+from mailspool.supervisor import daemonize
+def serve(ready):
+    ready()
+    taken = open(sys.argv[1], "wb", 0)  # the descriptor that is free now
+    os.dup2(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT), 2)
+    sys.stderr = os.fdopen(2, "w")
+    log.configure("info", "stderr", "late")
+    raise RuntimeError("too late for the terminal")
+sys.exit(daemonize.in_background(serve))
+"""
+
+
+def test_an_error_after_the_start_goes_to_the_log_and_into_no_file_of_the_daemon_s(tmp_path):
+    taken, said = tmp_path / "taken", tmp_path / "said"
+    command = [sys.executable, "-c", LATE, str(taken), str(said)]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, b"")
+    eventually(lambda: said.exists() and "too late for the terminal" in said.read_text())
+    assert taken.read_bytes() == b""
 
 
 def test_a_bad_reload_keeps_the_old_configuration_and_the_daemon(daemon, make_spool, sink):
