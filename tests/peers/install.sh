@@ -35,7 +35,7 @@ done
 for deb in "$peers"/debs/*.deb; do
     dpkg-deb -x "$deb" "$peers/root"
 done
-rm -rf "$peers/debs" "$peers/nothing-installed"
+rm -rf "$peers/debs" "$peers/nothing-installed" "$peers"/lock-frontend*
 
 # What the maintainers' scripts and the system would have made. DNS is never asked: there is no resolv.conf.
 cd "$peers/root"
