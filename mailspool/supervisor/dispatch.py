@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Who may go next: round robin over destinations, so that none holds up another. No I/O; time is an argument.
 
-At most `per_destination` workers, and never more than half of them all, work for one destination. One that
-refuses sessions cools down. A job waits here from the look that found it until its worker reports; until then
-later looks that find it again are ignored.
+At most `per_destination` workers, and never more than half of them all, work for one destination. Strangers, who
+have taken nothing lately, get a part of the workers together, and a part of that each: those that hang, however
+many, leave room for those that work. A destination that refuses sessions cools down. A job waits here from the
+look that found it until its worker reports; until then later looks that find it again are ignored.
 """
 
 from collections import deque
@@ -21,18 +22,22 @@ The rest of the last one's group comes on top of it.
 """
 
 
+REMEMBERED = 3600.0
+"""Seconds after its last delivery in which a destination is no stranger."""
+
+
 class Destination:
     """What is known of one destination."""
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
         self.workers = 0
-        self.cool_until = 0.0
+        self.cool_until = self.known_until = 0.0
         self.more = False  # a look found more than MAX_WAITING
 
     def idle(self, now: float) -> bool:
         """Nothing is left to remember of it."""
-        return not self.waiting and not self.workers and now >= self.cool_until
+        return not self.waiting and not self.workers and now >= max(self.cool_until, self.known_until)
 
 
 class Dispatch:
@@ -51,6 +56,11 @@ class Dispatch:
     def per_destination(self) -> int:
         """Workers that one destination may have: never more than half, so that there is always room for another."""
         return max(1, min(self.limits.per_destination, self.limits.workers // 2))
+
+    @property
+    def strangers(self) -> int:
+        """Workers that all strangers together may have."""
+        return max(1, self.limits.workers * 3 // 4)
 
     def offer(self, jobs: Iterable[Job]) -> None:
         """Take up what a look found."""
@@ -75,11 +85,16 @@ class Dispatch:
 
     def ready(self, now: float) -> list[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
-        most = self.per_destination
+        strangers = [each for each in self._destinations.values() if now >= each.known_until]
+        room = self.strangers - sum(each.workers for each in strangers)
+        most_known = self.per_destination
+        most_strange = min(most_known, max(1, self.strangers // 3)) if room > 0 else 0
         return [
             name
-            for name, destination in self._destinations.items()
-            if destination.waiting and destination.workers < most and now >= destination.cool_until
+            for name, each in self._destinations.items()
+            if each.waiting
+            and each.workers < (most_known if now < each.known_until else most_strange)
+            and now >= each.cool_until
         ]
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
@@ -110,7 +125,7 @@ class Dispatch:
         """A worker has reported on its batch."""
         destination = self._release(batch)
         if Result.DELIVERED in results:
-            destination.cool_until = 0.0
+            destination.cool_until, destination.known_until = 0.0, now + REMEMBERED
         elif Result.REFUSED in results:
             destination.cool_until = now + self.limits.cool_down
         returned = [job for job, result in zip(batch, results, strict=True) if result >= Result.RETURNED]

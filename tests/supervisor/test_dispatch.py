@@ -38,22 +38,63 @@ def test_a_new_destination_waits_for_one_round_at_most():
     assert "b" in [one.next_batch(0.0)[0].destination for _ in range(2)]
 
 
+def met(one, *destinations):
+    """Each has taken a job just now."""
+    for destination in destinations:
+        one.offer(jobs(destination, 1, first=10**6))
+        one.finished(one.next_batch(0.0), [Result.DELIVERED], 0.0)
+    return one
+
+
 @pytest.mark.parametrize(("workers", "each", "most"), [(20, 10, 10), (20, 15, 10), (4, 10, 2), (2, 10, 1), (1, 10, 1)])
 def test_a_destination_has_no_more_workers_than_allowed_and_never_more_than_half(workers, each, most):
-    one = Dispatch(limits(workers=workers, per_destination=each))
+    one = met(Dispatch(limits(workers=workers, per_destination=each)), "a")
     one.offer(jobs("a", 4000))
     batches = [one.next_batch(0.0) for _ in range(workers)]
     assert sum(map(bool, batches)) == most
     assert one.ready(0.0) == []
 
 
+@pytest.mark.parametrize(("workers", "most"), [(20, 15), (8, 6), (4, 3), (2, 1), (1, 1)])
+def test_strangers_however_many_leave_room_for_those_that_work(workers, most):
+    one = met(Dispatch(limits(workers=workers)), "good")
+    for n in range(200):
+        one.offer(jobs(f"silent{n}", 20))
+    while batch := one.next_batch(0.0):
+        assert batch[0].destination != "good"
+    assert sum(destination.workers for destination in one._destinations.values()) == most
+    one.offer(jobs("good", 100))
+    assert workers == 1 or one.next_batch(0.0)
+
+
+@pytest.mark.parametrize("workers", [4, 8, 20])
+def test_one_stranger_leaves_room_for_another(workers):
+    one = Dispatch(limits(workers=workers))
+    one.offer(jobs("silent", 200))
+    while one.next_batch(0.0):
+        pass
+    one.offer(jobs("new", 1))
+    assert one.next_batch(0.0)
+
+
+def test_who_was_met_long_ago_is_a_stranger_again():
+    one = met(Dispatch(limits(workers=20)), "a")
+    one.forget_idle(dispatch.REMEMBERED - 1)
+    one.offer(jobs("a", 4000))
+    assert sum(bool(one.next_batch(dispatch.REMEMBERED - 1)) for _ in range(20)) == 10
+    one = met(Dispatch(limits(workers=20)), "a")
+    one.forget_idle(dispatch.REMEMBERED)
+    one.offer(jobs("a", 4000))
+    assert sum(bool(one.next_batch(dispatch.REMEMBERED)) for _ in range(20)) == 5
+
+
 def test_a_worker_stays_with_its_destination_while_nobody_else_waits_or_others_are_free():
-    one = Dispatch(limits(workers=4))
+    one = met(Dispatch(limits(workers=4)), "a", "b")
     one.offer(jobs("a", 400))
     assert one.next_batch(0.0, "a")[0].destination == "a"
     one.offer(jobs("b", 400))
     assert one.next_batch(0.0, "a", spare=True)[0].destination == "a"
-    one = Dispatch(limits(workers=4))
+    one = met(Dispatch(limits(workers=4)), "a", "b")
     one.offer(jobs("b", 400) + jobs("a", 400))
     assert one.next_batch(0.0, "a", spare=False)[0].destination == "b"
 
@@ -153,7 +194,7 @@ def test_destinations_of_which_nothing_is_left_are_forgotten():
         one.offer(jobs(f"d{n}", 1))
     while batch := one.next_batch(0.0):
         one.finished(batch, [Result.SETTLED], 0.0)
-    one.forget_idle(0.0)
+    one.forget_idle(dispatch.REMEMBERED)
     assert not one._destinations
     assert not one._known
 
