@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NamedTuple
 
 import msgspec
 from setproctitle import setproctitle
@@ -44,6 +45,20 @@ _encode = msgspec.msgpack.encode
 _decode_batch = msgspec.msgpack.Decoder(list[Job]).decode
 _decode_results = msgspec.msgpack.Decoder(list[Result]).decode
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Ended(NamedTuple):
+    """A child that was reaped."""
+
+    pid: int
+    status: int
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        if os.WIFSIGNALED(self.status):
+            return f"signal {os.WTERMSIG(self.status)}"
+        return f"exit code {os.WEXITSTATUS(self.status)}"
 
 
 class Worker:

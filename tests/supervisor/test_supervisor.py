@@ -14,7 +14,7 @@ import pytest
 from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
-from mailspool.supervisor import control, worker
+from mailspool.supervisor import control, pause, worker
 from mailspool.supervisor import supervisor as parent
 from mailspool.supervisor.job import Job, Limits, Result
 from mailspool.supervisor.supervisor import Supervisor
@@ -301,7 +301,7 @@ def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path)
 
     def prepare():
         worker.os.fork = fork
-        parent.FIRST_PAUSE = 0.05
+        pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
     one.add("a-do-1")
@@ -360,7 +360,7 @@ def test_what_cannot_be_recovered_now_is_recovered_later(run):
 def test_a_worker_that_outlives_its_deadline_is_killed_and_what_it_held_comes_back(run):
     def prepare():
         worker.KILL_GRACE = 0.2
-        parent.FIRST_PAUSE = 0.05
+        pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
     one.add("a-hang-1")

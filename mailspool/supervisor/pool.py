@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The workers: forked while there are jobs that may go, given batches, heard, let go, and killed when overdue.
+
+It never waits for a worker. A batch whose worker ended without a report is found again by a later look; what that
+worker had claimed is handed to `abandoned`.
+"""
+
+import selectors
+import signal
+from collections.abc import Callable, Iterator
+
+from mailspool.log import get_logger
+from mailspool.model.phase import Phase
+from mailspool.supervisor.dispatch import Dispatch
+from mailspool.supervisor.job import Result, Work
+from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.scoreboard import Scoreboard
+from mailspool.supervisor.worker import Ended, Worker, fork_worker
+
+IDLE_WORKER = 10.0
+"""Seconds after which a worker without jobs is let go."""
+
+MAX_SLOTS = 1000
+"""The most that `max_dequeue_processes` may be (`config.schema`), and two generations of workers at a reload."""
+
+_NEVER = float("inf")
+
+log = get_logger()
+
+
+class Pool:
+    """clock: monotonic seconds. release_in_child: closes in a child what is the parent's.
+
+    abandoned: told the serial number of a worker that died, and how.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        selector: selectors.BaseSelector,
+        clock: Callable[[], float],
+        release_in_child: Callable[[], None],
+        abandoned: Callable[[int, str], None],
+    ) -> None:
+        self.work = work
+        self.dispatch = Dispatch(work.limits())
+        self.delivered = 0
+        self._selector, self._clock = selector, clock
+        self._release_in_child, self._abandoned = release_in_child, abandoned
+        self._scoreboard = Scoreboard(2 * MAX_SLOTS)
+        self._workers: dict[int, Worker] = {}
+        self._serial = 0
+        self._fork = Pause("fork", clock)
+        self._fault = Pause("delivery (local fault)", clock)
+
+    def __len__(self) -> int:
+        """Workers that live."""
+        return len(self._workers)
+
+    @property
+    def active(self) -> int:
+        """Workers with a batch."""
+        return sum(1 for worker in self._workers.values() if worker.batch)
+
+    # --- giving
+
+    def assign(self) -> None:
+        """Give every idle worker a batch, and fork more while there are jobs that may go."""
+        now = self._clock()
+        if self._fault.left:
+            return
+        for worker in list(self._workers.values()):
+            if not (worker.batch or worker.leaving):
+                self._give(worker, now)
+        while self._may_fork(now) and (forked := self._fork_worker()):
+            self._give(forked, now)
+
+    def _may_fork(self, now: float) -> bool:
+        return self._has_room and not self._fork.left and bool(self.dispatch.ready(now))
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._workers) < self.dispatch.limits.workers
+
+    def _give(self, worker: Worker, now: float) -> None:
+        batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
+        if batch:
+            try:
+                worker.give(batch)
+            except OSError:  # it has ended and will be reaped
+                self.dispatch.lost(batch)
+                worker.batch = []
+        elif now - worker.idle_since > IDLE_WORKER:
+            self._retire(worker)
+
+    def _fork_worker(self) -> Worker | None:
+        slot = self._scoreboard.take()
+        try:
+            worker = fork_worker(self.work, self._serial + 1, slot, self._clock, self._release_in_child)
+        except OSError as error:
+            self._scoreboard.give_back(slot)
+            self._fork.begin(str(error))
+            return None
+        self._serial += 1
+        worker.idle_since = self._clock()
+        self._workers[worker.pid] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        return worker
+
+    # --- hearing
+
+    def hear(self, worker: Worker) -> None:
+        """A worker reports, or its channel has ended."""
+        results = worker.report()
+        if results is None:
+            self._retire(worker)  # it is about to be reaped
+            return
+        batch, worker.batch = worker.batch, []
+        worker.idle_since = self._clock()
+        worker.jobs_done += len(results)
+        self.dispatch.finished(batch, results, worker.idle_since)
+        self.delivered += results.count(Result.DELIVERED)
+        self._fork.over()
+        if Result.FAULT in results:
+            self._fault.begin("see the worker's own message")
+        else:
+            self._fault.over()
+        if worker.jobs_done >= self.dispatch.limits.worker_jobs:
+            self._retire(worker)
+
+    # --- ending
+
+    def tell(self, number: int) -> None:
+        """Send a signal that ends workers, sooner or later; they get no more jobs."""
+        for worker in self._workers.values():
+            worker.leaving = True
+            worker.signal(number)
+
+    def kill_overdue(self) -> None:
+        """The last of the three deadlines: for what SIGALRM cannot interrupt."""
+        now = self._clock()
+        for worker in self._workers.values():
+            entry = worker.slot.read()
+            if now > entry.until:
+                log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
+                worker.signal(signal.SIGKILL)
+                # Once is enough: one that hangs in a system call dies when that returns, and nobody else writes here.
+                worker.slot.write(entry.phase, entry.host, _NEVER, entry.since)
+
+    def ended(self, child: Ended) -> bool:
+        """A child was reaped. Whether it was one of the workers."""
+        worker = self._workers.pop(child.pid, None)
+        if worker is None:
+            return False
+        if not worker.closed and worker.batch:  # its last report may still be on the way
+            worker.channel.setblocking(False)
+            self.hear(worker)
+        self._retire(worker)
+        self._scoreboard.give_back(worker.slot)
+        if worker.batch:
+            self.dispatch.lost(worker.batch)
+        if child.status:
+            log.error("worker ended", worker=worker.serial, pid=child.pid, how=child.how)
+            self._abandoned(worker.serial, child.how)
+            if not worker.jobs_done:
+                self._fork.begin(f"worker ended by {child.how} before its first job was done")
+        return True
+
+    def close_in_child(self) -> None:
+        """Each end of a channel has one holder."""
+        for worker in self._workers.values():
+            worker.channel.close()
+
+    def _retire(self, worker: Worker) -> None:
+        if not worker.closed:
+            self._selector.unregister(worker.channel)
+            worker.retire()
+
+    # --- telling
+
+    def next_events(self) -> Iterator[float]:
+        """Seconds until things that happen by themselves."""
+        now = self._clock()
+        yield self.dispatch.next_change(now)
+        yield from (worker.slot.read().until - now for worker in self._workers.values())
+        yield from (pause.left for pause in (self._fork, self._fault) if pause.left)
+
+    def scoreboard(self) -> list[dict[str, object]]:
+        """A line for each worker."""
+        return [self._line(worker) for worker in self._workers.values()]
+
+    def _line(self, worker: Worker) -> dict[str, object]:
+        entry = worker.slot.read()
+        return {
+            "worker": worker.serial,
+            "pid": worker.pid,
+            "destination": worker.destination,
+            "phase": entry.phase.name,
+            "host": entry.host,
+            "seconds": round(self._clock() - entry.since, 1) if entry.phase is not Phase.IDLE else 0,
+            "jobs": worker.jobs_done,
+        }

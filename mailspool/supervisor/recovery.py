@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Recovering in children of its own, since a rename can hang on a file server: at start, and after a worker's death.
+
+What could not be recovered is tried again later; what is not done when the supervisor stops, the next one does.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.worker import Ended, fork_child
+
+Task = Callable[[], None]
+
+
+class Recovery:
+    """The tasks that are to be done, and the children that are at them.
+
+    fork: makes a child that does a task (see `worker.fork_child`). clock: monotonic seconds.
+    """
+
+    def __init__(self, release_in_child: Task, clock: Callable[[], float]) -> None:
+        self._release_in_child = release_in_child
+        self._tasks: list[Task] = []
+        self._children: dict[int, list[Task]] = {}
+        self._stopping = False
+        self.pause = Pause("recover claims", clock)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left to wait for."""
+        return bool(self._tasks or self._children)
+
+    def add(self, task: Task) -> None:
+        """Have it done soon."""
+        self._tasks.append(task)
+
+    def begin(self) -> None:
+        """Start a child for all that is to be done, unless there is a pause."""
+        if not self._tasks or (self.pause.left and not self._stopping):
+            return
+        tasks, self._tasks = self._tasks, []
+
+        def in_child() -> None:
+            self._release_in_child()
+            for task in tasks:
+                task()
+
+        try:
+            self._children[fork_child("mailspool: recover", in_child)] = tasks
+        except OSError as error:
+            self._later(tasks, str(error))
+
+    def ended(self, child: Ended) -> bool:
+        """A child was reaped. Whether it was one of ours."""
+        tasks = self._children.pop(child.pid, None)
+        if tasks is None:
+            return False
+        if child.status:
+            self._later(tasks, f"ended by {child.how}")
+        else:
+            self.pause.over()
+        return True
+
+    def stop(self, *, at_once: bool) -> None:
+        """Begin what is left, once, and try nothing again. at_once: do not wait for it either."""
+        self._stopping = True
+        if at_once:
+            for pid in self._children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _later(self, tasks: list[Task], why: str) -> None:
+        self.pause.begin(why)
+        if not self._stopping:
+            self._tasks = tasks + self._tasks
