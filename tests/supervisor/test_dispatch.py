@@ -94,7 +94,7 @@ def test_a_worker_stays_with_its_destination_while_nobody_else_waits_or_others_a
     assert one.next_batch(0.0, "a")[0].destination == "a"
     one.offer(jobs("b", 400))
     assert one.next_batch(0.0, "a", spare=True)[0].destination == "a"
-    one = met(Dispatch(limits(workers=4)), "a", "b")
+    one = met(Dispatch(limits(workers=4)), "b", "a")
     one.offer(jobs("b", 400) + jobs("a", 400))
     assert one.next_batch(0.0, "a", spare=False)[0].destination == "b"
 
