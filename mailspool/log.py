@@ -31,6 +31,7 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069
 _ONE_WORD = re.compile(r'[^\s"]+')
 
 Event = MutableMapping[str, Any]
+Stream = Literal["syslog", "stderr"]
 
 
 # --- where lines go
@@ -157,7 +158,7 @@ _writer = _make_writer()
 
 def configure(
     level: str = "info",
-    stream: Literal["syslog", "stderr"] = "syslog",
+    stream: Stream = "syslog",
     ident: str = "mailspool",
     path: str = SYSLOG_SOCKET,
 ) -> None:

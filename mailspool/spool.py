@@ -2,18 +2,18 @@
 """Spool: the interface of Mail::Spool over one spool, every step a method that a subclass may override.
 
 It only wires the rooms: what is decided is decided in them. It satisfies `store.handle.Keeper`,
-`delivery.hooks.Hooks` and `supervisor.job.Work`, so that an override reaches every worker. What only the door out
+`delivery.hooks.Hooks` and `delivery.work.Workplace`, so that an override reaches every worker. What only the door out
 needs (DNS, SMTP, TLS, reports) is imported when the first delivery begins: `sendmail` pays for none of it.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from mailspool import log
 from mailspool.config.load import load, make
@@ -22,7 +22,6 @@ from mailspool.errors import SpoolError, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope, Recipient
-from mailspool.model.phase import nobody_watches
 from mailspool.model.tier import Dice, Tier
 from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, Store
@@ -34,12 +33,10 @@ from mailspool.submission.submit import new_message_id, submit
 from mailspool.supervisor.control import poke
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from mailspool.delivery.door import Door
     from mailspool.smtp.reply import Reply
     from mailspool.smtp.session import Session
-    from mailspool.supervisor.job import Job, Limits, Look, Result, Station
+    from mailspool.supervisor.job import Station
 
 DELIVERIES = {
     "Deferred": "Deferred",
@@ -102,9 +99,6 @@ class Spool:
         self._load: Callable[..., Settings] = load if settings is None else partial(_unchanging, settings)
         self._properties = properties
         self._given_store = store
-        self._depths: dict[int, int] = {}
-        self._station: Station | None = None
-        self._foreground = False
         self.configure()
 
     @classmethod
@@ -127,10 +121,14 @@ class Spool:
 
     @property
     def store(self) -> Store:
-        """Where the nodes are; made when first asked for, so that its owner is the process that works with it."""
+        """Where the nodes are; made when first asked for. Its owner is the process that asks."""
         if self._store is None:
             self._store = FileStore(self.settings.dequeue_dir, this_owner())
         return self._store
+
+    def forget_store(self) -> None:
+        """A process that has forked itself into the background is another owner than the one that it was."""
+        self._store = self._given_store
 
     def create_dequeue_dirs(self) -> None:
         """Make what is missing of the spool's directories. Raises SpoolError."""
@@ -146,9 +144,9 @@ class Spool:
 
     def list_spool_handles(self) -> list[Handle]:
         """Handles of the tiers to be looked at now: each rolls its dice."""
-        return [self.mail_spool_handle(tier) for tier in self._tiers() if tier.roll(self.dice)]
+        return [self.mail_spool_handle(tier) for tier in self.all_tiers() if tier.roll(self.dice)]
 
-    def _tiers(self) -> list[Tier]:
+    def all_tiers(self) -> list[Tier]:
         """The configured tiers, and those beyond them, left by a longer `dequeue_periods`: each is as the last one."""
         configured = self.settings.tiers
         last = configured[-1]
@@ -161,6 +159,14 @@ class Spool:
     def mail_spool_node(self, msh: Handle, name: str) -> Node:
         """The node of that name in a tier. Raises Unreadable if it is none."""
         return Node(msh, name)
+
+    def node_at(self, location: Location) -> Node:
+        """The node at a location. Raises Unreadable."""
+        tiers = self.settings.tiers
+        tier = tiers[location.tier] if location.tier < len(tiers) else _beyond(location.tier, tiers[-1])
+        node = self.mail_spool_node(self.mail_spool_handle(tier), nodename.split_claim(location.name)[0])
+        node.location = location
+        return node
 
     def quarantine(self, location: Location, reason: str) -> None:
         """Put aside what cannot be read or sent, and say so loudly."""
@@ -272,34 +278,32 @@ class Spool:
 
     def dequeue(self) -> dict[str, int]:
         """One pass over the spool in the calling process. Returns how many nodes ended in which way."""
-        from mailspool.supervisor.job import Look, Result  # the way in needs none of it
+        from mailspool.delivery.work import one_pass  # see the top of this file
 
-        self.recover()
-        by_destination: dict[str, list[Job]] = {}
-        for job in self.jobs(Look.TICK):
-            by_destination.setdefault(job.destination, []).append(job)
-        results: list[Result] = []
-        for batch in by_destination.values():
-            results += self.perform(batch, _ALONE)
-        self.idle()
-        return {result.name.lower(): results.count(result) for result in Result}
+        return one_pass(self)
 
     def _send_mail_now(
         self, message: Message, envelope: Envelope, timeout: float | None, *, spool_failures: bool
     ) -> None:
         """Deliver at once. What fails for now is spooled or raised, once all recipients have had their try."""
-        from mailspool.delivery.door import Door  # see the top of this file
+        from mailspool.delivery.door import Alone, Door  # as above
 
-        Door(self, self.settings, _ALONE, timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
+        Door(self, self.settings, Alone(), timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
 
     @property
     def door(self) -> "Door":
-        """The door out, as this process uses it; opened at the first delivery."""
-        return self._door or self._open_door(_ALONE)
+        """The door out, as this process uses it; opened when first asked for."""
+        if self._door is None:
+            from mailspool.delivery.door import Alone, Door  # as above
 
-    def _open_door(self, station: "Station") -> "Door":
-        from mailspool.delivery.door import Door  # see the top of this file
+            self._door = Door(self, self.settings, Alone())
+        return self._door
 
+    def work_at(self, station: "Station") -> "Door":
+        """In a worker: a door of its own, whose claims bear the worker's serial number."""
+        from mailspool.delivery.door import Door  # as above
+
+        self._attempts = os.getpid(), Attempts(f"w{station.serial}")
         self._door = Door(self, self.settings, station)
         return self._door
 
@@ -327,148 +331,16 @@ class Spool:
         if reply.refused:
             raise reply.as_error(host)
 
-    # --- the daemon's work (`supervisor.job.Work`)
+    # --- the daemon
 
     def daemon(self, *, foreground: bool = False) -> int:
         """Become this host's supervisor; in the background, return an exit code once it is ready.
 
         In the foreground it returns when a signal has ended it. Raises ConfigError, SpoolError, AlreadyRunning.
         """
-        from mailspool.supervisor import daemonize
-        from mailspool.supervisor.supervisor import Supervisor
+        from mailspool.delivery.work import run_daemon  # as above
 
-        run_dir = self.settings.run_dir
-        owner = daemonize.resolve_user(self.settings.user)
-        daemonize.make_own_directory("run_dir", run_dir, owner)
-        daemonize.make_own_directory("dequeue_dir", self.settings.dequeue_dir, owner)
-        daemonize.become(owner)
-
-        def serve(ready: Callable[[], object]) -> None:
-            with daemonize.only_one(run_dir):
-                self._foreground = foreground
-                self.configure_log()
-                self._store = self._given_store  # its owner is this process, not the one that made us
-                self.create_dequeue_dirs()
-                Supervisor(self, run_dir, time.monotonic).run(ready)
-
-        if foreground:
-            daemonize.in_foreground(serve)
-            return 0
-        return daemonize.in_background(serve)
-
-    def configure_log(self) -> None:
-        """Where the daemon's lines go: syslog, or in the foreground stderr."""
-        log.configure(self.settings.log_level, "stderr" if self._foreground else "syslog", "mailspool")
-
-    def limits(self) -> "Limits":
-        """The supervisor's figures."""
-        from mailspool.supervisor.job import Limits
-
-        settings = self.settings
-        return Limits(
-            workers=settings.max_dequeue_processes,
-            per_destination=settings.max_per_destination,
-            cool_down=settings.cool_down,
-            tick=settings.dequeue_timeout,
-            worker_jobs=settings.worker_nodes,
-            shutdown=settings.shutdown_timeout,
-        )
-
-    def jobs(self, look: "Look") -> "Iterator[Job]":
-        """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
-        from mailspool.supervisor.job import Job
-
-        destination = self.door.route.destination
-        for handle in self._handles(look):
-            tier = handle.tier.number
-            for node in handle.open_spool():
-                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
-            self._depths[tier] = handle.seen
-
-    def _handles(self, look: "Look") -> list[Handle]:
-        """A poke is about tier 0 only; only the ticks of the clock roll the dice."""
-        from mailspool.supervisor.job import Look
-
-        if look is Look.TICK:
-            return self.list_spool_handles()
-        tiers = self._tiers() if look is Look.ALL else self.settings.tiers[:1]
-        return [self.mail_spool_handle(tier) for tier in tiers]
-
-    def summary(self) -> dict[str, object]:
-        """The depth of each tier when it was last looked at."""
-        return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
-
-    def preload(self) -> None:
-        """Load and build what each worker needs, before the first is forked."""
-        from mailspool.delivery.door import preload
-
-        preload()
-
-    def reload(self) -> Self:
-        """The same spool under the configuration as it now is; options that need a restart keep their values.
-
-        Raises ConfigError.
-        """
-        from copy import copy
-
-        from mailspool.config.explain import needs_restart
-
-        fresh = copy(self)
-        fresh.configure()
-        kept = needs_restart(self.settings, fresh.settings)
-        if kept:
-            log.get_logger().warning("unchanged until the next restart", options=", ".join(kept))
-        fresh.settings = replace(fresh.settings, **{name: getattr(self.settings, name) for name in kept})
-        fresh.configure_log()
-        return fresh
-
-    def perform(self, jobs: Sequence["Job"], station: "Station") -> list["Result"]:
-        """In a worker: claim, deliver and settle the nodes that `jobs` name. One result for each."""
-        if self._station is not station:  # the parent's door, if it has one, is not ours
-            self._station = station
-            self._attempts = os.getpid(), Attempts(f"w{station.serial}")
-            self._open_door(station)
-        assert self._door is not None
-        return self._door.perform(jobs)
-
-    def idle(self) -> None:
-        """No node has come for a moment: say goodbye to the host."""
-        if self._door is not None:
-            self._door.agent.close()
-
-    def recover(self) -> None:
-        """Return what dead owners of this host have claimed. Raises SpoolError."""
-        for location in self.store.recover():
-            log.get_logger().info("recovered", node=location.name, tier=location.tier)
-
-    def recover_worker(self, serial: int, end: str) -> None:
-        """Settle what one of our own workers had claimed when it ended. Raises SpoolError."""
-        for location in self.store.claims(f"w{serial}."):
-            log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
-            self.door.recover(location, end)
-
-    def node_at(self, location: Location) -> Node:
-        """The node at a location. Raises Unreadable."""
-        tiers = self.settings.tiers
-        tier = tiers[location.tier] if location.tier < len(tiers) else _beyond(location.tier, tiers[-1])
-        node = self.mail_spool_node(self.mail_spool_handle(tier), nodename.split_claim(location.name)[0])
-        node.location = location
-        return node
-
-
-class _Alone:
-    """The station of a process that delivers by itself: no alarm, no supervisor."""
-
-    serial = 0
-    finishing = False
-    watch = staticmethod(nobody_watches)
-
-    def deadline(self, _seconds: float) -> "AbstractContextManager[None]":
-        """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
-        return nullcontext()
-
-
-_ALONE = _Alone()
+        return run_daemon(self, foreground=foreground)
 
 
 def _beyond(number: int, last: Tier) -> Tier:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mailspool.delivery.work import SpoolWork
 from mailspool.errors import AddressError, SpoolError, TransientError
 from mailspool.spool import Spool
 from mailspool.store import fsops
@@ -54,7 +55,7 @@ def test_02_whatever_an_address_is_it_survives_every_fall_back(make_spool, addre
     spool = make_spool(dequeue_periods=[0] * 7)
     send(spool, address)
     for tier in range(6):
-        (job,) = spool.jobs(Look.ALL)
+        (job,) = SpoolWork(spool).jobs(Look.ALL)
         node = spool.node_at(next(spool.store.locations()))
         assert (node.msh.tier.number, job.key) == (tier, f"{tier}/{node.name}")
         node.claim()

@@ -12,11 +12,11 @@ import pytest
 
 import mailspool
 from mailspool.config.load import make
+from mailspool.delivery.work import SpoolWork
 from mailspool.errors import AddressError, InputError, PermanentError, TransientError, UsageError
 from mailspool.smtp.session import Session
 from mailspool.spool import Spool
 from mailspool.store.base import State
-from mailspool.supervisor.job import Look
 from tests.running import eventually, write_config
 
 TEXT = "To: joe@x.example\nFrom: me@y.example\nSubject: hello\n\n.dot\nworld\n"
@@ -250,8 +250,8 @@ def test_an_error_says_what_to_do_and_nothing_is_stored(make_spool, arguments, e
 def test_properties_can_be_read_and_set(spool):
     spool.dequeue_periods, spool.max_dequeue_processes = (0.0,) * 7, 3
     assert spool.dequeue_periods == (0.0,) * 7
-    assert spool.limits().workers == 3
-    assert [handle.wait for handle in spool._handles(Look.ALL)] == [0.0] * 7
+    assert SpoolWork(spool).limits().workers == 3
+    assert [tier.wait for tier in spool.all_tiers()] == [0.0] * 7
 
 
 def test_submission_never_rolls_the_dice(make_spool):

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby, islice
 from tempfile import TemporaryFile
 from typing import IO, TypeVar
@@ -39,6 +40,7 @@ from mailspool.message.message import Message
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient, Survey
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.model.phase import nobody_watches
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import Job, Result, Station
@@ -248,6 +250,18 @@ class Door:
                 file.seek(0)
                 found += zip(together, self.agent.deliver(envelope, together, file, domain, 0), strict=True)
         return found
+
+
+class Alone:
+    """The station of a process that delivers by itself: no alarm, no supervisor."""
+
+    serial = 0
+    finishing = False
+    watch = staticmethod(nobody_watches)
+
+    def deadline(self, _seconds: float) -> AbstractContextManager[None]:
+        """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
+        return nullcontext()
 
 
 def _result(outcome: Outcome) -> Result:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from mailspool.delivery.work import SpoolWork
 from mailspool.spool import Spool
 
 
@@ -80,4 +81,4 @@ def jobs_of():
     """What a look of the supervisor into every tier finds."""
     from mailspool.supervisor.job import Look
 
-    return lambda spool: list(spool.jobs(Look.ALL))
+    return lambda spool: list(SpoolWork(spool).jobs(Look.ALL))

@@ -20,7 +20,7 @@ def deliver(station):
 
     def run(spool, *addresses, place=None, domain="x.example", facts=None, file=None):
         if spool not in agents:
-            agents[spool] = spool._open_door(place or station()).agent
+            agents[spool] = spool.work_at(place or station()).agent
         recipients = tuple(map(Recipient, addresses))
         envelope = Envelope("ID", "me@y.example", recipients, 0.0, facts=facts or Facts(len(MESSAGE), leading_dots=1))
         return agents[spool].deliver(envelope, recipients, file or io.BytesIO(MESSAGE), domain, 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mailspool.delivery.work import SpoolWork
 from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, ShutdownRequested, SpoolError, TransientError
 from mailspool.model.phase import Phase
 from mailspool.spool import Spool
@@ -27,7 +28,7 @@ def places(spool):
 def test_what_is_delivered_is_gone(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
-    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED]
     assert places(spool) == []
 
 
@@ -36,21 +37,21 @@ def test_the_recipients_of_one_message_at_one_destination_are_served_in_one_tran
 ):
     spool = make_spool(sink=sink)
     send(spool, *(f"r{n}@x.example" for n in range(5)))
-    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED] * 5
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED] * 5
     assert [len(mail.recipients) for mail in sink.mails] == [5]
 
 
 def test_a_transaction_has_no_more_recipients_than_allowed(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink, max_recipients=2)
     send(spool, *(f"r{n}@x.example" for n in range(5)))
-    spool.perform(jobs_of(spool), station())
+    SpoolWork(spool).perform(jobs_of(spool), station())
     assert [len(mail.recipients) for mail in sink.mails] == [2, 2, 1]
 
 
 def test_the_budget_grows_with_the_size(make_spool, sink, station, jobs_of):
     spool, place = make_spool(sink=sink, delivery_timeout=100.0, min_rate=10), station()
     spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE + "x" * 1000)
-    spool.perform(jobs_of(spool), place)
+    SpoolWork(spool).perform(jobs_of(spool), place)
     assert 200 < place.budget < 250
 
 
@@ -59,7 +60,7 @@ def test_a_node_that_somebody_else_has_claimed_is_left_alone(make_spool, sink, s
     send(spool, "joe@x.example")
     jobs = jobs_of(spool)
     assert spool.list_spool_handles()[0].open_spool().next_node().lock_node()
-    assert spool.perform(jobs, station()) == [Result.SETTLED]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.SETTLED]
     assert sink.mails == []
 
 
@@ -68,7 +69,7 @@ def test_a_destination_that_refuses_gets_no_more_of_the_batch(make_spool, sinks,
     spool = make_spool(sink=sink)
     for _ in range(3):
         send(spool, "joe@x.example")
-    results = spool.perform(jobs_of(spool), station())
+    results = SpoolWork(spool).perform(jobs_of(spool), station())
     assert results == [Result.REFUSED, Result.RETURNED, Result.RETURNED]
     assert sink.accepted == 1
     assert places(spool) == [("queued", 0), ("queued", 0), ("queued", 1)]
@@ -78,14 +79,14 @@ def test_nothing_is_begun_once_the_station_is_finishing(make_spool, sink, statio
     spool, place = make_spool(sink=sink), station()
     send(spool, "joe@x.example")
     place.finishing = True
-    assert spool.perform(jobs_of(spool), place) == [Result.RETURNED]
+    assert SpoolWork(spool).perform(jobs_of(spool), place) == [Result.RETURNED]
     assert places(spool) == [("queued", 0)]
 
 
 def test_a_shutdown_gives_the_claim_back(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
-    assert spool.perform(jobs_of(spool), station((Phase.MAIL, 1, ShutdownRequested()))) == [Result.RETURNED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station((Phase.MAIL, 1, ShutdownRequested()))) == [Result.RETURNED]
     assert places(spool) == [("queued", 0)]
     assert sink.mails == []
 
@@ -93,7 +94,7 @@ def test_a_shutdown_gives_the_claim_back(make_spool, sink, station, jobs_of):
 def test_a_shutdown_at_the_second_host_gives_back_nobody_whom_the_first_has_taken(two_hosts, station, jobs_of):
     spool, first, _ = two_hosts({}, {})
     send(spool, "joe@x.example", "later@x.example")
-    spool.perform(jobs_of(spool), station((Phase.CONNECT, 2, ShutdownRequested())))
+    SpoolWork(spool).perform(jobs_of(spool), station((Phase.CONNECT, 2, ShutdownRequested())))
     assert first.recipients == ["joe@x.example"]
     assert places(spool) == [("queued", 1)]
 
@@ -106,14 +107,14 @@ def test_a_deadline_that_comes_before_any_host_defers(make_spool, sink, jobs_of,
         def deadline(self, _seconds):
             raise DeadlineExceeded
 
-    assert spool.perform(jobs_of(spool), Late()) == [Result.SETTLED]
+    assert SpoolWork(spool).perform(jobs_of(spool), Late()) == [Result.SETTLED]
     assert places(spool) == [("queued", 1)]
 
 
 def test_an_error_of_our_own_defers_and_stands_in_the_history(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
-    spool.perform(jobs_of(spool), station((Phase.MAIL, 1, ValueError("a bug"))))
+    SpoolWork(spool).perform(jobs_of(spool), station((Phase.MAIL, 1, ValueError("a bug"))))
     (node,) = spool.store.locations()
     assert (node.state, node.tier) == (State.QUEUED, 1)
     (attempt,) = spool.node_at(node).history()
@@ -126,7 +127,7 @@ def test_a_torn_message_file_is_quarantined_with_the_reason_and_never_sent(make_
     (node,) = spool.store.locations()
     path = Path(spool.store.path(node))
     path.write_bytes(path.read_bytes()[:-3])
-    assert spool.perform(jobs_of(spool), station()) == [Result.SETTLED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.SETTLED]
     (aside,) = spool.store.locations()
     assert aside.state is State.QUARANTINED
     assert "shorter than its envelope says" in spool.store.reason(aside)
@@ -137,7 +138,7 @@ def test_a_name_that_is_no_node_is_quarantined_and_the_others_go_on(make_spool, 
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
     Path(spool.dequeue_dir, "0", "core").write_bytes(b"")
-    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED]
     assert places(spool) == [("quarantined", 0)]
 
 
@@ -180,7 +181,7 @@ def test_a_local_fault_when_settling_gives_back_only_who_was_not_delivered(faili
     send(spool, "later@x.example", "joe@x.example")
     jobs = jobs_of(spool)
     fail("record")
-    assert spool.perform(jobs, station()) == [Result.FAULT, Result.DELIVERED]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.FAULT, Result.DELIVERED]
     fail("")
     assert sink.recipients == ["joe@x.example"]
     (left,) = spool.store.locations()
@@ -192,7 +193,7 @@ def test_what_was_delivered_and_cannot_be_removed_stays_claimed(failing, sink, s
     spool, fail = failing
     send(spool, "joe@x.example")
     fail("delete")
-    spool.perform(jobs_of(spool), station())
+    SpoolWork(spool).perform(jobs_of(spool), station())
     assert sink.recipients == ["joe@x.example"]
     assert places(spool) == [("claimed", 0)]
 
@@ -202,7 +203,7 @@ def test_what_cannot_be_removed_is_not_given_back_for_the_fault_of_another(faili
     send(spool, "joe@x.example", "never@x.example")  # the bounce is accepted, the removals fail
     jobs = jobs_of(spool)
     fail("delete")
-    spool.perform(jobs, station())
+    SpoolWork(spool).perform(jobs, station())
     states = {spool.node_at(at).to: at.state for at in spool.store.locations()}
     assert states["joe@x.example"] is State.CLAIMED
 
@@ -212,7 +213,7 @@ def test_a_bounce_that_cannot_be_accepted_keeps_its_node(failing, sink, station,
     send(spool, "never@x.example")
     jobs = jobs_of(spool)
     fail("accept")
-    assert spool.perform(jobs, station()) == [Result.FAULT]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.FAULT]
     assert places(spool) == [("queued", 0)]
 
 
@@ -222,7 +223,7 @@ def test_after_a_local_fault_the_rest_of_the_batch_is_returned(failing, sink, st
         send(spool, "never@x.example")
     jobs = jobs_of(spool)
     fail("accept")
-    assert spool.perform(jobs, station()) == [Result.FAULT, Result.RETURNED, Result.RETURNED]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.FAULT, Result.RETURNED, Result.RETURNED]
 
 
 class Miscounting(Spool):
@@ -234,7 +235,7 @@ class Miscounting(Spool):
 def test_a_log_usage_that_raises_costs_no_second_copy(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink, cls=Miscounting)
     send(spool, "joe@x.example")
-    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED]
     assert places(spool) == []
 
 
@@ -242,7 +243,7 @@ def test_the_usage_log_counts_what_was_sent_with_its_size(make_spool, sink, stat
     spool = make_spool(sink=sink)
     Path(spool.usage_log).mkdir()
     send(spool, "joe@x.example")
-    spool.perform(jobs_of(spool), station())
+    SpoolWork(spool).perform(jobs_of(spool), station())
     (file,) = Path(spool.usage_log).iterdir()
     spooled, sent = (line.split()[1:] for line in file.read_text().splitlines())
     assert (spooled[1], sent[1]) == ("Spool", "Send")
@@ -253,7 +254,7 @@ def test_a_caller_s_own_id_is_delivered_once_like_any(make_spool, sink, station,
     spool = make_spool(sink=sink)
     queue_id = send(spool, "joe@x.example", id="order-17")
     assert queue_id.endswith("order17")
-    assert spool.perform(jobs_of(spool), station()) == [Result.DELIVERED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED]
     assert places(spool) == []
 
 
@@ -265,7 +266,7 @@ class Numbering(Spool):
 def test_an_overridden_id_is_delivered_deferred_and_looked_at_like_any(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink, cls=Numbering)
     assert send(spool, "later@x.example").endswith("No1")
-    spool.perform(jobs_of(spool), station())
+    SpoolWork(spool).perform(jobs_of(spool), station())
     assert jobs_of(spool) == []  # it waits in tier 1
     assert places(spool) == [("queued", 1)]
 

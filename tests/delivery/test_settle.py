@@ -7,6 +7,7 @@ import re
 import pytest
 
 from mailspool.delivery.settle import Policy, Settler
+from mailspool.delivery.work import SpoolWork
 from mailspool.model.outcome import Attempt, Deferred, Failed
 from mailspool.store.base import State
 from mailspool.supervisor.job import Look
@@ -27,11 +28,11 @@ class Post:
     def look(self):
         """Try all that is due, in every tier, as one worker per destination would."""
         batches = {}
-        for job in self.spool.jobs(Look.ALL):
+        for job in SpoolWork(self.spool).jobs(Look.ALL):
             batches.setdefault(job.destination, []).append(job)
         for batch in batches.values():
-            self.spool.perform(batch, self._station)
-        self.spool.idle()
+            SpoolWork(self.spool).perform(batch, self._station)
+        SpoolWork(self.spool).idle()
 
     def nodes(self, state=State.QUEUED):
         return [self.spool.node_at(at) for at in self.spool.store.locations() if at.state is state]

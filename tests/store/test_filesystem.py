@@ -57,6 +57,7 @@ def test_who_may_not_write_to_the_spool_is_told_who_may(tmp_path, letter, monkey
     with pytest.raises(SpoolError, match="only root and the owner"):
         store.accept(letter(), [MESSAGE], NOW)
 
+
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o277, 0o777])
 def test_files_and_directories_are_private_whatever_the_umask(tmp_path, letter, mask):
     store = FileStore(tmp_path / "spool", this_owner())

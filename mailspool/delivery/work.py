@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the supervisor's jobs are in a spool: which nodes are due, and who delivers them. And the ways to have it done.
+
+`SpoolWork` satisfies `supervisor.job.Work`. It decides nothing about mail: handles say what is due, the door says
+what becomes of it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from mailspool import log
+from mailspool.config.explain import needs_restart
+from mailspool.config.schema import Settings
+from mailspool.delivery.door import Alone, Door, preload
+from mailspool.delivery.hooks import Hooks
+from mailspool.model.tier import Tier
+from mailspool.store.handle import Handle
+from mailspool.supervisor import daemonize
+from mailspool.supervisor.job import Job, Limits, Look, Result, Station
+from mailspool.supervisor.supervisor import Supervisor
+
+
+class Workplace(Hooks, Protocol):
+    """What the daemon asks of the spool above it; see the methods of the same names in `mailspool.spool.Spool`."""
+
+    settings: Settings
+
+    @property
+    def door(self) -> Door:
+        """The door out of this process."""
+
+    def work_at(self, station: Station) -> Door:
+        """In a worker: a door of its own."""
+
+    def configure(self) -> None:
+        """Read the configuration again. Raises ConfigError."""
+
+    def forget_store(self) -> None:
+        """We are another process now."""
+
+    def create_dequeue_dirs(self) -> None:
+        """Make what is missing of the spool's directories."""
+
+    def list_spool_handles(self) -> list[Handle]:
+        """Handles of the tiers to be looked at now: each rolls its dice."""
+
+    def all_tiers(self) -> list[Tier]:
+        """All of them, without dice."""
+
+    def mail_spool_handle(self, tier: Tier) -> Handle:
+        """The handle of one tier."""
+
+
+def run_daemon(spool: Workplace, *, foreground: bool) -> int:
+    """See `Spool.daemon`."""
+    settings = spool.settings
+    owner = daemonize.resolve_user(settings.user)
+    daemonize.make_own_directory("run_dir", settings.run_dir, owner)
+    daemonize.make_own_directory("dequeue_dir", settings.dequeue_dir, owner)
+    daemonize.become(owner)
+
+    def serve(ready: Callable[[], object]) -> None:
+        with daemonize.only_one(settings.run_dir):
+            spool.forget_store()
+            work = SpoolWork(spool, log_stream="stderr" if foreground else "syslog")
+            spool.create_dequeue_dirs()
+            Supervisor(work, settings.run_dir, time.monotonic).run(ready)
+
+    if foreground:
+        daemonize.in_foreground(serve)
+        return 0
+    return daemonize.in_background(serve)
+
+
+def one_pass(spool: Workplace) -> dict[str, int]:
+    """See `Spool.dequeue`."""
+    work = SpoolWork(spool)
+    work.recover()
+    by_destination: dict[str, list[Job]] = {}
+    for job in work.jobs(Look.TICK):
+        by_destination.setdefault(job.destination, []).append(job)
+    results: list[Result] = []
+    for batch in by_destination.values():
+        results += work.perform(batch, _ALONE)
+    work.idle()
+    return {result.name.lower(): results.count(result) for result in Result}
+
+
+class SpoolWork:
+    """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is."""
+
+    def __init__(self, spool: Workplace, log_stream: log.Stream | None = None) -> None:
+        self._spool, self._log_stream = spool, log_stream
+        self._depths: dict[int, int] = {}
+        self._station: Station = _ALONE
+        if log_stream:
+            log.configure(spool.settings.log_level, log_stream, "mailspool")
+
+    # --- in the parent
+
+    def limits(self) -> Limits:
+        """The supervisor's figures."""
+        settings = self._spool.settings
+        return Limits(
+            workers=settings.max_dequeue_processes,
+            per_destination=settings.max_per_destination,
+            cool_down=settings.cool_down,
+            tick=settings.dequeue_timeout,
+            worker_jobs=settings.worker_nodes,
+            shutdown=settings.shutdown_timeout,
+        )
+
+    def jobs(self, look: Look) -> Iterator[Job]:
+        """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
+        destination = self._spool.door.route.destination
+        for handle in self._handles(look):
+            tier = handle.tier.number
+            for node in handle.open_spool():
+                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
+            self._depths[tier] = handle.seen
+
+    def _handles(self, look: Look) -> list[Handle]:
+        """A poke is about tier 0 only; only the ticks of the clock roll the dice."""
+        if look is Look.TICK:
+            return self._spool.list_spool_handles()
+        tiers = self._spool.all_tiers() if look is Look.ALL else self._spool.settings.tiers[:1]
+        return [self._spool.mail_spool_handle(tier) for tier in tiers]
+
+    def summary(self) -> dict[str, object]:
+        """The depth of each tier when it was last looked at."""
+        return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
+
+    def preload(self) -> None:
+        """Load and build what each worker needs, before the first is forked."""
+        preload()
+
+    def reload(self) -> "SpoolWork":
+        """The same spool under the configuration as it now is; options that need a restart keep their values.
+
+        Raises ConfigError.
+        """
+        fresh, old = copy(self._spool), self._spool.settings
+        fresh.configure()
+        kept = needs_restart(old, fresh.settings)
+        if kept:
+            log.get_logger().warning("unchanged until the next restart", options=", ".join(kept))
+        fresh.settings = replace(fresh.settings, **{name: getattr(old, name) for name in kept})
+        return SpoolWork(fresh, self._log_stream)
+
+    # --- in children
+
+    def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
+        """Claim, deliver and settle the nodes that `jobs` name. One result for each."""
+        return self._door(station).perform(jobs)
+
+    def _door(self, station: Station) -> Door:
+        """A worker opens a door of its own: the parent's, which only knows routes, is not for it."""
+        if station is not self._station:
+            self._station = station
+            return self._spool.work_at(station)
+        return self._spool.door
+
+    def idle(self) -> None:
+        """No node has come for a moment: say goodbye to the host."""
+        self._spool.door.agent.close()
+
+    def recover(self) -> None:
+        """Return what dead owners of this host have claimed. Raises SpoolError."""
+        for location in self._spool.store.recover():
+            log.get_logger().info("recovered", node=location.name, tier=location.tier)
+
+    def recover_worker(self, serial: int, end: str) -> None:
+        """Settle what one of our own workers had claimed when it ended. Raises SpoolError."""
+        for location in self._spool.store.claims(f"w{serial}."):
+            log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
+            self._spool.door.recover(location, end)
+
+
+_ALONE = Alone()
