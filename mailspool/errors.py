@@ -85,6 +85,10 @@ class TransientError(DeliveryError):
     """It may succeed later (4yz, timeouts, DNS trouble, every local fault)."""
 
 
+class InDoubt(TransientError):
+    """The final dot may have been read and no reply to it was: another host asked now would make a second copy."""
+
+
 class PermanentError(DeliveryError):
     """It will never succeed as it stands (5yz, no such domain, null MX)."""
 

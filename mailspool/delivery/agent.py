@@ -9,6 +9,8 @@ It claims nothing and settles nothing: it turns an envelope and a file into outc
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from msgspec.structs import replace
+
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.route import Host, Route
 from mailspool.errors import DeadlineExceeded, DeliveryError, PermanentError, ShutdownRequested, TransientError
@@ -22,18 +24,22 @@ log = get_logger()
 
 
 class DeliveryAgent:
-    """One per worker. now: Unix seconds; clock: monotonic ones; patience: the timeout for `open_smtp_connection`."""
+    """One per worker. own_name: as said in EHLO. patience: the timeout for `open_smtp_connection`.
+
+    now: Unix seconds; clock: monotonic ones.
+    """
 
     def __init__(
         self,
         hooks: Hooks,
         route: Route,
+        own_name: str,
         patience: float,
         max_hops: int,
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self._hooks, self._route = hooks, route
+        self._hooks, self._route, self._own_name = hooks, route, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
         self._now, self._clock = now, clock
         self._session: Session | None = None
@@ -77,7 +83,7 @@ class DeliveryAgent:
             for host in self._route.find_hosts(domain):
                 if str(host) in delivery.heard:  # on the session that was kept
                     continue
-                if self._connect(delivery, host, destination) and self._send(delivery):
+                if self._connect(delivery, host, domain) and self._send(delivery):
                     break
         except PermanentError as error:
             return delivery.failed(error)
@@ -91,18 +97,27 @@ class DeliveryAgent:
             self.close()
         return self._session is not None
 
-    def _connect(self, delivery: "Delivery", host: Host | TransientError, destination: str) -> bool:
+    def _connect(self, delivery: "Delivery", host: Host | TransientError, domain: str) -> bool:
         self.close()
         delivery.begin(host)
         try:
             if isinstance(host, TransientError):
                 raise host
             self._session = self._hooks.open_smtp_connection(host.label, host.port, self._patience)
+            self._refuse_ourselves(self._session, domain)
         except DeliveryError as error:
+            self.close()
             delivery.note_refusal(error)
             return False
-        self._destination = destination
+        self._destination = self._route.destination(domain)
         return True
+
+    def _refuse_ourselves(self, session: Session, domain: str) -> None:
+        """A host out of DNS that bears our name is ourselves (RFC 5321 §6.3); one of a route is meant."""
+        if self._own_name in session.names and self._route.is_by_mx(domain):
+            raise PermanentError(
+                status.LOOP, "", f"mail loops back to myself: {session.host} calls itself {self._own_name}"
+            )
 
     def _send(self, delivery: "Delivery", *, kept: bool = False) -> bool:
         """One transaction for all recipients without a verdict. True if none is left without."""
@@ -189,8 +204,9 @@ class Delivery:
 
     @property
     def complete(self) -> bool:
-        """Whether no recipient waits for a better verdict."""
-        return not self._open()
+        """Whether no recipient waits for a better verdict, or none may be asked for."""
+        verdicts = [self._verdicts[index] for index in self._open()]
+        return all(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts)
 
     # --- the end
 
@@ -211,11 +227,8 @@ class Delivery:
         return self.outcomes()
 
     def _outcome(self, index: int) -> Outcome:
-        verdict = self._verdicts[index] or self._refused()
-        attempts = tuple(self._attempts[index])
-        if isinstance(verdict, Deferred):
-            return Deferred(verdict.status, verdict.host, verdict.text, attempts, refused=not self._met)
-        return type(verdict)(verdict.status, verdict.host, verdict.text, attempts)
+        verdict = replace(self._verdicts[index] or self._refused(), attempts=tuple(self._attempts[index]))
+        return replace(verdict, refused=not self._met) if isinstance(verdict, Deferred) else verdict
 
     def _refused(self) -> Outcome:
         """No host has let us say anything. It is final only if each of them refused for good (RFC 5321 §4.2.1)."""

@@ -81,7 +81,9 @@ class Door:
             port=settings.smtp_port,
             max_addresses=settings.max_hosts,
         )
-        self.agent = DeliveryAgent(hooks, self.route, patience, settings.max_hops, hooks.now, time.monotonic)
+        self.agent = DeliveryAgent(
+            hooks, self.route, settings.hostname, patience, settings.max_hops, hooks.now, time.monotonic
+        )
         self.settler = Settler(
             Policy(
                 max_age=settings.max_age,

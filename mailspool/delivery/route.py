@@ -75,6 +75,10 @@ class Route:
         """
         return islice(self._all_hosts(domain), self._max_addresses)
 
+    def is_by_mx(self, domain: str) -> bool:
+        """Whether hosts come from DNS. Those of a route are the administrator's own word."""
+        return isinstance(self._target(domain), ByMx)
+
     def _destination(self, domain: str) -> str:
         """What limits are kept for: "host:port" where a route leads to a host, else the domain asked for its MX."""
         target = self._target(domain)

@@ -33,9 +33,11 @@ class Deferred(Outcome, frozen=True):
 
     refused: no session came to be with any host of the destination (or it ended with 421), so that trying its
     other nodes now would be in vain: the destination cools down.
+    in_doubt: the final dot was said and no reply heard, so that no other host is to be asked in the same look.
     """
 
     refused: bool = False
+    in_doubt: bool = False
 
 
 class Failed(Outcome, frozen=True):

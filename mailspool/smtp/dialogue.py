@@ -10,11 +10,11 @@ a socket.
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from mailspool.errors import DeliveryError, PermanentError, TransientError, Unreadable
+from mailspool.errors import DeliveryError, InDoubt, PermanentError, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
 from mailspool.model.phase import Phase
-from mailspool.model.status import LOOP, NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
+from mailspool.model.status import NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
 from mailspool.smtp.content import END
 from mailspool.smtp.extensions import Extensions, parse_extensions
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
@@ -60,6 +60,7 @@ class Dialogue:
         self.host = host
         self.extensions = Extensions()
         self.over = False
+        self.names: set[str] = set()
         self._helo_name = helo_name
         self._judge = judge
         self._transaction_open = False  # the peer still holds what was left of a mail transaction
@@ -69,10 +70,9 @@ class Dialogue:
     def greet(self, tls: TlsPolicy) -> Talk[None]:
         """From the greeting until mail may be sent.
 
-        Raises PermanentError or TransientError: by the peer's refusal, for a mail loop, for TLS that is required
-        but not to be had.
+        Raises PermanentError or TransientError: by the peer's refusal, for TLS that is required but not to be had.
         """
-        self._check_loop((yield from self._command(Say(Phase.GREETING))))
+        self._note_name((yield from self._command(Say(Phase.GREETING))))
         yield from self._hello(Say)
         if not tls.wanted:
             return
@@ -99,13 +99,11 @@ class Dialogue:
             raise reply.as_error(self.host)
         else:
             self.extensions = parse_extensions(reply)
-        self._check_loop(reply)
+        self._note_name(reply)
 
-    def _check_loop(self, reply: Reply) -> None:
-        """A peer that bears our own name is ourselves (RFC 5321 §6.3)."""
-        name = reply.lines[0].partition(" ")[0]
-        if name.lower() == self._helo_name.lower():
-            raise PermanentError(LOOP, "", f"mail loops back to myself: {self.host} calls itself {name}")
+    def _note_name(self, reply: Reply) -> None:
+        """The first word is the peer's name (RFC 5321 §4.2)."""
+        self.names.add(reply.lines[0].partition(" ")[0].lower())
 
     # --- one message
 
@@ -140,7 +138,7 @@ class Dialogue:
             rest = self._outcome(last)
         except TransientError as error:
             self.over = True
-            rest = Deferred(error.status, self.host, error.text, refused=True)
+            rest = Deferred(error.status, self.host, error.text, refused=True, in_doubt=isinstance(error, InDoubt))
         if heard and heard[0].refused:
             return [self._outcome(heard[0])] * len(recipients)
         replies = [*heard[1:], *[None] * len(recipients)][: len(recipients)]

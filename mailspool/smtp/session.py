@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Self, TypeVar
 
-from mailspool.errors import DeliveryError, TransientError
+from mailspool.errors import DeliveryError, InDoubt, TransientError
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Outcome
 from mailspool.model.phase import Phase, Timeouts, Watch, nobody_watches
@@ -64,8 +64,7 @@ class Session:
 
         address: numeric, IPv4 or IPv6. name: the host's name, for logs and its certificate. helo_name: our own.
         clock: monotonic, in seconds. Where TLS may be but need not, a handshake that fails is answered by one
-        more connection, in clear. Raises TransientError; PermanentError where the host refuses for good (5yz)
-        or is ourselves.
+        more connection, in clear. Raises TransientError; PermanentError where the host refuses for good (5yz).
         """
         host = f"{name}[{address}]:{port}"
         note = f"connected to {host}"
@@ -87,6 +86,11 @@ class Session:
     def alive(self) -> bool:
         """Whether another message may be sent. False also if the peer has hung up, or spoken, in the meantime."""
         return not self._dialogue.over and not self._stream.spoke_early()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the peer called itself, in lower case: if that is our own name, mail may be in a loop."""
+        return frozenset(self._dialogue.names)
 
     @property
     def secured(self) -> str:
@@ -176,7 +180,7 @@ class Session:
             return self._read_reply(Phase.FINAL, seconds)
         except TransientError as error:
             text = f"{error.text}; whether the message was delivered is unknown"
-            raise TransientError(error.status, error.host, text) from error
+            raise InDoubt(error.status, error.host, text) from error
 
     def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Reply:
         """A reply to nothing ends the session: taken for an answer, it could make a lost message a delivered one."""

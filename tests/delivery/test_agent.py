@@ -148,3 +148,24 @@ def test_whatever_ends_a_look_early_who_was_delivered_before_is_delivered(delive
     outcomes = deliver(spool, "joe@x.example", "later@x.example", place=station((Phase.CONNECT, 2, error)))
     assert first.recipients == ["joe@x.example"]
     assert [type(outcome) for outcome in outcomes] == [Delivered, Deferred]
+
+
+def test_mail_that_comes_back_to_ourselves_by_mx_is_a_loop(deliver, two_hosts):
+    spool, first, second = two_hosts({"name": "Mail.Test"}, {"name": "mail.test"})
+    (outcome,) = deliver(spool, "joe@x.example")
+    assert (type(outcome), outcome.status) == (Failed, "5.4.6")
+    assert "loops back to myself" in outcome.text
+    assert first.accepted + second.accepted == 2
+
+
+def test_a_smarthost_may_bear_our_own_name(deliver, make_spool, sinks):
+    relay = sinks(name="mail.test")
+    (outcome,) = deliver(make_spool(sink=relay), "joe@x.example")
+    assert isinstance(outcome, Delivered)
+
+
+def test_no_other_host_is_asked_once_the_final_dot_was_said(deliver, two_hosts):
+    spool, first, second = two_hosts({}, {})
+    (outcome,) = deliver(spool, "lost@x.example")
+    assert (type(outcome), outcome.in_doubt, len(first.mails), second.mails) == (Deferred, True, 1, [])
+    assert second.accepted == 0

@@ -168,7 +168,6 @@ def test_an_ipv6_peer_is_as_good(serve):
         ("554 5.7.1 no", PermanentError, "5.7.1"),
         ("421 4.3.2 busy", TransientError, "4.3.2"),
         ("HTTP/1.1 400 Bad Request", TransientError, "4.5.0"),
-        ("220 client.example.net", PermanentError, "5.4.6"),
     ],
 )
 def test_a_host_that_cannot_be_used_is_told_and_hung_up_on(serve, line, kind, status):
