@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.errors import UsageError
+from mailspool.errors import InputError, UsageError
 from mailspool.message.message import Message, to_crlf
 
 texts = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"b.", b"\0", b"\xff", b" ", b"A: b"])).map(b"".join)
@@ -64,7 +64,13 @@ def test_a_message_goes_out_as_it_came():
 
 @given(texts, st.data())
 def test_a_message_in_chunks_is_the_same_message(text, data):
-    assert whole(cut(text, data)) == whole([text])
+    def outcome(chunks):
+        try:
+            return whole(chunks)
+        except InputError as error:  # a NUL in the header is refused, however it is cut
+            return str(error)
+
+    assert outcome(cut(text, data)) == outcome([text])
 
 
 def test_a_message_without_a_header_is_all_body():
