@@ -8,6 +8,7 @@ ever holds a control character, no reader of the log can hold up a delivery, and
 An embedding program's own use of structlog and logging is left alone.
 """
 
+import errno
 import os
 import re
 import sys
@@ -27,8 +28,8 @@ PATIENCE = 0.05  # seconds
 
 _PREFIXES = {"warning": "warning: ", "error": "error: ", "critical": "fatal: "}
 # Control characters end or rewrite a line, bidirectional marks turn it around, surrogates cannot be encoded.
-_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_ONE_WORD = re.compile(r'[^\s"]+')
+_HARMFUL = "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_ONE_WORD = r'[^\s"]+'
 
 Event = MutableMapping[str, Any]
 Stream = Literal["syslog", "stderr"]
@@ -131,7 +132,9 @@ class Syslog:
         return False
 
     def _connect(self) -> "socket.socket":
-        import socket  # who logs nothing does not pay for it
+        if not os.path.lexists(self._path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        import socket  # who logs nothing, and who has no syslog, does not pay for it
 
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
@@ -231,7 +234,9 @@ def render(event: Event) -> str:
     parts = [_FORMS[name](event) if name in _FORMS else str(name)]
     parts += [f"{key}={_word(value)}" for key, value in event.items()]
     line = " ".join(parts) + error
-    return _HARMFUL.sub(_escape, f"{node_id}: {line}" if node_id else line)[:MAX_CHARACTERS]
+    if node_id:
+        line = f"{node_id}: {line}"
+    return (line if line.isprintable() else re.sub(_HARMFUL, _escape, line))[:MAX_CHARACTERS]
 
 
 def _delivery(event: Event) -> str:
@@ -253,7 +258,7 @@ def _number(value: object) -> str:
 
 def _word(value: object) -> str:
     text = _number(value)
-    return text if _ONE_WORD.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
+    return text if re.fullmatch(_ONE_WORD, text) else '"' + text.replace('"', '\\"') + '"'
 
 
 def _exception(given: object) -> str:

@@ -27,15 +27,15 @@ from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, Store
 from mailspool.store.claim import Attempts, this_owner
 from mailspool.store.filesystem import FileStore
-from mailspool.store.handle import Handle, Node
 from mailspool.submission.prepare import Origin, Wishes, login, prepare
 from mailspool.submission.submit import new_message_id, submit
-from mailspool.supervisor.control import poke
+from mailspool.supervisor.trigger import poke
 
 if TYPE_CHECKING:
     from mailspool.delivery.door import Door
     from mailspool.smtp.reply import Reply
     from mailspool.smtp.session import Session
+    from mailspool.store.handle import Handle, Node
     from mailspool.supervisor.job import Station
 
 DELIVERIES = {
@@ -142,7 +142,7 @@ class Spool:
             self._dice = randrange
         return self._dice(faces)
 
-    def list_spool_handles(self) -> list[Handle]:
+    def list_spool_handles(self) -> list["Handle"]:
         """Handles of the tiers to be looked at now: each rolls its dice."""
         return [self.mail_spool_handle(tier) for tier in self.all_tiers() if tier.roll(self.dice)]
 
@@ -152,15 +152,19 @@ class Spool:
         last = configured[-1]
         return [*configured, *(_beyond(number, last) for number in self.store.tiers() if number > last.number)]
 
-    def mail_spool_handle(self, tier: Tier) -> Handle:
+    def mail_spool_handle(self, tier: Tier) -> "Handle":
         """The handle of one tier."""
+        from mailspool.store.handle import Handle  # see the top of this file
+
         return Handle(self, tier)
 
-    def mail_spool_node(self, msh: Handle, name: str) -> Node:
+    def mail_spool_node(self, msh: "Handle", name: str) -> "Node":
         """The node of that name in a tier. Raises Unreadable if it is none."""
+        from mailspool.store.handle import Node  # see the top of this file
+
         return Node(msh, name)
 
-    def node_at(self, location: Location) -> Node:
+    def node_at(self, location: Location) -> "Node":
         """The node at a location. Raises Unreadable."""
         tiers = self.settings.tiers
         tier = tiers[location.tier] if location.tier < len(tiers) else _beyond(location.tier, tiers[-1])

@@ -63,6 +63,7 @@ DANGERS = {
         {
             "store/fsops.py": "the one place where the spool changes",
             "supervisor/control.py": "the control socket's own path, in run_dir",
+            "supervisor/trigger.py": "the trigger's own path, in run_dir",
             "supervisor/daemonize.py": "the pid file and run_dir",
             "config/sample.py": "writes the documentation in a checkout",
             "cli/demo.py": "a spool to throw away",

@@ -7,6 +7,7 @@ part, and the same message may be sent later. Options that mean something only t
 do nothing; those that ask for something else than this program does are refused. It is `mailq` and `newaliases` too.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,6 +118,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _submit(options: Options) -> int:
+    gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them
     from mailspool.message.parse import parse_message  # `newaliases` and errors need none of these
     from mailspool.spool import Spool
     from mailspool.submission.prepare import header_recipients, login

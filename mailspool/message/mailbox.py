@@ -14,15 +14,13 @@ from typing import NamedTuple
 from mailspool.errors import AddressError
 from mailspool.model.address import Address, parse_address
 
-_TOKEN = re.compile(
-    r"""(?P<space>[ \t\r\n]+)
+# As texts, and with flags in them: `re` compiles them when they are first needed. A plain address needs only _PLAIN.
+_LEXEME = r"""(?x)(?P<space>[ \t\r\n]+)
       | (?P<comment>\()
       | (?P<literal>\[[^\[\]\\]*\])
       | (?P<word>"(?:[^"\\\r\n]|\\[^\r\n])*" | [^ \t\r\n"()<>\[\]:;@\\,.]+)
-      | [<>:;@,.]""",
-    re.VERBOSE,
-)
-_TO_NEXT_PARENTHESIS = re.compile(r"(?:[^()\\]|\\.)*([()])", re.DOTALL)
+      | [<>:;@,.]"""
+_TO_NEXT_PARENTHESIS = r"(?s)(?:[^()\\]|\\.)*([()])"
 _LETTERS = {"space": " ", "comment": " ", "literal": "l", "word": "w"}
 
 # The grammar is a regular one over a text that has one letter for each token: `w` a word, `l` a literal, a blank for
@@ -30,7 +28,7 @@ _LETTERS = {"space": " ", "comment": " ", "literal": "l", "word": "w"}
 _DOMAIN = r"(?:l|w(?: ?\. ?w)*\.?)"
 _ADDR_SPEC = rf"w(?: ?\. ?w)*(?: ?@ ?{_DOMAIN})?"
 _ROUTE = rf"@ ?{_DOMAIN}(?:[ ,]*@ ?{_DOMAIN})*[ ,]*:"
-_ITEM = re.compile(
+_ITEM = (
     rf"(?P<group>w[w. ]*:)"
     rf"|(?:(?P<phrase>[w.@ ]*)< ?(?:{_ROUTE} ?)?(?P<angle>{_ADDR_SPEC}) ?>|(?P<plain>{_ADDR_SPEC})) ?(?=[,;]|$)"
     rf"|(?P<end>;)"
@@ -38,7 +36,8 @@ _ITEM = re.compile(
 )
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_ATOMS = re.compile(rf"{_ATOM}(?: {_ATOM})*")
+_ATOMS = rf"{_ATOM}(?: {_ATOM})*"
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9.-]+").fullmatch
 
 
 class Mailbox(NamedTuple):
@@ -84,7 +83,7 @@ def format_phrase(text: str) -> str:
     if not text.isascii():
         pieces = (text[start : start + 10].encode(errors="replace") for start in range(0, len(text), 10))
         return " ".join(f"=?utf-8?b?{b2a_base64(piece, newline=False).decode()}?=" for piece in pieces)
-    if _ATOMS.fullmatch(text):
+    if re.fullmatch(_ATOMS, text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -94,11 +93,14 @@ def parse_for_address(line: str, mail_name: str = "") -> list[Mailbox]:
 
     mail_name: the domain for an address that has none (`root`). Raises AddressError naming the line and the fault.
     """
+    if _PLAIN(line):
+        return [Mailbox("", _check(line, mail_name))]
+    item_at = re.compile(_ITEM).match
     tokens = list(_tokens(line))
     grammar = "".join(letter for letter, _ in tokens)
     found, in_group, start = [], False, 0
     while start < len(grammar):
-        item = _ITEM.match(grammar, start)
+        item = item_at(grammar, start)
         if not item or (item["group"] and in_group) or (item["end"] and not in_group):
             raise _malformed(line, "".join(text for _, text in tokens[start:]))
         in_group = bool(item["group"]) or (in_group and not item["end"])
@@ -113,9 +115,10 @@ def parse_for_address(line: str, mail_name: str = "") -> list[Mailbox]:
 
 def _tokens(line: str) -> Iterator[tuple[str, str]]:
     """(letter, text) of each token; white space and comments that touch are one token."""
+    token_at = re.compile(_LEXEME).match
     start, blank = 0, False
     while start < len(line):
-        token = _TOKEN.match(line, start)
+        token = token_at(line, start)
         if not token:
             raise _malformed(line, line[start:])
         start = _comment_end(line, token.end()) if token["comment"] else token.end()
@@ -128,7 +131,7 @@ def _tokens(line: str) -> Iterator[tuple[str, str]]:
 def _comment_end(line: str, start: int) -> int:
     depth = 1
     while depth:
-        part = _TO_NEXT_PARENTHESIS.match(line, start)
+        part = re.compile(_TO_NEXT_PARENTHESIS).match(line, start)
         if not part:
             raise _malformed(line, "a comment without its end")
         depth += 1 if part[1] == "(" else -1

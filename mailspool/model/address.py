@@ -18,11 +18,12 @@ MAX_PATH_OCTETS = 256  # RFC 5321 §4.5.3.1.3, with the angle brackets
 # RFC 5321's atext and RFC 6531's additions, told by what they leave out: a class that names them compiles 30 x slower.
 _ATOM = r'[^\x00- "(),.:;<>@[\\\]\x7f]+'
 _DOT_STRING = re.compile(rf"{_ATOM}(\.{_ATOM})*")
-_QUOTED_STRING = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
+_QUOTED_STRING = r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"'
 # Underscores stand in real host names although RFC 1123 knows none; every mail system lets them through.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# As texts: `re` compiles them when they are first needed, which for most programs that hand mail in is never.
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _CONTROL_NAMES = {"\r": "a CR", "\n": "an LF", "\0": "a NUL"}
 
 
@@ -51,7 +52,7 @@ def parse_address(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not at or not local or not domain:
         raise AddressError(f"address {text!r} is not of the form local@domain")
-    if not (_DOT_STRING.fullmatch(local) or _QUOTED_STRING.fullmatch(local)):
+    if not (_DOT_STRING.fullmatch(local) or re.fullmatch(_QUOTED_STRING, local)):
         raise AddressError(
             f"address {text!r}: the part before the @ is neither a dot-atom nor a quoted string (RFC 5321 §4.1.2)"
         )
@@ -85,7 +86,9 @@ def control_character(text: str) -> str:
     Surrogates count (they cannot be written as UTF-8), and the two Unicode line separators, at which
     `str.splitlines` and other readers of text end a line.
     """
-    found = _CONTROL.search(text)
+    if text.isprintable():
+        return ""
+    found = re.search(_CONTROL, text)
     if not found:
         return ""
     return _CONTROL_NAMES.get(found[0], f"the character U+{ord(found[0]):04X}")

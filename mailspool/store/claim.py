@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 from mailspool.errors import SpoolError, Unreadable
 
-_match_owner = re.compile(r"([A-Za-z0-9._-]{1,64})\.([0-9a-f]{32})\.([1-9][0-9]{0,9})\.([0-9]{1,19})").fullmatch
+_OWNER = r"([A-Za-z0-9._-]{1,64})\.([0-9a-f]{32})\.([1-9][0-9]{0,9})\.([0-9]{1,19})"
 _GONE_STATES = frozenset("ZX")  # a zombie has let go of everything but its number
 
 
@@ -34,7 +34,7 @@ class Owner(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises Unreadable."""
-        if not (found := _match_owner(text)):
+        if not (found := re.fullmatch(_OWNER, text)):
             raise Unreadable(f"{text!r} is not an owner of the form HOST.BOOT.PID.START")
         return cls(found[1], found[2], int(found[3]), int(found[4]))
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops, history, messagefile, nodename, recover
+from mailspool.store import fsops, messagefile, nodename
 from mailspool.store.base import Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
@@ -223,9 +223,13 @@ class FileStore(Store):
     # --- history
 
     def record(self, node_id: str, attempts: Sequence[Attempt]) -> None:
+        from mailspool.store import history  # the way in has none
+
         history.append(self._history(node_id), attempts)
 
     def history(self, node_id: str) -> list[Attempt]:
+        from mailspool.store import history  # the way in has none
+
         return history.read(self._history(node_id))
 
     def _history(self, node_id: str) -> str:
@@ -234,6 +238,8 @@ class FileStore(Store):
     # --- recovering
 
     def recover(self) -> list[Location]:
+        from mailspool.store import recover  # only who starts
+
         moved = recover.recover(self, self.root, self.owner, self.claims_of)
         recover.sweep_histories(self, self.root)
         return moved

@@ -26,8 +26,7 @@ RET = frozenset({"FULL", "HDRS"})  # RFC 3461 §4.3
 MAX_ENVID_OCTETS = 100  # RFC 3461 §4.4
 MAX_ORCPT_OCTETS = 500  # RFC 3461 §4.2
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+"  # RFC 3461 §4
-_match_envid = re.compile(_XTEXT).fullmatch
-_match_orcpt = re.compile(rf"[A-Za-z0-9-]+;{_XTEXT}").fullmatch
+_ORCPT = rf"[A-Za-z0-9-]+;{_XTEXT}"
 
 _NEVER_LEAVES = ("Bcc", "Resent-Bcc", "Return-Path")
 _DESTINATIONS = ("to", "cc", "bcc")
@@ -173,14 +172,14 @@ def check_ret(ret: str) -> str:
 
 def check_envid(envid: str) -> str:
     """ENVID (RFC 3461 §4.4). Raises UsageError."""
-    if envid and not (_match_envid(envid) and len(envid) <= MAX_ENVID_OCTETS):
+    if envid and not (re.fullmatch(_XTEXT, envid) and len(envid) <= MAX_ENVID_OCTETS):
         raise UsageError(f"ENVID {envid!r} must be xtext of at most {MAX_ENVID_OCTETS} octets (RFC 3461 §4.4)")
     return envid
 
 
 def check_orcpt(orcpt: str) -> str:
     """ORCPT, a type and the original address as xtext (RFC 3461 §4.2). Raises UsageError."""
-    if orcpt and not (_match_orcpt(orcpt) and len(orcpt) <= MAX_ORCPT_OCTETS):
+    if orcpt and not (re.fullmatch(_ORCPT, orcpt) and len(orcpt) <= MAX_ORCPT_OCTETS):
         raise UsageError(f"ORCPT {orcpt!r} must be like rfc822;joe@example.org, at most {MAX_ORCPT_OCTETS} octets")
     return orcpt
 

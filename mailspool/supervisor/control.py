@@ -1,32 +1,19 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The control socket in `run_dir`: one request in, one answer out. A poke wants no answer and waits for nothing.
+"""The control socket in `run_dir`: one request in, one answer out.
 
 Whoever may write to the socket's directory (0700, the spool's user and root) may ask.
 """
 
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-# ruff: noqa: PTH101, PTH108 - pathlib would cost `sendmail` milliseconds
 from mailspool.errors import NotRunning, SpoolError
 
 _NAME = "control"
 _MAX_REQUEST = 1024
 _PATIENCE = 5.0  # seconds that a client waits, and that the supervisor gives one that does not read
-
-
-def poke(run_dir: str) -> bool:
-    """Tell the running supervisor that mail has come in. Never blocks, never raises; False if nobody listens."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.setblocking(False)  # a full backlog means that it has been poked enough
-            client.connect(_path(run_dir))
-            client.send(b"poke\n")
-    except OSError:
-        return False
-    return True
 
 
 def ask(run_dir: str, request: str) -> str:
@@ -35,7 +22,7 @@ def ask(run_dir: str, request: str) -> str:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(_PATIENCE)
-            client.connect(path)
+            client.connect(str(path))
             client.sendall(request.encode() + b"\n")
             with client.makefile("rb") as answers:
                 answer = answers.read()
@@ -54,14 +41,14 @@ class Control:
         self._answers = answers
         # A socket left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+            self._path.unlink()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
         try:
-            self._listener.bind(self._path)
+            self._listener.bind(str(self._path))
         except OSError as error:
             raise SpoolError(f"cannot make the control socket {self._path}: {error.strerror or error}") from None
-        os.chmod(self._path, 0o600)
+        self._path.chmod(0o600)
         self._listener.listen(128)
 
     def fileno(self) -> int:
@@ -73,7 +60,7 @@ class Control:
         self._listener.close()
         if unlink:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+                self._path.unlink()
 
     def serve(self) -> None:
         """Answer everybody who is waiting now."""
@@ -82,12 +69,11 @@ class Control:
                 client.settimeout(_PATIENCE / 100)  # our own clients send their one line at once
                 request = client.recv(_MAX_REQUEST).decode(errors="replace").strip()
                 answer = self._answers.get(request, lambda: "unknown request")()
-                if request != "poke":
-                    client.settimeout(_PATIENCE)
-                    client.sendall(answer.encode())
+                client.settimeout(_PATIENCE)
+                client.sendall(answer.encode())
 
     def _clients(self) -> Iterator[socket.socket]:
-        for _ in range(256):  # a storm of pokes must not keep the loop from its work
+        for _ in range(256):  # a storm of requests must not keep the loop from its work
             try:
                 client, _address = self._listener.accept()
             except BlockingIOError:
@@ -97,5 +83,5 @@ class Control:
             yield client
 
 
-def _path(run_dir: str) -> str:
-    return f"{run_dir}/{_NAME}"
+def _path(run_dir: str) -> Path:
+    return Path(run_dir, _NAME)

@@ -23,6 +23,7 @@ from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
 from mailspool.supervisor.signals import Signals, forget_in_child
+from mailspool.supervisor.trigger import Trigger
 from mailspool.supervisor.worker import Ended, Worker
 
 POKE_SHARE = 4
@@ -63,7 +64,9 @@ class Supervisor:
         with Signals() as self._signals, self._selector:
             self._control = Control(self._run_dir, self._answers())
             self._selector.register(self._signals, selectors.EVENT_READ)
+            self._trigger = Trigger(self._run_dir)
             self._selector.register(self._control, selectors.EVENT_READ)
+            self._selector.register(self._trigger, selectors.EVENT_READ)
             self._work.preload()
             gc.freeze()  # what is loaded by now stays shared with the children
             log.info("started", run_dir=self._run_dir)
@@ -82,6 +85,7 @@ class Supervisor:
                         self._pool.assign()
             finally:
                 self._control.close(unlink=True)
+                self._trigger.close(unlink=True)
         log.info("stopped")
 
     # --- signals
@@ -177,9 +181,8 @@ class Supervisor:
         done = self._clock()
         self._quiet_until = done + (done - now) * POKE_SHARE
 
-    def _poked(self) -> str:
+    def _poked(self) -> None:
         self._next_poke = min(self._next_poke, self._clock())
-        return ""
 
     def _look_everywhere(self) -> str:
         """The next tick is now, and leaves no place out."""
@@ -207,6 +210,7 @@ class Supervisor:
         forget_in_child()
         self._selector.close()
         self._control.close(unlink=False)
+        self._trigger.close(unlink=False)
         self._pool.close_in_child()
 
     # --- waiting and answering
@@ -218,6 +222,9 @@ class Supervisor:
                 self._pool.hear(key.data)
             elif key.fileobj is self._control:
                 self._control.serve()
+            elif key.fileobj is self._trigger:
+                self._trigger.clear()
+                self._poked()
 
     def _seconds_to_sleep(self) -> float:
         """Until the next thing that happens by itself."""
@@ -239,7 +246,7 @@ class Supervisor:
             setproctitle(title)
 
     def _answers(self) -> dict[str, Callable[[], str]]:
-        return {"poke": self._poked, "look": self._look_everywhere, "status": self._status, "reload": self.reload}
+        return {"look": self._look_everywhere, "status": self._status, "reload": self.reload}
 
     def _status(self) -> str:
         import json  # only who asks pays

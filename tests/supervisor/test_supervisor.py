@@ -14,7 +14,7 @@ import pytest
 from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
-from mailspool.supervisor import control, pause, worker
+from mailspool.supervisor import control, pause, trigger, worker
 from mailspool.supervisor import supervisor as parent
 from mailspool.supervisor.job import Job, Limits, Result
 from mailspool.supervisor.supervisor import Supervisor
@@ -155,7 +155,7 @@ class Running:
         self._status = None
         if not self.pid:
             self._serve(prepare)
-        eventually(lambda: control.poke(self.run_dir))
+        eventually(lambda: trigger.poke(self.run_dir))
 
     def _serve(self, prepare):
         code = 1
@@ -177,7 +177,7 @@ class Running:
         return (self.work.folder / "log").read_text()
 
     def poke(self):
-        assert control.poke(self.run_dir)
+        assert trigger.poke(self.run_dir)
 
     def add(self, *names):
         self.work.add(*names)
