@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mailspool.errors import NotRunning
-from mailspool.supervisor import control, daemonize
+from mailspool.supervisor import control, daemonize, trigger
 from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
 
 FOR_ALL = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
@@ -42,7 +42,7 @@ def test_in_the_background_it_returns_when_it_is_ready(background, properties, m
     done = background(sink=sink, dequeue_timeout=3600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     run_dir = properties()["run_dir"]
-    assert control.poke(run_dir)
+    assert trigger.poke(run_dir)
     pid = daemonize.running_pid(run_dir)
     assert os.getsid(pid) != os.getsid(0)
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
@@ -149,7 +149,7 @@ def test_the_control_socket_is_for_its_user_alone(daemon):
 
 
 def test_a_poke_where_nobody_listens_is_no_error(tmp_path):
-    assert not control.poke(str(tmp_path))
+    assert not trigger.poke(str(tmp_path))
     with pytest.raises(NotRunning, match="is mailspoold running"):
         control.ask(str(tmp_path), "status")
 
