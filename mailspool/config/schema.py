@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from mailspool.model.phase import Timeouts
 from mailspool.model.tier import Tier, make_tiers
+from mailspool.model.timeouts import Timeouts
 
 Seconds = Annotated[float, Meta(ge=0, extra={"unit": " of seconds"})]
 Octets = Annotated[int, Meta(ge=0, extra={"unit": " of octets"})]

@@ -14,8 +14,9 @@ import msgspec
 from mailspool.dns.mx import Shuffle, order_hosts
 from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import TransientError
-from mailspool.model.phase import Phase, Timeouts, Watch
+from mailspool.model.phase import Phase, Watch
 from mailspool.model.status import NOT_ROUTED
+from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.session import Session
 from mailspool.tls.policy import TlsPolicy

@@ -7,7 +7,6 @@ The time taken is linear, and comments may be nested to any depth.
 """
 
 import re
-from binascii import b2a_base64
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -81,6 +80,8 @@ class Mailbox(NamedTuple):
 def format_phrase(text: str) -> str:
     """A display name as a phrase: as it is, quoted, or in encoded words (RFC 5322 §3.2.5, RFC 2047 §5)."""
     if not text.isascii():
+        from binascii import b2a_base64  # only such names need it
+
         pieces = (text[start : start + 10].encode(errors="replace") for start in range(0, len(text), 10))
         return " ".join(f"=?utf-8?b?{b2a_base64(piece, newline=False).decode()}?=" for piece in pieces)
     if re.fullmatch(_ATOMS, text):

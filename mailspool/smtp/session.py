@@ -13,8 +13,9 @@ from typing import IO, Self, TypeVar
 from mailspool.errors import DeliveryError, InDoubt, TransientError
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Outcome
-from mailspool.model.phase import Phase, Timeouts, Watch, nobody_watches
+from mailspool.model.phase import Phase, Watch, nobody_watches
 from mailspool.model.status import PROTOCOL_ERROR
+from mailspool.model.timeouts import Timeouts
 from mailspool.smtp import content
 from mailspool.smtp.dialogue import Dialogue, Secure, SendContent, Step, Talk
 from mailspool.smtp.reply import Judge, Reply, judge_by_code

@@ -8,6 +8,7 @@ was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it whil
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain, count
 from typing import NamedTuple
 
@@ -27,10 +28,14 @@ _DESTINATION = (
     rf"[a-z0-9_][a-z0-9_.-]{{0,{MAX_DESTINATION - 1}}}|\[[0-9A-Za-z.:]{{1,{MAX_DESTINATION - 2}}}\]|#[0-9a-f]{{32}}"
 )
 
-_match_name = re.compile(rf"({_TIME})-({_ID})\.({_INDEX})-({_DESTINATION})").fullmatch
-_match_id = re.compile(_ID).fullmatch
-_match_destination = re.compile(_DESTINATION).fullmatch
-_match_new_id = re.compile(r"[0-9A-Z]{20}[0-9A-Za-z]*").fullmatch
+_NEW_ID = r"[0-9A-Z]{20}[0-9A-Za-z]*"
+
+
+@cache
+def _name_matcher() -> Callable[[str], re.Match[str] | None]:
+    """Compiled by the first scan, not by those who only make names."""
+    return re.compile(rf"({_TIME})-({_ID})\.({_INDEX})-({_DESTINATION})").fullmatch
+
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -58,7 +63,7 @@ class NodeName(NamedTuple):
 
 def parse(text: str) -> NodeName:
     """The node that a name in a tier stands for; str() of it is `text` again. Raises Unreadable."""
-    found = _match_name(text)
+    found = _name_matcher()(text)
     if not found:
         raise Unreadable(f"{text!r} is not a node name of the form TIME-ID.N-DESTINATION")
     time, message_id, index, destination = found.groups()
@@ -102,7 +107,7 @@ def quarantine_names(text: str) -> Iterator[str]:
 
 def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:
     """The names of all nodes of a message, in the order of its recipients. Raises UsageError if that makes none."""
-    if not _match_id(envelope.id):
+    if not re.fullmatch(_ID, envelope.id):
         raise UsageError(f"message id {envelope.id!r} must be 1 to 64 letters and digits")
     if not envelope.recipients:
         raise UsageError(f"message {envelope.id} has no recipients")
@@ -115,7 +120,7 @@ def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:
 def destination_of(address: str) -> str:
     """The domain of an address as it stands in node names: itself, or `#` and a hash where it is too long."""
     domain = address.rpartition("@")[2]
-    if _match_destination(domain):
+    if re.fullmatch(_DESTINATION, domain):
         return domain
     from hashlib import blake2b  # a domain that long is rare: the others need not load it
 
@@ -132,7 +137,7 @@ def new_id(now: float, random: Callable[[int], bytes]) -> str:
 
 def arrival_of(message_id: str) -> float:
     """When the message with this id arrived, Unix seconds. Raises Unreadable if `new_id` did not make its beginning."""
-    if not _match_new_id(message_id):
+    if not re.fullmatch(_NEW_ID, message_id):
         raise Unreadable(f"message id {message_id!r} does not tell when the message arrived")
     return float(int(message_id[:7], 36))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 from mailspool.config.explain import needs_restart, options
 from mailspool.config.schema import Settings
-from mailspool.model.phase import Timeouts
+from mailspool.model.timeouts import Timeouts
 
 
 def test_every_option_has_help_and_says_what_it_allows():

@@ -13,7 +13,8 @@ import pytest
 from mailspool.delivery.network import Network
 from mailspool.dns.resolver import Resolver
 from mailspool.errors import PermanentError, TransientError
-from mailspool.model.phase import Phase, Timeouts, nobody_watches
+from mailspool.model.phase import Phase, nobody_watches
+from mailspool.model.timeouts import Timeouts
 from mailspool.tls.policy import NO_TLS
 
 DnsServer = runpy.run_path(str(Path(__file__).parent.parent / "dns" / "conftest.py"))["DnsServer"]

@@ -3,7 +3,8 @@
 
 import pytest
 
-from mailspool.model.phase import Phase, Timeouts, nobody_watches
+from mailspool.model.phase import Phase, nobody_watches
+from mailspool.model.timeouts import Timeouts
 
 
 def test_phases_are_numbered_in_the_order_in_which_they_happen():

@@ -9,7 +9,8 @@ import pytest
 from mailspool.errors import DeadlineExceeded, PermanentError, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
-from mailspool.model.phase import Phase, Timeouts
+from mailspool.model.phase import Phase
+from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.session import Session
 from mailspool.tls import context
 from mailspool.tls.policy import TlsLevel, TlsPolicy

@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP
 
 from mailspool.model.envelope import Envelope, Recipient, Survey
 from mailspool.model.outcome import Delivered, Failed
-from mailspool.model.phase import Timeouts
+from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.session import Session
 from mailspool.tls.policy import TlsLevel, TlsPolicy
 
