@@ -66,7 +66,7 @@ DANGERS = {
             "supervisor/trigger.py": "the trigger's own path, in run_dir",
             "supervisor/daemonize.py": "the pid file and run_dir",
             "config/sample.py": "writes the documentation in a checkout",
-            "cli/demo.py": "a spool to throw away",
+            "cli/demo/command.py": "a spool to throw away",
         },
         words("unlink rmdir mkdir touch hardlink_to symlink_to write_text write_bytes rename chmod"),
         mentioned=True,
@@ -78,7 +78,7 @@ DANGERS = {
         | {"subprocess.", "multiprocessing.", "threading.", "daemon."},
         {
             "supervisor/": "the one room with processes",
-            "cli/demo.py": "starts a whole daemon to look at",
+            "cli/demo/command.py": "starts a whole daemon to look at",
         },
         mentioned=True,
     ),

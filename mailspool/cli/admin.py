@@ -41,7 +41,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name != "demo":
             return super().get_command(ctx, cmd_name)
-        from mailspool.cli.demo import demo  # loads a whole daemon
+        from mailspool.cli.demo.command import demo  # loads a whole daemon
 
         return demo
 

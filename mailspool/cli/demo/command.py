@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """`mailspool demo`: a whole spool at work within seconds, as anybody, without a configuration, on loopback only.
 
-The daemon is the real one with its real periods; only its clock is the demo's own (`cli.play`). Whatever was started
+The daemon is the real one with its real periods; only its clock is the demo's own (`demo.play`). Whatever was started
 is ended and whatever was written is removed, unless `--keep` is given; the exit code is 0 only if nothing was lost.
 """
 
@@ -24,11 +24,11 @@ import click
 from rich.console import Console
 
 from mailspool import log
+from mailspool.cli.demo.play import Clock, Play
+from mailspool.cli.demo.scenes import HOME, HOSTS, MANNERS, Arrived, Fate, Scene
+from mailspool.cli.demo.view import WIDTH, print_fates, say, view_on
 from mailspool.cli.options import complain
-from mailspool.cli.play import Clock, Play
-from mailspool.cli.scenes import HOME, HOSTS, MANNERS, Arrived, Fate, Scene
 from mailspool.cli.sink import Sink
-from mailspool.cli.view import WIDTH, print_fates, say, view_on
 from mailspool.errors import MailspoolError
 from mailspool.spool import Spool
 from mailspool.supervisor.worker import fork_child
@@ -159,7 +159,7 @@ def _serving(sink: Sink) -> Iterator[None]:
 
 def _sendmail(config: Path, scene: Scene) -> str:
     """Hand it to the program `sendmail`; returns the queue id. Raises MailspoolError."""
-    script = Path(__file__).parents[2] / "bin" / "sendmail"  # in a checkout; where it is installed depends
+    script = Path(__file__).parents[3] / "bin" / "sendmail"  # in a checkout; where it is installed depends
     program = [str(script)] if script.is_file() else ["-c", _SENDMAIL]
     ended = subprocess.run(
         [sys.executable, *program, "-C", config, "-v", "-i", "-t", "-f", scene.sender],

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from mailspool.cli.scenes import BY_SEND_MAIL, BY_SENDMAIL, Arrived, Fate, NodeKey, Scene, Sent, Waiting, fates
-from mailspool.cli.view import At, Line, span
+from mailspool.cli.demo.scenes import BY_SEND_MAIL, BY_SENDMAIL, Arrived, Fate, NodeKey, Scene, Sent, Waiting, fates
+from mailspool.cli.demo.view import At, Line, span
 from mailspool.errors import MailspoolError, NotRunning, Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename

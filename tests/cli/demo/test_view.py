@@ -6,8 +6,8 @@ import io
 import pytest
 from rich.console import Console
 
-from mailspool.cli.scenes import Fate, Scene, Sent, Waiting
-from mailspool.cli.view import WIDTH, At, Line, Lines, Picture, print_fates, span, view_on
+from mailspool.cli.demo.scenes import Fate, Scene, Sent, Waiting
+from mailspool.cli.demo.view import WIDTH, At, Line, Lines, Picture, print_fates, span, view_on
 
 STORY = [
     Line("", "", "now: something"),

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from mailspool.cli.scenes import Fate
+from mailspool.cli.demo.scenes import Fate
 
 WIDTH = 80
 _ROWS = 7  # lines of the story, and rows of the two tables, in the picture

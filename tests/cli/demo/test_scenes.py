@@ -3,7 +3,7 @@
 
 import pytest
 
-from mailspool.cli.scenes import Arrived, Scene, Sent, Waiting, fates, is_copy
+from mailspool.cli.demo.scenes import Arrived, Scene, Sent, Waiting, fates, is_copy
 from mailspool.dsn.notify import Kind
 from mailspool.dsn.report import Report, build_report
 from mailspool.model.envelope import Envelope, Recipient

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from mailspool.cli.demo import Daemon
-from mailspool.cli.scenes import BY_SEND_MAIL, BY_SENDMAIL
+from mailspool.cli.demo.command import Daemon
+from mailspool.cli.demo.scenes import BY_SEND_MAIL, BY_SENDMAIL
 from mailspool.config.load import make
 from mailspool.errors import MailspoolError
 from mailspool.spool import Spool
@@ -22,7 +22,7 @@ from mailspool.store.base import State
 
 NOBODY = 65534
 LIMIT = 90  # seconds until a demo that hangs fails
-COMMAND = ["-c", "from mailspool.cli.demo import demo; demo(prog_name='mailspool demo')"]
+COMMAND = ["-c", "from mailspool.cli.demo.command import demo; demo(prog_name='mailspool demo')"]
 
 
 class Run(NamedTuple):
@@ -70,7 +70,7 @@ def anybody():
     if os.geteuid():
         return sys.executable, None
     for python in (sys.executable, "/usr/bin/python3"):
-        command = [python, "-c", "import mailspool.cli.demo"]
+        command = [python, "-c", "import mailspool.cli.demo.command"]
         with suppress(OSError):
             if not subprocess.run(command, env=environ(), user=NOBODY, group=NOBODY, capture_output=True).returncode:
                 return python, NOBODY
