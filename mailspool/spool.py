@@ -270,10 +270,6 @@ class Spool:
     def _poke(self) -> None:
         poke(self.settings.run_dir)
 
-    def spool_message(self, message: Message, envelope: Envelope) -> None:
-        """Store a prepared message."""
-        self._send_mail_deferred(message, envelope)
-
     def spool_report(self, to: str, message: Message) -> None:
         """Store a report, from the null sender, whatever its size and the rules for addresses. Raises SpoolError."""
         self._submit(message, self._prepare(message, {"to": (Recipient(to),), "from_": ""}))
@@ -291,8 +287,11 @@ class Spool:
     ) -> None:
         """Deliver at once. What fails for now is spooled or raised, once all recipients have had their try."""
         from mailspool.delivery.door import Alone, Door  # as above
+        from mailspool.delivery.immediate import deliver_now
 
-        Door(self, self.settings, Alone(), timeout or 0.0).deliver_now(message, envelope, spool_failures=spool_failures)
+        door = Door(self, self.settings, Alone(), timeout or 0.0)
+        spool_message = self._send_mail_deferred if spool_failures else None
+        deliver_now(door.agent, message, envelope, self.settings.max_recipients, spool_message)
 
     @property
     def door(self) -> "Door":

@@ -12,10 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby, islice
-from tempfile import TemporaryFile
-from typing import IO, TypeVar
-
-from msgspec.structs import replace
+from typing import TypeVar
 
 from mailspool.config.schema import Settings
 from mailspool.delivery.agent import DeliveryAgent
@@ -28,18 +25,14 @@ from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
     ClaimLost,
     DeadlineExceeded,
-    DeliveryError,
-    PermanentError,
     ShutdownRequested,
     SpoolError,
-    TransientError,
     Unreadable,
 )
 from mailspool.log import get_logger
 from mailspool.message.message import Message
 from mailspool.model import status
-from mailspool.model.envelope import Envelope, Recipient, Survey
-from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import nobody_watches
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
@@ -56,7 +49,7 @@ _FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
 
 
 class Door:
-    """What a worker, or a program that delivers by itself, keeps between deliveries.
+    """What a worker, or a program that delivers by itself (`delivery.immediate`), keeps between deliveries.
 
     patience: seconds for each phase until a session stands, 0: as configured.
     """
@@ -105,12 +98,15 @@ class Door:
         After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
         """
         results: list[Result] = []
+        stop = False
         for _, group in groupby(jobs, key=lambda job: job.group):
-            for together in _cut(group, self._settings.max_recipients):
-                if self._station.finishing or Result.REFUSED in results or Result.FAULT in results:
+            for together in cut(group, self._settings.max_recipients):
+                if stop or self._station.finishing:
                     results += [Result.RETURNED] * len(together)
-                else:
-                    results += self._perform_group(together)
+                    continue
+                new = self._perform_group(together)
+                results += new
+                stop = Result.REFUSED in new or Result.FAULT in new
         return results
 
     def _perform_group(self, jobs: Sequence[Job]) -> list[Result]:
@@ -221,38 +217,6 @@ class Door:
             node.record(outcome.attempts)
             node.due_again()
 
-    # --- without the spool
-
-    def deliver_now(self, message: Message, envelope: Envelope, *, spool_failures: bool) -> None:
-        """Deliver a message that is in no spool, destination after destination.
-
-        What fails for now is spooled if `spool_failures`. All else that fails is raised when everybody has had a try:
-        PermanentError or TransientError, with all of it in its text.
-        """
-        with TemporaryFile() as file:
-            survey = Survey(message.chunks())
-            file.writelines(survey)
-            envelope = replace(envelope, facts=survey.facts())
-            outcomes = self._everywhere(envelope, file)
-            self.agent.close()
-            later = [case for case in outcomes if spool_failures and isinstance(case[1], Deferred)]
-            if later:
-                file.seek(0)
-                rest = replace(envelope, recipients=tuple(recipient for recipient, _ in later))
-                self._hooks.spool_message(Message(iter(lambda: file.read(_BLOCK), b"")), rest)
-        failures = [case for case in outcomes if case not in later and not isinstance(case[1], Delivered)]
-        if failures:
-            raise _as_error(failures)
-
-    def _everywhere(self, envelope: Envelope, file: IO[bytes]) -> list[tuple[Recipient, Outcome]]:
-        """The outcome for each recipient, by destination."""
-        found: list[tuple[Recipient, Outcome]] = []
-        for domain, group in groupby(sorted(envelope.recipients, key=_domain), key=_domain):
-            for together in _cut(group, self._settings.max_recipients):
-                file.seek(0)
-                found += zip(together, self.agent.deliver(envelope, together, file, domain, 0), strict=True)
-        return found
-
 
 class Alone:
     """The station of a process that delivers by itself: no alarm, no supervisor."""
@@ -272,19 +236,8 @@ def _result(outcome: Outcome) -> Result:
     return Result.REFUSED if isinstance(outcome, Deferred) and outcome.refused else Result.SETTLED
 
 
-def _domain(recipient: Recipient) -> str:
-    return recipient.address.rpartition("@")[2]
-
-
-def _as_error(failures: Sequence[tuple[Recipient, Outcome]]) -> DeliveryError:
-    """One error for all: permanent if one of them is."""
-    worst = next((outcome for _, outcome in failures if isinstance(outcome, Failed)), failures[0][1])
-    text = "; ".join(f"<{recipient.address}>: {outcome.text}" for recipient, outcome in failures)
-    kind = PermanentError if isinstance(worst, Failed) else TransientError
-    return kind(worst.status, worst.host, text)
-
-
-def _cut(group: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def cut(group: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Lists of at most `most` items."""
     items = iter(group)
     while together := list(islice(items, most)):
         yield together

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mailspool.message.message import Message
-from mailspool.model.envelope import Envelope
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.session import Session
 from mailspool.store.base import Location, Store
@@ -43,9 +42,6 @@ class Hooks(Protocol):
 
     def quarantine(self, location: Location, reason: str) -> None:
         """Put it aside, loudly."""
-
-    def spool_message(self, message: Message, envelope: Envelope) -> None:
-        """The way in for a prepared message: durable when it returns."""
 
     def spool_report(self, to: str, message: Message) -> None:
         """The way in for a report, from the null sender: durable when it returns."""
