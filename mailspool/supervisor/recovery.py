@@ -48,7 +48,7 @@ class Recovery:
                 task()
 
         try:
-            self._children[fork_child("mailspool: recover", in_child)] = tasks
+            self._children[fork_child("recover", in_child)] = tasks
         except OSError as error:
             self._later(tasks, str(error))
 

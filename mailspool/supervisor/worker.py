@@ -20,7 +20,7 @@ import msgspec
 from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
-from mailspool.log import get_logger
+from mailspool.log import get_logger, reopen
 from mailspool.model.phase import Phase, Watch
 from mailspool.supervisor.job import Job, Result, Work
 from mailspool.supervisor.scoreboard import Slot
@@ -107,7 +107,7 @@ def fork_worker(work: Work, serial: int, slot: Slot, clock: Callable[[], float],
         WorkerStation(serial, theirs, slot, clock).run(work)
 
     try:
-        pid = fork_child(f"mailspool: worker {serial}", in_child)
+        pid = fork_child(f"worker {serial}", in_child)
     except OSError:
         ours.close()
         raise
@@ -116,8 +116,11 @@ def fork_worker(work: Work, serial: int, slot: Slot, clock: Callable[[], float],
     return Worker(serial, pid, ours, slot)
 
 
-def fork_child(title: str, task: Callable[[], None]) -> int:
-    """Fork a child that does `task` and ends, and that never outlives its parent. Returns its pid. Raises OSError."""
+def fork_child(name: str, task: Callable[[], None]) -> int:
+    """Fork a child that does `task` and ends, and that never outlives its parent. Returns its pid. Raises OSError.
+
+    name: "worker 7" is titled `mailspool: worker 7` and logs as mailspool/worker.
+    """
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -126,13 +129,14 @@ def fork_child(title: str, task: Callable[[], None]) -> int:
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:  # else it died before we could ask to die with it
-            setproctitle(title)
+            setproctitle(f"mailspool: {name}")
+            reopen(f"mailspool/{name.partition(' ')[0]}")
             task()
             code = 0
     except ShutdownRequested:
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may escape into the parent's code above the fork
-        get_logger().exception("child ended by an error", title=title)
+        get_logger().exception("child ended by an error", name=name)
     finally:
         os._exit(code)
 

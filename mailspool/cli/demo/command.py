@@ -190,7 +190,7 @@ class Daemon:
             log.configure("info", "stderr")  # its start may fail before it does so itself
             spool.daemon(foreground=True)
 
-        self._pid = fork_child("mailspool: supervisor of the demo", serve)
+        self._pid = fork_child("supervisor of the demo", serve)
         self._pidfd = os.pidfd_open(self._pid)
 
     def log(self) -> str:
