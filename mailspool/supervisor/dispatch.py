@@ -148,6 +148,11 @@ class Dispatch:
             default=float("inf"),
         )
 
+    def end_cool_downs(self) -> None:
+        """An operator wants all of it tried now."""
+        for destination in self._destinations.values():
+            destination.cool_until = 0.0
+
     def cooling(self, now: float) -> dict[str, float]:
         """Destinations in cool-down, with the seconds that are left."""
         return {name: d.cool_until - now for name, d in self._destinations.items() if d.cool_until > now}

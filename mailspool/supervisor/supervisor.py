@@ -185,7 +185,8 @@ class Supervisor:
         self._next_poke = min(self._next_poke, self._clock())
 
     def _look_everywhere(self) -> str:
-        """The next tick is now, and leaves no place out."""
+        """An operator asks: the next tick is now, leaves no place out and spares no destination."""
+        self._pool.dispatch.end_cool_downs()
         self._next_tick, self._tick = self._clock(), Look.ALL
         return "looking"
 

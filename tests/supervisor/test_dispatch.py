@@ -259,3 +259,13 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
         one.finished(batch, [Result.SETTLED] * len(batch), now)
     assert sorted(rest) == sorted(spool)
     assert len(spool) < dispatch.MAX_WAITING
+
+
+def test_an_operator_who_wants_it_tried_now_ends_all_cool_downs():
+    one = Dispatch(limits(workers=4, cool_down=60.0))
+    one.offer(jobs("a", 1))
+    one.finished(one.next_batch(0.0), [Result.REFUSED], 0.0)
+    one.offer(jobs("a", 1))
+    assert one.next_batch(1.0) == []
+    one.end_cool_downs()
+    assert one.next_batch(1.0)
