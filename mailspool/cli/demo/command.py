@@ -91,6 +91,8 @@ def _perform(console: Console, *, keep: bool) -> Sequence[Fate]:
 def _print_next_steps(console: Console, folder: Path, fates: Sequence[Fate]) -> None:
     waiting = next((fate.sent.queue_id for fate in fates if fate.waiting), "ID")
     say(console, f"\nThe spool, its configuration and its daemon's log are still there:\n\n  cd {folder}")
+    if sys.prefix != sys.base_prefix:  # a virtual environment: who came by bin/dev has not activated it
+        say(console, f"  PATH={sys.prefix}/bin:$PATH")
     for words, what in (
         ("queue", "what waits"),
         (f"why {waiting}", "and why"),
