@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def message(size: int, number: int = 0) -> bytes:
     return header + _LINE * max(1, (size - len(header)) // len(_LINE))
 
 
-class Server:
+class Server(ABC):
     """What both have in common. main: the process that all others descend from; decider: the one that is stopped."""
 
     name = ""
@@ -49,11 +50,13 @@ class Server:
             raise SystemExit(f"{self.name} has ended:\n{self.log[-5000:]}")
         return self._answers()
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be used."""
 
+    @abstractmethod
     def _find_decider(self) -> int:
-        raise NotImplementedError
+        """The process to stop, 0 if it is not there yet."""
 
     @property
     def log(self) -> str:
@@ -76,13 +79,13 @@ class Server:
     def release(self) -> None:
         os.kill(self.decider, signal.SIGCONT)
 
+    @abstractmethod
     def fill(self, count: int, size: int) -> None:
         """Put messages into the queue; all are durable when it returns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def queued(self) -> int:
         """Messages in the queue."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
