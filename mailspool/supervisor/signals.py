@@ -41,9 +41,10 @@ class Signals:
                 pass
         except BlockingIOError:
             pass
-        taken = list(dict.fromkeys(self._queue))
-        self._queue.clear()
-        return taken
+        taken: dict[int, None] = {}
+        while self._queue:  # one by one: another may come between any two of these steps
+            taken[self._queue.popleft()] = None
+        return list(taken)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._queue.append(number)

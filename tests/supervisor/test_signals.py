@@ -2,6 +2,7 @@
 import os
 import select
 import signal
+import sys
 
 from mailspool.supervisor.signals import QUEUED, Signals
 
@@ -22,3 +23,28 @@ def test_at_its_end_every_signal_does_what_it_did_before():
     with Signals():
         pass
     assert [signal.getsignal(number) for number in (*QUEUED, signal.SIGPIPE)] == before
+
+
+def test_a_signal_that_comes_while_others_are_taken_is_not_lost():
+    for number in range(200):  # the nth step of `take` is interrupted
+        sent, steps = [], iter(range(number + 1))
+
+        def once(frame, event, _argument, sent=sent, steps=steps):
+            if frame.f_code is not Signals.take.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode" and next(steps, None) is None and not sent:
+                sent.append(signal.SIGHUP)
+                signal.raise_signal(signal.SIGHUP)
+            return once
+
+        with Signals() as signals:
+            signal.raise_signal(signal.SIGUSR1)
+            sys.settrace(once)
+            try:
+                taken = signals.take()
+            finally:
+                sys.settrace(None)
+            assert sorted(taken + signals.take()) == sorted([signal.SIGUSR1, *sent])
+        if not sent:
+            return
