@@ -3,7 +3,7 @@
 
 Whatever goes wrong on the way ends in a result: a message file that cannot be read goes to quarantine, a local
 fault gives the claims back, and an error of our own defers. Nothing that happens here loses a node: at the worst
-it stays claimed, and is recovered when this process has ended.
+it stays claimed, `perform` raises, and it is recovered when this process has ended.
 """
 
 import os
@@ -96,6 +96,7 @@ class Door:
         """Work the jobs off in their order, the nodes of one message together. One result for each.
 
         After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
+        Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         results: list[Result] = []
         stop = False
@@ -114,9 +115,10 @@ class Door:
         results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
         nodes: dict[str, Node] = {}
         try:
-            nodes = {key: node for key in results if (node := self._claim(key))}
-            whole = self._readable(nodes)
-            outcomes = self._deliver(list(whole.values())) if whole else []
+            for key in results:  # one by one: those before a fault must be known, to be given back
+                if node := self._claim(key):
+                    nodes[key] = node
+            whole, outcomes = self._try(self._readable(nodes))
             results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
@@ -156,6 +158,17 @@ class Door:
                 whole[key] = node
         return whole
 
+    def _try(self, nodes: dict[str, Node]) -> tuple[dict[str, Node], list[Outcome]]:
+        """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
+        if not nodes:
+            return {}, []
+        try:
+            return nodes, self._deliver(list(nodes.values()))
+        except Unreadable as error:
+            for node in nodes.values():
+                self._put_aside(node, str(error))
+            return {}, []
+
     def _deliver(self, nodes: Sequence[Node]) -> list[Outcome]:
         """Raises ShutdownRequested, SpoolError."""
         first = nodes[0]
@@ -186,13 +199,22 @@ class Door:
                 log.exception("log_usage failed")
 
     def _give_back(self, nodes: Iterable[Node]) -> None:
-        """What is still claimed stands in its tier again; what cannot be given back is recovered later."""
+        """What is still claimed stands in its tier again.
+
+        Raises SpoolError if something cannot be given back: this process must end then, so that it is recovered.
+        """
+        faults: list[SpoolError] = []
         for node in nodes:
             if node.location.state is State.CLAIMED:
                 try:
                     node.release()
+                except ClaimLost as error:
+                    log.warning("claim_lost", node=node.name, error=str(error))
                 except SpoolError as error:
                     log.warning("claim not given back", node=node.name, error=str(error))
+                    faults.append(error)
+        if faults:
+            raise faults[0]
 
     def _put_aside(self, node: Node, reason: str) -> None:
         try:

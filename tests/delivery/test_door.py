@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from mailspool.delivery.work import SpoolWork
-from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, ShutdownRequested, SpoolError, TransientError
+from mailspool.errors import (
+    ClaimLost,
+    DeadlineExceeded,
+    PermanentError,
+    ShutdownRequested,
+    SpoolError,
+    TransientError,
+    Unreadable,
+)
 from mailspool.model.phase import Phase
 from mailspool.spool import Spool
 from mailspool.store.base import State
@@ -332,3 +340,49 @@ def test_interactive_waits_no_longer_than_its_timeout(make_spool, sinks):
     with pytest.raises(TransientError, match="timed out"):
         send(make_spool(sink=sink), "joe@x.example", delivery="Interactive", timeout=0.3)
     assert sink.accepted == 1
+
+
+class FaultyStore(FileStore):
+    """Claims `claims` nodes, then has a fault; `stuck`: nothing can be given back."""
+
+    claims, stuck = 99, False
+
+    def claim(self, location, attempt):
+        if not self.claims:
+            raise SpoolError("no more claims")
+        self.claims -= 1
+        return super().claim(location, attempt)
+
+    def move(self, source, target):
+        if self.stuck and source.state is State.CLAIMED:
+            raise SpoolError("read-only file system")
+        return super().move(source, target)
+
+
+@pytest.fixture
+def faulty(make_spool, sink):
+    spool = make_spool(sink=sink)
+    spool._store = FaultyStore(spool.dequeue_dir, spool.store.owner)
+    return spool
+
+
+def test_a_fault_at_one_claim_gives_back_those_made_before_it(faulty, station, jobs_of):
+    send(faulty, "a@x.example", "b@x.example", "c@x.example")
+    faulty.store.claims = 2
+    assert SpoolWork(faulty).perform(jobs_of(faulty), station()) == [Result.FAULT] * 3
+    assert places(faulty) == [("queued", 0)] * 3
+
+
+def test_a_claim_that_cannot_be_given_back_ends_the_process_that_holds_it(faulty, station, jobs_of):
+    send(faulty, "joe@x.example")
+    faulty.store.stuck = True
+    with pytest.raises(SpoolError, match="read-only"):
+        SpoolWork(faulty).perform(jobs_of(faulty), station((Phase.MAIL, 1, ShutdownRequested())))
+
+
+def test_a_message_that_no_host_can_be_sent_is_quarantined(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    results = SpoolWork(spool).perform(jobs_of(spool), station((Phase.MAIL, 1, Unreadable("it ends early"))))
+    assert results == [Result.SETTLED]
+    assert places(spool) == [("quarantined", 0)]
