@@ -24,6 +24,7 @@ from mailspool.log import get_logger
 UMASK = 0o077
 
 _READY = b"ready"
+_PROGRAM = Path(__file__).parents[1]
 
 log = get_logger()
 
@@ -60,12 +61,17 @@ def make_own_directory(option: str, directory: str, owner: pwd.struct_passwd | N
 
 
 def become(owner: pwd.struct_passwd | None) -> None:
-    """Drop root for good, with the user's own groups. DaemonContext would leave the primary group root's."""
+    """Drop root for good, with the user's own groups. DaemonContext would leave the primary group root's.
+
+    Raises ConfigError if the user cannot read this program: what is imported only when needed would be missing then.
+    """
     os.umask(UMASK)
     if owner:
         os.initgroups(owner.pw_name, owner.pw_gid)
         os.setgid(owner.pw_gid)
         os.setuid(owner.pw_uid)
+        if not os.access(__file__, os.R_OK):
+            raise ConfigError([f"user: {owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can"])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import site
 import subprocess
@@ -125,6 +126,18 @@ def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properti
     finally:
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not is_running(pid))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_root_does_not_become_a_user_who_cannot_read_the_program(background, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(ROOT / "mailspool", own / "mailspool", ignore=shutil.ignore_patterns("__pycache__"))
+    own.chmod(0o700)
+    env = {**FOR_ALL, "PYTHONPATH": f"{own}:{FOR_ALL['PYTHONPATH']}"}
+    done = background(env=env, user="daemon", dequeue_dir=str(tmp_path / "d"), run_dir=str(tmp_path / "r"))
+    assert done.returncode == 78
+    assert f"'daemon' cannot read {own}/mailspool" in done.stderr
+    assert not (tmp_path / "r/pid").exists()
 
 
 def test_the_pid_file_is_there_while_it_runs(daemon):
