@@ -20,7 +20,7 @@ import msgspec
 from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
-from mailspool.log import get_logger, reopen
+from mailspool.log import drops, get_logger, record, reopen
 from mailspool.model.phase import Phase, Watch
 from mailspool.supervisor.job import Job, Result, Work
 from mailspool.supervisor.scoreboard import Slot
@@ -138,6 +138,8 @@ def fork_child(name: str, task: Callable[[], None]) -> int:
     except BaseException:  # noqa: BLE001 - nothing may escape into the parent's code above the fork
         get_logger().exception("child ended by an error", name=name)
     finally:
+        if drops():  # of which nobody else can tell
+            record("ended", "warning", dropped_lines=drops())
         os._exit(code)
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mailspool import log
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase
 from mailspool.supervisor.job import Job, Result
@@ -308,6 +309,33 @@ def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_c
     worker.give([JOB])
     assert worker.report() is None
     assert end_of(worker) == EXIT_BROKEN
+
+
+def test_a_child_whose_lines_syslogd_did_not_take_says_so_at_its_end(tmp_path):
+    ready, go = os.pipe(), os.pipe()
+
+    def too_much_to_say():
+        while not log.drops():
+            log.record("flood")
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+        syslogd.bind(str(tmp_path / "log"))
+        log.configure(path=str(tmp_path / "log"))
+        try:
+            child = fork_child("worker 7", too_much_to_say)
+        finally:
+            log.configure(stream="stderr")
+        os.read(ready[0], 1)
+        syslogd.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while syslogd.recv(65536):
+                pass
+        os.write(go[1], b"x")
+        os.waitpid(child, 0)
+        assert b"1 lines dropped" in syslogd.recv(65536)
+        assert b"ended dropped_lines=1" in syslogd.recv(65536)
 
 
 def test_a_child_dies_with_its_parent():
