@@ -128,9 +128,11 @@ class Dispatch:
             destination.cool_until, destination.known_until = 0.0, now + REMEMBERED
         elif Result.REFUSED in results:
             destination.cool_until = now + self.limits.cool_down
-        returned = [job for job, result in zip(batch, results, strict=True) if result >= Result.RETURNED]
+        returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
+        faulty = [job for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(reversed(returned))
-        self._known.update(job.key for job in returned)
+        destination.waiting.extend(faulty)  # behind the others: the fault may be its own
+        self._known.update(job.key for job in returned + faulty)
 
     def lost(self, batch: Sequence[Job]) -> None:
         """A worker has ended without a report: a later look will find what is still there."""

@@ -127,6 +127,14 @@ def test_what_is_returned_comes_again_before_the_others_and_in_its_order():
     assert one.next_batch(0.0)[: len(batch) - 1] == batch[1:]
 
 
+def test_what_met_a_local_fault_comes_again_behind_the_others():
+    one = Dispatch(limits(workers=2))
+    one.offer(jobs("a", 3))
+    first, second, third = batch = one.next_batch(0.0)
+    one.finished(batch, [Result.FAULT, Result.RETURNED, Result.RETURNED], 0.0)
+    assert one.next_batch(0.0) == [second, third, first]
+
+
 def test_what_is_under_way_is_not_taken_up_again_by_a_look():
     one = Dispatch(limits())
     one.offer(jobs("a", 1))
