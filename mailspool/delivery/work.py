@@ -17,6 +17,7 @@ from mailspool.config.explain import needs_restart
 from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
+from mailspool.errors import ClaimLost
 from mailspool.model.tier import Tier
 from mailspool.store.handle import Handle
 from mailspool.supervisor import daemonize
@@ -135,8 +136,9 @@ class SpoolWork:
         return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
 
     def preload(self) -> None:
-        """Load and build what each worker needs, before the first is forked."""
+        """Load and build what each worker needs, before the first is forked; the store too, whose owner we are."""
         preload()
+        self._spool.store  # noqa: B018 - else a worker would open one, and claim what nobody could recover
 
     def reload(self) -> "SpoolWork":
         """The same spool under the configuration as it now is; options that need a restart keep their values.
@@ -174,10 +176,22 @@ class SpoolWork:
             log.get_logger().info("recovered", node=location.name, tier=location.tier)
 
     def recover_worker(self, serial: int, end: str) -> None:
-        """Settle what one of our own workers had claimed when it ended. Raises SpoolError."""
+        """Settle what one of our own workers had claimed when it ended. Raises SpoolError.
+
+        A fault with one claim does not keep the others back; all faults are raised in the end, in one group.
+        """
+        faults: list[Exception] = []
         for location in self._spool.store.claims(f"w{serial}."):
-            log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
-            self._spool.door.recover(location, end)
+            try:
+                self._spool.door.recover(location, end)
+            except ClaimLost as error:
+                log.get_logger().warning("claim_lost", node=location.name, error=str(error))
+            except Exception as error:  # noqa: BLE001 - raised below
+                faults.append(error)
+            else:
+                log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
+        if faults:
+            raise ExceptionGroup(f"claims of worker {serial} are not recovered", faults)
 
 
 _ALONE = Alone()
