@@ -125,8 +125,8 @@ class Pool:
             self._fault.begin("see the worker's own message")
         else:
             self._fault.over()
-        if worker.jobs_done >= self.dispatch.limits.worker_jobs:
-            self._retire(worker)
+        if worker.leaving or worker.jobs_done >= self.dispatch.limits.worker_jobs:
+            self._retire(worker)  # it need not have heard of the first: a fork's first moment is deaf
 
     # --- ending
 
@@ -135,6 +135,8 @@ class Pool:
         for worker in self._workers.values():
             worker.leaving = True
             worker.signal(number)
+            if not worker.batch:
+                self._retire(worker)
 
     def kill_overdue(self) -> None:
         """The last of the three deadlines: for what SIGALRM cannot interrupt."""

@@ -24,7 +24,7 @@ class Recovery:
     def __init__(self, release_in_child: Task, clock: Callable[[], float]) -> None:
         self._release_in_child = release_in_child
         self._tasks: list[Task] = []
-        self._children: dict[int, list[Task]] = {}
+        self._children: dict[int, Task] = {}
         self._stopping = False
         self.pause = Pause("recover claims", clock)
 
@@ -37,28 +37,30 @@ class Recovery:
         self._tasks.append(task)
 
     def begin(self) -> None:
-        """Start a child for all that is to be done, unless there is a pause."""
-        if not self._tasks or (self.pause.left and not self._stopping):
+        """Start a child for each task that is to be done, unless there is a pause: none waits for another."""
+        if self.pause.left and not self._stopping:
             return
         tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            self._begin(task)
 
+    def _begin(self, task: Task) -> None:
         def in_child() -> None:
             self._release_in_child()
-            for task in tasks:
-                task()
+            task()
 
         try:
-            self._children[fork_child("recover", in_child)] = tasks
+            self._children[fork_child("recover", in_child)] = task
         except OSError as error:
-            self._later(tasks, str(error))
+            self._later(task, str(error))
 
     def ended(self, child: Ended) -> bool:
         """A child was reaped. Whether it was one of ours."""
-        tasks = self._children.pop(child.pid, None)
-        if tasks is None:
+        task = self._children.pop(child.pid, None)
+        if task is None:
             return False
         if child.status:
-            self._later(tasks, f"ended by {child.how}")
+            self._later(task, f"ended by {child.how}")
         else:
             self.pause.over()
         return True
@@ -71,7 +73,7 @@ class Recovery:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _later(self, tasks: list[Task], why: str) -> None:
+    def _later(self, task: Task, why: str) -> None:
         self.pause.begin(why)
         if not self._stopping:
-            self._tasks = tasks + self._tasks
+            self._tasks.append(task)

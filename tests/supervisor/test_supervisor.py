@@ -27,8 +27,9 @@ class Chores:
     """A job is a file `DESTINATION-WHAT-N` in `todo/`; it is claimed by moving it to `claimed/SERIAL~NAME`.
 
     WHAT: do (done at once), wait (until `gate` is there; TERM lets it finish), final (the same, past the final
-    dot), die (kills its worker, the first time), hang (ignores its deadline), fault (a local fault while `broken`
-    is there).
+    dot), deaf (the same, and TERM is not heard), die (kills its worker, the first time), poison (kills its worker,
+    and cannot be recovered while `unrecoverable-poison` is there), hang (ignores its deadline), fault (a local
+    fault while `broken` is there).
     """
 
     def __init__(self, folder, **changes):
@@ -107,6 +108,13 @@ class Chores:
             (self.folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def deaf(self, name, station):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.wait(name, station)
+
+    def poison(self, name, station):
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def hang(self, name, station):
         if not (self.folder / "hung").exists():
             (self.folder / "hung").touch()
@@ -128,6 +136,8 @@ class Chores:
         if (self.folder / "unrecoverable").exists():
             raise SpoolError("the disk does not answer")
         for claim in (self.folder / "claimed").glob(f"{serial}~*"):
+            if "poison" in claim.name and (self.folder / "unrecoverable-poison").exists():
+                raise ValueError("a bug")
             claim.rename(self.folder / "todo" / claim.name.partition("~")[2])
 
     # --- the test's side
@@ -357,6 +367,15 @@ def test_what_cannot_be_recovered_now_is_recovered_later(run):
     one.done("a-die-1")
 
 
+def test_what_cannot_be_recovered_keeps_back_nothing_that_another_worker_held(run):
+    one = run()
+    one.work.make("unrecoverable-poison")
+    one.add("a-poison-1")
+    eventually(lambda: "a bug" in one.log)
+    one.add("b-die-1")
+    one.done("b-die-1")
+
+
 def test_a_worker_that_outlives_its_deadline_is_killed_and_what_it_held_comes_back(run):
     def prepare():
         worker.KILL_GRACE = 0.2
@@ -410,6 +429,18 @@ def test_a_reload_lets_deliveries_in_progress_end(run):
     eventually(lambda: not is_running(old))
     one.add("a-do-2")
     one.done("a-do-2", "a-wait-1")
+
+
+def test_a_worker_that_did_not_hear_that_it_shall_go_is_let_go_after_its_batch(run):
+    one = run()
+    one.add("a-deaf-1")
+    eventually(lambda: one.work.names("claimed"))
+    (old,) = one.workers()
+    one.send(signal.SIGHUP)
+    eventually(lambda: one.status()["workers_allowed"] == 2)
+    one.work.make("gate")
+    one.done("a-deaf-1")
+    eventually(lambda: not is_running(old))
 
 
 def test_term_finishes_deliveries_in_progress_and_begins_no_more(run):
