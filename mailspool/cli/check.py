@@ -7,6 +7,7 @@ It writes nothing, asks no name server and connects to no host.
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 
@@ -55,8 +56,9 @@ def _faults(spool: Spool) -> Iterator[str]:
         except SpoolError as error:
             yield f"dequeue_dir: {error}"
             return
-    yield from _wrong_directory("run_dir", spool.settings.run_dir, uid)
-    yield from _wrong_directory("dequeue_dir", spool.settings.dequeue_dir, uid)
+    for option, path in ("run_dir", spool.settings.run_dir), ("dequeue_dir", spool.settings.dequeue_dir):
+        yield from _wrong_directory(option, path, uid)
+        yield from _read_only(option, path)
     for name in _inside(spool.settings.dequeue_dir):
         yield from _wrong_directory("dequeue_dir", f"{spool.settings.dequeue_dir}/{name}", uid)
 
@@ -82,3 +84,9 @@ def _wrong_directory(option: str, path: str, uid: int) -> Iterator[str]:
         yield f"{option}: {path} belongs to uid {facts.st_uid}, the daemon is uid {uid}: chown -R {uid} {path}"
     elif facts.st_mode & stat.S_IWOTH:
         yield f"{option}: anybody may write to {path}: chmod 0700 {path}"
+
+
+def _read_only(option: str, path: str) -> Iterator[str]:
+    with suppress(OSError):  # not there yet, or out of reach: said elsewhere
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            yield f"{option}: {path}: its file system is mounted read-only"

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -404,6 +405,13 @@ def test_check_finds_directories_of_somebody_else(house):
     ran = house.run("check")
     assert ran.code == 78
     assert f"{house.root}/spool/1 belongs to uid 12345, the daemon is uid 0" in ran.err
+
+
+def test_check_finds_a_file_system_that_is_mounted_read_only(house, monkeypatch):
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))  # only root could mount one
+    ran = house.run("check")
+    assert ran.code == 78
+    assert f"mailspool: dequeue_dir: {house.root}/spool: its file system is mounted read-only\n" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
