@@ -212,6 +212,8 @@ _ADVICE = {  # by subject and detail of the status, or by its subject alone (RFC
     "3": "A mail system on the way had trouble of its own. Send the message again later.",
     "4": "The recipient's mail system could not be reached. Send the message again later, or reach the recipient "
     "in another way.",
+    "4.4": "No host takes mail for this domain at present. Check the address for mistakes, or send the message again "
+    "later.",
     "6.7": "The recipient's mail system does not know addresses with such letters. Ask for a plain one.",
     "7": "The message was refused by a rule of the recipient's mail system; the reply above may name it. "
     "The recipient, or the postmaster there, can help.",

@@ -239,6 +239,7 @@ def test_the_postmaster_is_not_told_that_it_was_his_message():
         ("5.3.4", "too big"),
         ("5.3.0", "trouble of its own"),
         ("4.4.7", "could not be reached"),
+        ("5.4.4", "Check the address"),
         ("5.6.7", "such letters"),
         ("5.7.26", "refused by a rule"),
         ("5.0.0", "ask the postmaster"),
