@@ -8,7 +8,8 @@ What stands in a tier and is no node goes to quarantine as soon as a handle meet
 from collections.abc import Iterator, Sequence
 from typing import IO, Protocol
 
-from mailspool.errors import ClaimLost, Unreadable
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.log import get_logger
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt
 from mailspool.model.tier import Tier
@@ -82,11 +83,19 @@ class Handle:
         for name in self._names:
             try:
                 node = self.spool.mail_spool_node(self, name)
+                due = node.can_process()
             except Unreadable as error:
-                self.spool.quarantine(Location(State.QUEUED, self.tier.number, name), str(error))
+                self._put_aside(name, str(error))
                 continue
-            if node.can_process():
+            if due:
                 yield node
+
+    def _put_aside(self, name: str, reason: str) -> None:
+        """A full disk, or another host that was first, must not keep the nodes behind it from being seen."""
+        try:
+            self.spool.quarantine(Location(State.QUEUED, self.tier.number, name), reason)
+        except SpoolError as error:
+            get_logger().warning("not put aside", name=name, tier=self.tier.number, reason=reason, error=str(error))
 
 
 class Node:
@@ -125,12 +134,12 @@ class Node:
 
     @property
     def age(self) -> float:
-        """Seconds since the message arrived."""
+        """Seconds since the message arrived. Raises Unreadable if its id does not tell."""
         return self.msh.spool.now() - nodename.arrival_of(self.parsed.id)
 
     def can_process(self) -> bool:
-        """Whether it has waited long enough in its tier, or is too old to wait any longer."""
-        return self.msh.tier.is_due(self.time, self.msh.spool.now()) or self.age >= self.msh.spool.max_age
+        """Whether it has waited long enough in its tier, or is too old to wait on. Raises Unreadable as `age` does."""
+        return self.age >= self.msh.spool.max_age or self.msh.tier.is_due(self.time, self.msh.spool.now())
 
     # --- claiming
 

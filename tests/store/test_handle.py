@@ -4,7 +4,7 @@
 import pytest
 
 from mailspool.config.load import make
-from mailspool.errors import ClaimLost, Unreadable
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt
 from mailspool.spool import Spool
 from mailspool.store.base import Location, State
@@ -162,3 +162,25 @@ def test_what_is_no_node_goes_to_quarantine_as_soon_as_a_handle_meets_it(spool, 
     (location,) = spool.store.locations()
     assert (location.state, location.name) == (State.QUARANTINED, "lock.tmp")
     assert "not a node name" in spool.store.reason(location)
+
+
+def test_what_cannot_be_put_aside_keeps_no_node_back(spool, tmp_path, monkeypatch):
+    if isinstance(spool.store, MemoryStore):
+        return
+    send(spool)
+    (tmp_path / "spool" / "0" / "lock.tmp").write_bytes(b"")
+
+    def full(*_):
+        raise SpoolError("no space left on device")
+
+    monkeypatch.setattr(spool.store, "quarantine", full)
+    assert [node.to for node in opened(spool, 0)] == ["joe@a.example"]
+
+
+def test_a_name_that_does_not_tell_when_its_message_arrived_goes_to_quarantine(spool, clock, tmp_path):
+    if isinstance(spool.store, MemoryStore):
+        return
+    send(spool)
+    (tmp_path / "spool" / "0" / f"{int(clock()) + 9}-abc.0-a.example").write_bytes(b"")
+    assert [node.to for node in opened(spool, 0)] == ["joe@a.example"]
+    assert State.QUARANTINED in {at.state for at in spool.store.locations()}
