@@ -6,6 +6,7 @@ hosts, and whatever is not understood, are left alone. It may be cut short or ru
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
@@ -47,7 +48,8 @@ def sweep_histories(store: Store, root: str) -> list[str]:
     for _ in range(2 if orphans else 0):
         orphans.difference_update(nodename.node_id_of(at.name) for at in store.locations())
     for node_id in orphans:
-        fsops.unlink(f"{root}/history/{node_id}")
+        with suppress(ClaimLost):  # its node has ended meanwhile
+            fsops.unlink(f"{root}/history/{node_id}")
     return sorted(orphans)
 
 

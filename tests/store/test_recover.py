@@ -177,3 +177,14 @@ def test_a_full_sweep_removes_histories_without_node_and_no_others(spool, letter
         spool.record(node_id, [Attempt(1.0, 0, "", "", "")])
     assert recover.sweep_histories(spool, spool.root) == ["A.4", "B.0"]
     assert sorted(os.listdir(f"{spool.root}/history")) == ["A.0", "A.1", "A.2", "A.3"]
+
+
+def test_a_history_that_goes_while_it_is_swept_is_no_fault(spool, monkeypatch):
+    spool.record("A.0", [Attempt(1.0, 0, "", "", "")])
+
+    def settled_meanwhile():
+        Path(spool.root, "history", "A.0").unlink(missing_ok=True)
+        return iter(())
+
+    monkeypatch.setattr(spool, "locations", settled_meanwhile)
+    assert recover.sweep_histories(spool, spool.root) == ["A.0"]
