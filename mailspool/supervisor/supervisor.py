@@ -106,11 +106,14 @@ class Supervisor:
         """HUP: read and check everything, then switch; a bad configuration is refused and the old one stays."""
         try:
             work = self._work.reload()
+            work.preload()
         except ConfigError as error:
             for problem in error.problems:
                 log.warning("reload refused", problem=problem)
             return "refused\n" + str(error)
-        work.preload()
+        except Exception as error:  # not even an override's bug ends the daemon
+            log.exception("reload refused")
+            return f"refused\n{error!r}"
         self._work = self._pool.work = work
         self._pool.dispatch.limits = work.limits()
         self._pool.tell(signal.SIGTERM)  # the old generation finishes its node and goes

@@ -56,6 +56,8 @@ class Chores:
     def reload(self):
         if (self.folder / "bad").exists():
             raise ConfigError(["workers: -1 is wrong"])
+        if (self.folder / "bug").exists():
+            raise ValueError("an override's bug")
         return Chores(self.folder, **{**self.changes, "workers": 2})
 
     def summary(self):
@@ -414,6 +416,14 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(run):
     assert control.ask(one.run_dir, "reload").startswith("refused")
     one.add("a-do-1")
     one.done("a-do-1")
+
+
+def test_a_bug_in_an_overridden_reload_does_not_end_the_daemon(run):
+    one = run()
+    one.work.make("bug")
+    assert control.ask(one.run_dir, "reload").startswith("refused")
+    one.work.remove("bug")
+    assert control.ask(one.run_dir, "reload") == "reloaded"
 
 
 def test_a_reload_lets_deliveries_in_progress_end(run):
