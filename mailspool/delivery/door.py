@@ -267,5 +267,8 @@ def cut(group: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 def preload() -> None:
     """Import and build what a delivery needs, so that forked workers find it there."""
+    import mailspool.store.history
+    import mailspool.store.recover  # noqa: F401 - both are loaded late, for the sake of `sendmail`
+
     preload_resolver()
     preload_tls()

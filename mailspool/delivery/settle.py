@@ -105,10 +105,9 @@ class Settler:
     # --- telling
 
     def _give_up(self, failed: Sequence[Case]) -> None:
-        for node, outcome in failed:
-            self._log(node, outcome, "bounced")
         quarantined = self._report(Kind.FAILED, failed)
-        for node, _ in failed:
+        for node, outcome in failed:
+            self._log(node, outcome, "bounced")  # not before the bounce is accepted: until then nothing has happened
             if node not in quarantined:
                 _unless_lost(node, node.delete_node)
 
