@@ -206,7 +206,7 @@ class UntilDot:
 
 def _complain(error: BaseException, verbose: bool) -> None:
     known = isinstance(error, MailspoolError)
-    text = " ".join(str(error).split("\n"))
+    text = "; ".join(str(error).splitlines())
     _say(text if known else f"{type(error).__name__}: {text}")
     if verbose and not known:
         from traceback import format_exception  # only for a fault of our own that somebody looks at

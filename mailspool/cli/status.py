@@ -95,7 +95,7 @@ def _sentences(supervisor: Status) -> Iterator[str]:
     waiting, delivered = count(supervisor["waiting"], "node"), supervisor["delivered"]
     yield f"{workers}, {waiting} waiting for one, {delivered} delivered since its start"
     for destination, left in supervisor["cooling"].items():
-        yield f"{shown(destination)} refused sessions: it is left alone for another {span(left)}"
+        yield f"{shown(destination)} could not be reached: it is left alone for another {span(left)}"
 
 
 def _workers(workers: Sequence[Status]) -> "Table":

@@ -128,7 +128,7 @@ def _in_tier(spool: Spool, at: Location, status: Status | None) -> Iterator[str]
     yield f"  {_looks(spool, node, status)}"
     cooling = (status or {}).get("cooling", {}).get(node.destination)
     if cooling:
-        yield f"  {shown(node.destination)} refused sessions: it is left alone for another {span(cooling)}"
+        yield f"  {shown(node.destination)} could not be reached: it is left alone for another {span(cooling)}"
     yield f"  {_end(spool, node)}"
 
 
