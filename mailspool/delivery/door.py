@@ -24,7 +24,7 @@ from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
     ClaimLost,
-    DeadlineExceeded,
+    Interrupted,
     ShutdownRequested,
     SpoolError,
     Unreadable,
@@ -175,16 +175,20 @@ class Door:
         stored = first.open()
         recipients = [node.recipient for node in nodes]
         domain = recipients[0].address.rpartition("@")[2]
+        outcomes: list[Outcome] = []
         try:
             with self._station.deadline(self._settings.budget(stored.envelope.facts.size)):
-                return self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
-        except (SpoolError, ShutdownRequested):
+                outcomes = self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
+        except Interrupted as error:  # the agent hears of most; this one came just before it began, or after its end
+            if not outcomes and isinstance(error, ShutdownRequested):
+                raise
+            return outcomes or [self._at_fault(first, "the delivery took too long")] * len(nodes)
+        except SpoolError:
             raise
-        except DeadlineExceeded:  # just before the agent began, or just after it ended without a host that took it
-            return [self._at_fault(first, "the delivery took too long")] * len(nodes)
         except Exception as error:  # our own bug must not stop the others' mail, nor lose this one
             log.exception("internal error, deferred", id=first.id)
             return [self._at_fault(first, f"internal error: {type(error).__name__}: {error}")] * len(nodes)
+        return outcomes
 
     def _at_fault(self, node: Node, text: str) -> Deferred:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)

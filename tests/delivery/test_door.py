@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """From jobs to results: whatever happens on the way, no node is lost, and none that was delivered is given back."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,20 @@ def test_a_shutdown_at_the_second_host_gives_back_nobody_whom_the_first_has_take
     SpoolWork(spool).perform(jobs_of(spool), station((Phase.CONNECT, 2, ShutdownRequested())))
     assert first.recipients == ["joe@x.example"]
     assert places(spool) == [("queued", 1)]
+
+
+@pytest.mark.parametrize("late", [ShutdownRequested, DeadlineExceeded])
+def test_a_signal_as_the_delivery_ends_takes_nothing_back(make_spool, sink, jobs_of, station, late):
+    class Late(station):
+        @contextmanager
+        def deadline(self, _seconds):
+            yield
+            raise late
+
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    assert SpoolWork(spool).perform(jobs_of(spool), Late()) == [Result.DELIVERED]
+    assert (sink.recipients, places(spool)) == (["joe@x.example"], [])
 
 
 def test_a_deadline_that_comes_before_any_host_defers(make_spool, sink, jobs_of, station):
