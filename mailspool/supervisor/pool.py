@@ -21,7 +21,7 @@ IDLE_WORKER = 10.0
 """Seconds after which a worker without jobs is let go."""
 
 MAX_SLOTS = 1000
-"""The most that `max_dequeue_processes` may be (`config.schema`), and two generations of workers at a reload."""
+"""The most that `max_dequeue_processes` may be (`config.schema`); workers on their way out count too."""
 
 _NEVER = float("inf")
 
@@ -47,7 +47,7 @@ class Pool:
         self.delivered = 0
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
-        self._scoreboard = Scoreboard(2 * MAX_SLOTS)
+        self._scoreboard = Scoreboard(MAX_SLOTS)
         self._workers: dict[int, Worker] = {}
         self._serial = 0
         self._fork = Pause("fork", clock)

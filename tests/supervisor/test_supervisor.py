@@ -325,7 +325,7 @@ def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path)
 
 
 def test_a_look_that_fails_is_said_and_tried_again(run):
-    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
     one.work.make("unreadable")
     one.poke()
     eventually(lambda: "the directory cannot be read" in one.log)
@@ -335,7 +335,7 @@ def test_a_look_that_fails_is_said_and_tried_again(run):
 
 
 def test_a_bug_in_an_overridden_look_does_not_end_the_daemon(run):
-    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
     one.work.make("bug")
     one.poke()
     eventually(lambda: "an override's bug" in one.log)
@@ -345,7 +345,7 @@ def test_a_bug_in_an_overridden_look_does_not_end_the_daemon(run):
 
 
 def test_a_local_fault_pauses_deliveries_until_it_is_over(run):
-    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05), tick=0.05)
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05), tick=0.05)
     one.work.make("broken")
     one.add("a-fault-1")
     eventually(lambda: "local fault, will try again" in one.log)
@@ -354,14 +354,14 @@ def test_a_local_fault_pauses_deliveries_until_it_is_over(run):
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_the_others_go_on(run):
-    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
     one.add("a-die-1", "b-do-1", "a-do-2")
     one.done("a-die-1", "b-do-1", "a-do-2")
     assert "signal 9" in one.log
 
 
 def test_what_cannot_be_recovered_now_is_recovered_later(run):
-    one = run(lambda: setattr(parent, "FIRST_PAUSE", 0.05))
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
     one.work.make("unrecoverable")
     one.add("a-die-1")
     eventually(lambda: "the disk does not answer" in one.log)
