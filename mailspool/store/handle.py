@@ -75,6 +75,10 @@ class Handle:
         self._names = iter(sorted(names))
         return self
 
+    def mail_spool_node(self, name: str) -> "Node":
+        """The node of that name in this tier, as the spool makes it. Raises Unreadable."""
+        return self.spool.mail_spool_node(self, name)
+
     def next_node(self) -> "Node | None":
         """The next node that can be processed; None when there is no more."""
         return next(iter(self), None)
@@ -82,7 +86,7 @@ class Handle:
     def __iter__(self) -> "Iterator[Node]":
         for name in self._names:
             try:
-                node = self.spool.mail_spool_node(self, name)
+                node = self.mail_spool_node(name)
                 due = node.can_process()
             except Unreadable as error:
                 self._put_aside(name, str(error))
