@@ -53,7 +53,6 @@ _ARGUMENTS = frozenset(
     )
 )
 
-
 _AN_ID_AGO = 60.0  # seconds that may pass between the making of an id and its use
 
 
@@ -368,5 +367,7 @@ def _check_arguments(given: dict[str, Any]) -> dict[str, Any]:
     if "from" in given:
         given["from_"] = given.pop("from")
     if unknown := given.keys() - _ARGUMENTS:
-        raise UsageError(f"send_mail knows no argument {', '.join(sorted(unknown))}; it takes {', '.join(_ARGUMENTS)}")
+        raise UsageError(
+            f"send_mail knows no argument {', '.join(sorted(unknown))}; it takes {', '.join(sorted(_ARGUMENTS))}"
+        )
     return given

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import groupby, islice
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from mailspool.delivery.agent import DeliveryAgent
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
-from mailspool.delivery.settle import Policy, Settler
+from mailspool.delivery.settle import Policy, Settler, unless_lost
 from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
@@ -44,7 +45,6 @@ log = get_logger()
 
 Item = TypeVar("Item")
 
-_BLOCK = 65536
 _FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
 
 
@@ -221,10 +221,7 @@ class Door:
             raise faults[0]
 
     def _put_aside(self, node: Node, reason: str) -> None:
-        try:
-            self._hooks.quarantine(node.location, reason)
-        except ClaimLost as error:
-            log.warning("claim_lost", node=node.name, error=str(error))
+        unless_lost(node, partial(self._hooks.quarantine, node.location, reason))
 
     # --- after a worker's end
 

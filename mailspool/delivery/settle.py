@@ -77,7 +77,7 @@ class Settler:
         self._report(Kind.DELAYED, late)
         for node, outcome in cases:
             if isinstance(outcome, Deferred) and not any(node is other for other, _ in failed):
-                _unless_lost(node, node.fallback)
+                unless_lost(node, node.fallback)
         self._give_up(failed)
 
     def bounce(self, node: Node, outcome: Failed) -> None:
@@ -109,7 +109,7 @@ class Settler:
         for node, outcome in failed:
             self._log(node, outcome, "bounced")  # not before the bounce is accepted: until then nothing has happened
             if node not in quarantined:
-                _unless_lost(node, node.delete_node)
+                unless_lost(node, node.delete_node)
 
     def _report(self, kind: Kind, cases: Sequence[Case]) -> list[Node]:
         """Accept the report into the spool, or put aside what nobody can be told of. Returns the nodes put aside."""
@@ -121,7 +121,7 @@ class Settler:
             if isinstance(verdict, Notify):
                 told.setdefault(verdict.to, []).append(case)
             elif isinstance(verdict, Quarantine):
-                _unless_lost(node, partial(node.msh.spool.quarantine, node.location, verdict.reason))
+                unless_lost(node, partial(node.msh.spool.quarantine, node.location, verdict.reason))
                 quarantined.append(node)
         for to, told_cases in told.items():
             self._submit(to, self._build(kind, to, told_cases))
@@ -159,7 +159,8 @@ def _failed(final_status: str, outcome: Outcome) -> Failed:
     return Failed(final_status, outcome.host, outcome.text, outcome.attempts)
 
 
-def _unless_lost(node: Node, step: Callable[[], object]) -> None:
+def unless_lost(node: Node, step: Callable[[], object]) -> None:
+    """Take the step, or log that somebody else has the node now; that is no fault."""
     try:
         step()
     except ClaimLost as error:
@@ -169,6 +170,6 @@ def _unless_lost(node: Node, step: Callable[[], object]) -> None:
 def _end_delivered(node: Node) -> None:
     """It must not be given back, whatever the disk says: it would be delivered twice. So it stays claimed."""
     try:
-        _unless_lost(node, node.delete_node)
+        unless_lost(node, node.delete_node)
     except SpoolError as error:
         log.error("delivered, but cannot be removed", id=node.id, node=node.name, error=str(error))  # noqa: TRY400

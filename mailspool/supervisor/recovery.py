@@ -18,7 +18,7 @@ Task = Callable[[], None]
 class Recovery:
     """The tasks that are to be done, and the children that are at them.
 
-    fork: makes a child that does a task (see `worker.fork_child`). clock: monotonic seconds.
+    release_in_child: closes in a child what is the parent's. clock: monotonic seconds.
     """
 
     def __init__(self, release_in_child: Task, clock: Callable[[], float]) -> None:
