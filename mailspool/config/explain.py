@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The options in words, for complaints and for the documentation; nothing here is loaded while all is well."""
 
+import ast
+import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from msgspec import NODEFAULT, ValidationError, convert, structs
@@ -61,18 +65,22 @@ def _unknown(name: str, known: Mapping[str, Option]) -> str:
 
 def _option(field: structs.FieldInfo) -> Option:
     info = type_info(field.type)
-    assert isinstance(info, Metadata)
-    assert info.extra
-    assert info.extra_json_schema
     default = field.default_factory() if field.default is NODEFAULT else field.default
-    return Option(
-        field.name,
-        field.type,
-        default,
-        in_words(info),
-        info.extra_json_schema["description"],
-        info.extra["restart"],
-    )
+    restart = isinstance(info, Metadata) and bool((info.extra or {}).get("restart"))
+    return Option(field.name, field.type, default, in_words(info), _helps()[field.name], restart)
+
+
+@cache
+def _helps() -> dict[str, str]:
+    """The string below each option, out of the source: Python itself forgets it."""
+    (settings,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(settings, ast.ClassDef)
+    return {
+        declared.target.id: " ".join(below.value.value.split())
+        for declared, below in pairwise(settings.body)
+        if isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
 
 
 def in_words(info: Type, unit: str = "") -> str:
