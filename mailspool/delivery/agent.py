@@ -18,7 +18,7 @@ from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
-from mailspool.smtp.session import Session
+from mailspool.smtp.session import Session, always
 
 log = get_logger()
 
@@ -46,14 +46,21 @@ class DeliveryAgent:
         self._destination = ""  # which the session is with
 
     def deliver(
-        self, envelope: Envelope, recipients: Sequence[Recipient], file: IO[bytes], domain: str, tier: int
+        self,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        file: IO[bytes],
+        domain: str,
+        tier: int,
+        seal: Callable[[], object] = always,
     ) -> list[Outcome]:
         """An outcome for each recipient, in their order; all of them are of one domain.
 
-        file: stands at the message's first octet. Raises Unreadable, ShutdownRequested, and whatever is our own
-        fault, but not once a host has taken the message: who has it must not get it again. The session is closed then.
+        file: stands at the message's first octet. seal: called before each final dot, which is not said if it raises.
+        Raises Unreadable, ShutdownRequested, what `seal` raises, and whatever is our own fault, but not once a host has
+        taken the message: who has it must not get it again. The session is closed then.
         """
-        delivery = Delivery(envelope, recipients, file, tier, self._now, self._clock)
+        delivery = Delivery(envelope, recipients, file, tier, seal, self._now, self._clock)
         if envelope.facts.received > self._max_hops:
             hops = f"the message has made {envelope.facts.received} hops: it is in a loop (RFC 5321 §6.3)"
             return delivery.failed(PermanentError(status.LOOP, "", hops))
@@ -125,7 +132,7 @@ class DeliveryAgent:
         assert session is not None
         if kept:
             delivery.begin(session.host)
-        verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound())
+        verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound(), delivery.seal)
         if kept and not session.alive and delivery.unread:
             # Most often the host has closed an idle session: that says nothing about this message.
             self._drop()
@@ -148,10 +155,11 @@ class Delivery:
         recipients: Sequence[Recipient],
         file: IO[bytes],
         tier: int,
+        seal: Callable[[], object],
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self.envelope, self.host = envelope, ""
+        self.envelope, self.seal, self.host = envelope, seal, ""
         self._recipients, self._file, self._tier = recipients, file, tier
         self._now, self._clock = now, clock
         self._start = file.tell()

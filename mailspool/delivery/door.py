@@ -123,18 +123,21 @@ class Door:
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
             self._count(size, outcomes)
-        except ShutdownRequested:
-            self._give_back(nodes.values())
-            results |= dict.fromkeys(nodes, Result.RETURNED)
+        except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
+            results |= self._returned(nodes, results, Result.RETURNED)
         except SpoolError as error:
             log.error("local fault, giving claims back", error=str(error))  # noqa: TRY400 - no fault of the code
-            undelivered = [key for key, result in results.items() if result is not Result.DELIVERED]
-            self._give_back(nodes[key] for key in undelivered if key in nodes)
-            results |= dict.fromkeys(undelivered, Result.FAULT)
+            results |= self._returned(nodes, results, Result.FAULT)
         finally:
             for node in nodes.values():
                 node.close()
         return list(results.values())
+
+    def _returned(self, nodes: dict[str, Node], results: dict[str, Result], why: Result) -> dict[str, Result]:
+        """Give back what no host has taken. Raises SpoolError as `_give_back` does."""
+        undelivered = [key for key, result in results.items() if result is not Result.DELIVERED]
+        self._give_back(nodes[key] for key in undelivered if key in nodes)
+        return dict.fromkeys(undelivered, why)
 
     def _claim(self, key: str) -> Node | None:
         """None if somebody else was first. Raises SpoolError."""
@@ -170,15 +173,17 @@ class Door:
             return {}, []
 
     def _deliver(self, nodes: Sequence[Node]) -> list[Outcome]:
-        """Raises ShutdownRequested, SpoolError."""
+        """Raises ShutdownRequested, SpoolError; ClaimLost if one was taken away before the final dot."""
         first = nodes[0]
         stored = first.open()
         recipients = [node.recipient for node in nodes]
-        domain = recipients[0].address.rpartition("@")[2]
+        domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
         outcomes: list[Outcome] = []
         try:
             with self._station.deadline(self._settings.budget(stored.envelope.facts.size)):
-                outcomes = self.agent.deliver(stored.envelope, recipients, stored.file, domain, first.msh.tier.number)
+                outcomes = self.agent.deliver(
+                    stored.envelope, recipients, stored.file, domain, tier, partial(_seal, nodes)
+                )
         except Interrupted as error:  # the agent hears of most; this one came just before it began, or after its end
             if not outcomes and isinstance(error, ShutdownRequested):
                 raise
@@ -231,6 +236,8 @@ class Door:
         The first time the node is due again at once. The second time it falls back like any that failed: it may be
         the message that ends workers.
         """
+        if location.sealed:
+            end += "; its final dot may have been said, so that a second copy is possible"
         node = self._hooks.node_at(location)
         again = [attempt.status for attempt in node.history()[-1:]] == [status.LOCAL_FAULT]
         outcome = self._at_fault(node, f"the worker that tried it ended: {end}")
@@ -251,6 +258,11 @@ class Alone:
     def deadline(self, _seconds: float) -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
         return nullcontext()
+
+
+def _seal(nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        node.seal()
 
 
 def _result(outcome: Outcome) -> Result:

@@ -2,7 +2,7 @@
 """One SMTP session: the rules of `dialogue` spoken over a `stream`, from connect to QUIT (RFC 5321 §3.1 to §3.8).
 
 Between two messages a session is either in order or closed: whatever cuts it short, an exception out of a signal
-handler too, closes it. It never writes the final dot without having told its watch first.
+handler too, closes it. It never writes the final dot without having told its watch first, and asked its sender.
 """
 
 import time
@@ -27,6 +27,10 @@ from mailspool.tls.policy import NO_TLS, TlsPolicy
 Result = TypeVar("Result")
 
 _FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
+
+
+def always() -> None:
+    """The seal of a sender that need not be asked."""
 
 
 class Session:
@@ -98,13 +102,21 @@ class Session:
         """The TLS version, as "TLSv1.3"; "" in clear."""
         return self._stream.secured
 
-    def send(self, envelope: Envelope, recipients: Sequence[Recipient], content_file: IO[bytes]) -> list[Outcome]:
+    def send(
+        self,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        content_file: IO[bytes],
+        seal: Callable[[], object] = always,
+    ) -> list[Outcome]:
         """One message to some of the envelope's recipients: an outcome for each, in their order, without attempts.
 
-        content_file: stands at the first octet of the message. Deferred.refused: the session is over.
+        content_file: stands at the first octet of the message. seal: called just before the final dot, which is not
+        said if it raises. Deferred.refused: the session is over.
         Raises Unreadable or SpoolError where the message is not what its envelope says or cannot be read; then,
         as after any exception, the session is closed and the peer has discarded what it had.
         """
+        self._seal = seal
         blocks = content.blocks(content_file, envelope.facts)
         return self._run(self._dialogue.transaction(envelope, recipients, blocks))
 
@@ -174,7 +186,8 @@ class Session:
     def _finish(self, octets: bytes) -> Reply:
         if self._stream.spoke_early():
             return self._interruption(Phase.CONTENT, range(400, 600))
-        seconds = self._begin(Phase.FINAL)
+        seconds = self._begin(Phase.FINAL)  # from here on no signal interrupts: a seal is never half known
+        self._seal()
         self.transcript.say_content(len(octets))
         try:
             self._stream.write(octets, Phase.FINAL, seconds)

@@ -27,14 +27,19 @@ class State(StrEnum):
 class Location(NamedTuple):
     """Where one node is.
 
-    tier: 0 in quarantine, which has none. name: the node name; while claimed with `~attempt` behind it; in
-    quarantine anything. owner: while claimed.
+    tier: 0 in quarantine, which has none. name: the node name; while claimed with `~attempt` behind it, and from
+    the final dot on a seal (`~`) behind that; in quarantine anything. owner: while claimed.
     """
 
     state: State
     tier: int
     name: str
     owner: str = ""
+
+    @property
+    def sealed(self) -> bool:
+        """Whether its final dot may have been said: who would take it away now comes too late."""
+        return self.state is State.CLAIMED and self.name.endswith("~")
 
 
 class Stored(NamedTuple):
@@ -99,10 +104,14 @@ class Store(ABC):
 
     @abstractmethod
     def claim(self, location: Location, attempt: str) -> Location:
-        """Take a queued node: only one can. attempt: at most 59 letters, digits and dots, never used twice by us.
+        """Take a queued node: only one can. attempt: at most 57 letters, digits and dots, never used twice by us.
 
         Raises ClaimLost if somebody else was first.
         """
+
+    @abstractmethod
+    def seal(self, claim: Location) -> Location:
+        """Say that the final dot comes next. Raises ClaimLost if the claim was taken away: then it must not come."""
 
     @abstractmethod
     def move(self, source: Location, target: Location) -> Location:

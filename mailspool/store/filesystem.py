@@ -166,16 +166,24 @@ class FileStore(Store):
 
     def claim(self, location: Location, attempt: str) -> Location:
         claim = Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner)
-        target = self._path_made(claim)
         try:
-            fsops.rename(self.path(location), target)
+            return self._take(location, claim)
         except ClaimLost:
-            # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
-            if fsops.is_there(target):
-                return claim
             if not fsops.is_there(self._directory(claim)):
                 raise SpoolError(f"{self._directory(claim)} is gone: owner {self._owner} was taken for dead") from None
             raise
+
+    def seal(self, claim: Location) -> Location:
+        return self._take(claim, claim._replace(name=nodename.sealed(claim.name)))
+
+    def _take(self, source: Location, claim: Location) -> Location:
+        target = self._path_made(claim)
+        try:
+            fsops.rename(self.path(source), target)
+        except ClaimLost:
+            # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
+            if not fsops.is_there(target):
+                raise
         return claim
 
     def move(self, source: Location, target: Location) -> Location:

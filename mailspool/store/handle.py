@@ -160,6 +160,10 @@ class Node:
         """Take it: only one can. Raises ClaimLost."""
         self.location = self.msh.spool.store.claim(self.location, self.msh.spool.next_attempt())
 
+    def seal(self) -> None:
+        """The final dot comes next: from now on nobody takes it away. Raises ClaimLost if somebody has."""
+        self.location = self.msh.spool.store.seal(self.location)
+
     def release(self) -> None:
         """Give the claim back: the node stands in its tier as before. Raises ClaimLost."""
         self._move(Location(State.QUEUED, self.msh.tier.number, self.name))

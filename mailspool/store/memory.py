@@ -61,6 +61,9 @@ class MemoryStore(Store):
     def claim(self, location: Location, attempt: str) -> Location:
         return self.move(location, Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner))
 
+    def seal(self, claim: Location) -> Location:
+        return self.move(claim, claim._replace(name=nodename.sealed(claim.name)))
+
     def move(self, source: Location, target: Location) -> Location:
         if source in self._nodes and target in self._nodes:
             raise SpoolError(f"{target.name} is there already")

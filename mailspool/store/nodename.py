@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mailspool.errors import Unreadable, UsageError
 from mailspool.model.envelope import Envelope
 
-MAX_ATTEMPT = 59  # octets of an attempt; with the "~" before it 60 are kept free behind each node name
+MAX_ATTEMPT = 57  # octets of an attempt; with "~" before it and two seals 60 are kept free behind each node name
 MAX_DESTINATION = 100  # octets; a longer destination is shortened to its hash
 
 REASON = ".reason"  # behind the name of what is in quarantine: why it is there
@@ -85,6 +85,14 @@ def split_claim(text: str) -> tuple[str, str]:
     """A claimed node's name, `node~attempt`, as (node, attempt); the attempt is "" where there is none."""
     node, _, attempt = text.partition("~")
     return node, attempt
+
+
+def sealed(text: str) -> str:
+    """A claim's name for its next final dot: `node~attempt~`, for the one after it `node~attempt~~`, then by turns.
+
+    Each is new to the claim, so that each final dot is decided by a rename.
+    """
+    return text[:-1] if text.endswith("~~") else f"{text}~"
 
 
 def node_id_of(text: str) -> str:

@@ -3,6 +3,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -21,6 +22,7 @@ from mailspool.spool import Spool
 from mailspool.store.base import State
 from mailspool.store.filesystem import FileStore
 from mailspool.supervisor.job import Result
+from tests.running import eventually
 
 MESSAGE = "Subject: hello\n\nworld\n"
 
@@ -98,6 +100,65 @@ def test_a_shutdown_gives_the_claim_back(make_spool, sink, station, jobs_of):
     assert SpoolWork(spool).perform(jobs_of(spool), station((Phase.MAIL, 1, ShutdownRequested()))) == [Result.RETURNED]
     assert places(spool) == [("queued", 0)]
     assert sink.mails == []
+
+
+class Operator:
+    """Does something to the claims of some recipients as soon as a phase begins."""
+
+    def __init__(self, station, spool, phase, act):
+        self._place, self._spool, self._phase, self._act = station(), spool, phase, act
+        self.serial, self.finishing, self.deadline = self._place.serial, False, self._place.deadline
+
+    def watch(self, phase, host, seconds):
+        if phase is self._phase:
+            self._phase = None
+            self._act(next(at for at in self._spool.store.locations() if at.state is State.CLAIMED))
+
+
+@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.RCPT, Phase.FINAL])
+def test_a_claim_that_is_taken_away_before_the_final_dot_is_not_sent(make_spool, sink, station, jobs_of, phase):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    place = Operator(station, spool, phase, spool.store.delete)
+    assert SpoolWork(spool).perform(jobs_of(spool), place) == [Result.RETURNED]
+    assert (sink.mails, places(spool)) == ([], [])
+
+
+def test_a_sibling_that_is_taken_away_costs_the_others_only_this_try(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example", "ann@x.example", "sue@x.example")
+    place = Operator(station, spool, Phase.FINAL, spool.store.delete)
+    assert SpoolWork(spool).perform(jobs_of(spool), place) == [Result.RETURNED] * 3
+    assert (sink.mails, places(spool)) == ([], [("queued", 0)] * 2)
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED] * 2
+    assert len(sink.recipients) == 2
+
+
+def test_from_the_final_dot_on_a_claim_says_that_it_is_too_late(make_spool, sinks, station, jobs_of):
+    sink = sinks(hold=True)
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example")
+    worker = Thread(target=SpoolWork(spool).perform, args=(jobs_of(spool), station()))
+    worker.start()
+    eventually(lambda: sink.waiting)
+    assert [at.sealed for at in spool.store.locations()] == [True]
+    sink.release()
+    worker.join()
+    assert places(spool) == []
+
+
+def test_each_final_dot_of_one_look_is_decided_anew(two_hosts, station, jobs_of):
+    spool, _, second = two_hosts({}, {})
+    send(spool, "full@x.example")
+
+    class Second(Operator):
+        def watch(self, phase, host, seconds):
+            if "127.0.0.2" in host:
+                super().watch(phase, host, seconds)
+
+    place = Second(station, spool, Phase.FINAL, spool.store.delete)
+    SpoolWork(spool).perform(jobs_of(spool), place)
+    assert (second.mails, places(spool)) == ([], [])
 
 
 def test_a_shutdown_at_the_second_host_gives_back_nobody_whom_the_first_has_taken(two_hosts, station, jobs_of):

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from mailspool.errors import DeadlineExceeded, PermanentError, TransientError, Unreadable
+from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
 from mailspool.model.phase import Phase
@@ -39,6 +39,24 @@ def expect_message(peer, message=SMALL, answer="250 2.0.0 queued"):
     peer.say("250 ok", "250 ok", "354 go")
     assert peer.hear_content() == message
     peer.say(answer)
+
+
+def test_a_seal_that_breaks_ends_the_session_without_the_final_dot(serve):
+    def script(peer):
+        peer.greet("PIPELINING")
+        peer.expect("MAIL FROM:<joe@example.net>", "RCPT TO:<ann@example.org>", "DATA")
+        peer.say("250 ok", "250 ok", "354 go")
+        assert peer.hear_end() == b""
+
+    def broken():
+        raise ClaimLost("taken away")
+
+    session = open_session(serve(script))
+    recipients = (Recipient("ann@example.org"),)
+    envelope = Envelope("id1", "joe@example.net", recipients, 0.0, facts=Facts(size=len(SMALL)))
+    with pytest.raises(ClaimLost):
+        session.send(envelope, recipients, io.BytesIO(SMALL), broken)
+    assert not session.alive
 
 
 def test_a_session_delivers_one_message_after_the_other(serve):

@@ -137,6 +137,30 @@ def test_only_one_can_claim_a_node(store, letter):
         assert file.read() == MESSAGE
 
 
+def test_a_sealed_claim_says_so_and_can_be_sealed_again_and_given_back(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW)
+    claim = store.claim(queued(name), "w1.1")
+    names = [claim.name]
+    for _ in range(3):
+        assert claim.sealed is (claim.name != names[0])
+        claim = store.seal(claim)
+        assert claim.name != names[-1]
+        names.append(claim.name)
+    assert claim.sealed
+    assert list(store.locations()) == [claim] == store.claims("w1.")
+    store.move(claim, queued(name))
+    assert store.names(0) == [name]
+
+
+def test_a_claim_that_was_taken_away_cannot_be_sealed(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW)
+    claim = store.claim(queued(name), "w1.1")
+    held = store.move(claim, Location(State.HELD, 0, name))
+    with pytest.raises(ClaimLost):
+        store.seal(claim)
+    assert list(store.locations()) == [held]
+
+
 def test_a_node_moves_to_the_next_tier_under_its_new_name(store, letter):
     (name,) = store.accept(letter(), [MESSAGE], NOW)
     claim = store.claim(queued(name), "w1.1")

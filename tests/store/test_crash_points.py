@@ -95,6 +95,7 @@ OPERATIONS = {
     "accept": (Given.nothing, lambda store, _: accept(store), (), TWO),
     "accept-copy": (Given.no_links, lambda store, _: accept(store), (), TWO),
     "claim": (Given.nodes, lambda store, _: store.claim(queued(), "w1.1"), TWO, TWO),
+    "seal": (Given.claim, lambda store, claim: store.seal(claim), TWO, TWO),
     "delivered": (Given.failed, lambda store, claim: store.delete(claim), TWO, ("A.1",)),
     "fall-back": (Given.claim, lambda store, claim: fall_back(store, claim), TWO, TWO),
     "bounce": (Given.failed, lambda store, claim: bounce(store, claim), TWO, ("A.1", "B.0")),

@@ -11,7 +11,17 @@ from mailspool.errors import AddressError, Unreadable, UsageError
 from mailspool.model.address import parse_address
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.store import nodename
-from mailspool.store.nodename import MAX_ATTEMPT, NodeName, arrival_of, destination_of, names_of, new_id, parse
+from mailspool.store.nodename import (
+    MAX_ATTEMPT,
+    NodeName,
+    arrival_of,
+    destination_of,
+    names_of,
+    new_id,
+    parse,
+    sealed,
+    split_claim,
+)
 
 ID = "0ABCDEF0123456789ABC"
 
@@ -40,7 +50,10 @@ def test_every_legal_address_gives_a_name_that_parses_back_and_fits(local, domai
     assert parse(name) == node
     assert "/" not in name
     assert "\0" not in name
-    assert len(f"{name}~{'x' * MAX_ATTEMPT}".encode()) < 255
+    claim = f"{name}~{'x' * MAX_ATTEMPT}"
+    assert len(sealed(sealed(claim)).encode()) < 255
+    assert split_claim(claim) == (name, "x" * MAX_ATTEMPT)
+    assert split_claim(sealed(claim))[0] == name
 
 
 @given(st.text())
