@@ -3,7 +3,8 @@
 
 Exit codes are those of sysexits.h. Nothing ever decides by the text of an error: what matters is its class
 and, for a delivery error, its status (RFC 3463). A local fault (disk, DNS server, configuration, our own
-bug) is never a `PermanentError`: no message is given up because of us.
+bug) is never a `PermanentError`: no message is given up because of us. What an SMTP client of ours is told follows
+from an error's status too: `submission.reply`.
 """
 
 from collections.abc import Sequence
@@ -14,28 +15,40 @@ class MailspoolError(Exception):
     """Anything mailspool raises on purpose. Its text names the thing, the value and what to do."""
 
     exit_code: ClassVar[int] = 75  # EX_TEMPFAIL: whatever is not known better may be tried again
+    status = "4.3.0"  # RFC 3463, as above: other mail system status
 
 
 class UsageError(MailspoolError):
     """The caller asked for something that makes no sense: wrong arguments, missing recipients."""
 
     exit_code = 64  # EX_USAGE
+    status = "5.5.4"  # invalid command arguments
 
 
 class InputError(MailspoolError):
     """The message or an address as handed in cannot be accepted; nothing was stored."""
 
     exit_code = 65  # EX_DATAERR
+    status = "5.6.0"  # other media error
+
+
+class TooLarge(InputError):
+    """The message has more octets than are allowed."""
+
+    status = "5.3.4"  # message too big for system
 
 
 class AddressError(InputError):
     """An address that is not one, or that is over the limits of RFC 5321 §4.5.3.1."""
+
+    status = "5.1.3"  # bad destination mailbox address syntax
 
 
 class ConfigError(MailspoolError):
     """The configuration is wrong. `problems` lists every fault found, one line each."""
 
     exit_code = 78  # EX_CONFIG
+    status = "4.3.5"  # system incorrectly configured
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

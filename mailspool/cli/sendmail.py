@@ -157,6 +157,12 @@ def _dequeue(options: Options) -> int:
     return 0
 
 
+def _speak_smtp(options: Options) -> int:
+    from mailspool.cli.stdio import serve  # only here
+
+    return serve(options.config)
+
+
 def _succeed(_options: Options) -> int:
     return 0
 
@@ -171,6 +177,7 @@ def _refuse(options: Options) -> int:
 
 _MODES: Mapping[str, Callable[[Options], int]] = {
     "m": _submit,
+    "s": _speak_smtp,
     "p": _list_queue,
     "i": _succeed,  # there are no aliases to make anew
     "q": _dequeue,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from mailspool.errors import InputError
+from mailspool.errors import TooLarge
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope
 from mailspool.store.base import Store
@@ -47,8 +47,8 @@ def submit(
     """Store the message durably, as one node for each recipient.
 
     They enter tier 0 at the envelope's arrival. max_size: octets in CRLF form, 0 for no limit. poke: wakes this host's
-    supervisor; what it raises is ignored, for it will find the nodes by itself. Raises InputError for a message that
-    is too large, SpoolError for a local fault.
+    supervisor; what it raises is ignored, for it will find the nodes by itself. Raises TooLarge, and SpoolError for a
+    local fault.
     """
     measured = _Measured(message.chunks(), max_size)
     names = store.accept(envelope, measured, int(envelope.arrival))
@@ -69,5 +69,5 @@ class _Measured:
         for chunk in self._chunks:
             self.size += len(chunk)
             if 0 < self._max_size < self.size:
-                raise InputError(f"message larger than {self._max_size} octets: make it smaller or raise the limit")
+                raise TooLarge(f"message larger than {self._max_size} octets: make it smaller or raise the limit")
             yield chunk

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The policy of a session whose messages go into the spool: addresses are checked as they come, and yes means durable.
+
+Whoever can reach it may send: who that is, is the business of whoever opens the session. Bare line ends in content
+become CRLF when it is spooled (`message.message`), so nothing can be smuggled past a later host.
+"""
+
+from collections.abc import Mapping, Sequence
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Protocol
+
+from mailspool.errors import AddressError
+from mailspool.model.envelope import Recipient
+from mailspool.submission.command import Transaction
+from mailspool.submission.prepare import HasAddress
+from mailspool.submission.reply import Refused
+
+IN_MEMORY = 1 << 16  # octets of a message; of a larger one nothing is held
+
+
+class Door(Protocol):
+    """What is asked of `Spool`."""
+
+    def send_mail(self, args: Mapping[str, Any] | None = None, /, **arguments: Any) -> str:
+        """Durable when it returns the queue id. Raises MailspoolError."""
+
+    def parse_for_address(self, line: str) -> Sequence[HasAddress]:
+        """The mailboxes of an address list, completed with the site's domain. Raises AddressError."""
+
+
+class Reception:
+    """One session's policy. local: the client is a program on this host, which the Received field tells."""
+
+    def __init__(self, spool: Door, *, local: bool = False) -> None:
+        self._spool, self._local = spool, local
+
+    def check_client(self) -> None:
+        """Everybody is welcome."""
+
+    def check_hello(self, name: str) -> None:
+        """As whoever."""
+
+    def check_sender(self, transaction: Transaction) -> str:
+        """Completed with the site's domain. Refuses what is no address."""
+        try:
+            return self._address(transaction.sender) if transaction.sender else ""
+        except AddressError as error:
+            raise Refused(553, "5.1.7", str(error)) from error
+
+    def check_recipient(self, transaction: Transaction, recipient: Recipient) -> Recipient:  # noqa: ARG002  # of Policy
+        """Completed with the site's domain. Raises AddressError."""
+        return Recipient(self._address(recipient.address), recipient.notify, recipient.orcpt)
+
+    def open_content(self, transaction: Transaction) -> IO[bytes]:  # noqa: ARG002  # of Policy
+        """A file without a name: it is gone with the process."""
+        return SpooledTemporaryFile(IN_MEMORY)
+
+    def accept(self, transaction: Transaction, content: IO[bytes]) -> str:
+        """Into the spool."""
+        protocol = f"local-{transaction.protocol.lower()}" if self._local else transaction.protocol
+        content.seek(0)
+        queue_id = self._spool.send_mail(
+            to=transaction.recipients,
+            from_=transaction.sender,
+            filehandle=content,
+            ret=transaction.ret,
+            envid=transaction.envid,
+            client=transaction.client,
+            protocol=protocol,
+        )
+        return f"accepted as {queue_id}"
+
+    def _address(self, path: str) -> str:
+        mailboxes = self._spool.parse_for_address(f"<{path}>")
+        if len(mailboxes) != 1:
+            raise AddressError(f"{path!r} is not one address")
+        return mailboxes[0].address
