@@ -90,6 +90,8 @@ def _show(depths: Depths, supervisor: Status | None) -> None:
 
 def _sentences(supervisor: Status) -> Iterator[str]:
     state = "is stopping" if supervisor["stopping"] else f"looks again in {span(supervisor['next_look'])}"
+    if supervisor["paused"]:
+        state += ", but is paused: it delivers nothing until HUP, or 'mailspool reload'"
     workers = count(len(supervisor["workers"]), "worker")
     yield f"supervisor {supervisor['pid']} {state}"
     waiting, delivered = count(supervisor["waiting"], "node"), supervisor["delivered"]

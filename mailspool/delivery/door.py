@@ -180,7 +180,7 @@ class Door:
         domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
         outcomes: list[Outcome] = []
         try:
-            with self._station.deadline(self._settings.budget(stored.envelope.facts.size)):
+            with self._station.deadline(self._settings.budget(stored.envelope.facts.size), f"tier {tier}"):
                 outcomes = self.agent.deliver(
                     stored.envelope, recipients, stored.file, domain, tier, partial(_seal, nodes)
                 )
@@ -255,7 +255,7 @@ class Alone:
     finishing = False
     watch = staticmethod(nobody_watches)
 
-    def deadline(self, _seconds: float) -> AbstractContextManager[None]:
+    def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
         return nullcontext()
 

@@ -20,8 +20,9 @@ from mailspool.delivery.hooks import Hooks
 from mailspool.errors import ClaimLost
 from mailspool.model.tier import Tier
 from mailspool.store.handle import Handle
+from mailspool.store.recover import shorten
 from mailspool.supervisor import daemonize
-from mailspool.supervisor.job import Job, Limits, Look, Result, Station
+from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Station
 from mailspool.supervisor.supervisor import Supervisor
 
 
@@ -140,7 +141,11 @@ class SpoolWork:
         preload()
         self._spool.store  # noqa: B018 - else a worker would open one, and claim what nobody could recover
 
-    def reload(self) -> "SpoolWork":
+    def deferred(self) -> int:
+        """The nodes in all tiers but the first, when each was last looked at."""
+        return sum(depth for tier, depth in self._depths.items() if tier)
+
+    def reload(self) -> Reload:
         """The same spool under the configuration as it now is; options that need a restart keep their values.
 
         Raises ConfigError.
@@ -148,10 +153,8 @@ class SpoolWork:
         fresh, old = copy(self._spool), self._spool.settings
         fresh.configure()
         kept = needs_restart(old, fresh.settings)
-        if kept:
-            log.get_logger().warning("unchanged until the next restart", options=", ".join(kept))
         fresh.settings = replace(fresh.settings, **{name: getattr(old, name) for name in kept})
-        return SpoolWork(fresh, self._log_stream)
+        return Reload(SpoolWork(fresh, self._log_stream), kept)
 
     # --- in children
 
@@ -171,9 +174,16 @@ class SpoolWork:
         self._spool.door.agent.close()
 
     def recover(self) -> None:
-        """Return what dead owners of this host have claimed. Raises SpoolError."""
+        """Return what dead owners of this host have claimed, to a tier that there is. Raises SpoolError."""
         for location in self._spool.store.recover():
             log.get_logger().info("recovered", node=location.name, tier=location.tier)
+        self.rearrange()
+
+    def rearrange(self) -> None:
+        """Move the nodes of tiers beyond the configured ones into the last one. Raises SpoolError."""
+        last = self._spool.settings.tiers[-1].number
+        for location in shorten(self._spool.store, last):
+            log.get_logger().info("moved", node=location.name, tier=last, formerly=location.tier)
 
     def recover_worker(self, serial: int, end: str) -> None:
         """Settle what one of our own workers had claimed when it ended. Raises SpoolError.

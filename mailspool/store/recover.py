@@ -38,6 +38,23 @@ def recover(store: Store, root: str, me: Owner, claims_of: Callable[[str], Itera
     return moved
 
 
+def shorten(store: Store, last: int) -> Iterator[Location]:
+    """Move the nodes of all tiers beyond `last` into it, under their names: each keeps its TIME and its history.
+
+    Yields where each was. What somebody else has claimed or moved meanwhile is passed over, and so is what is no
+    node: the next look into its tier puts that aside. A fault with one of them does not keep the others back; the
+    first is raised in the end.
+    """
+    faults = _Faults()
+    for tier in (tier for tier in store.tiers() if tier > last):
+        for name in filter(nodename.node_id_of, store.names(tier)):
+            with faults:
+                source = Location(State.QUEUED, tier, name)
+                store.move(source, Location(State.QUEUED, last, name))
+                yield source
+    faults.raise_first()
+
+
 def sweep_histories(store: Store, root: str) -> list[str]:
     """Remove histories whose node is in no state.
 

@@ -22,6 +22,9 @@ The rest of the last one's group comes on top of it.
 """
 
 
+FAULT_REST = 10.0
+"""Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
+
 REMEMBERED = 3600.0
 """Seconds after its last delivery in which a destination is no stranger."""
 
@@ -47,6 +50,7 @@ class Dispatch:
         self.limits = limits
         self._destinations: dict[str, Destination] = {}  # in the order of the round
         self._known: set[str] = set()
+        self._faulty: dict[str, float] = {}  # which of them met a fault, and until when they rest
 
     def __len__(self) -> int:
         """Jobs that wait here."""
@@ -78,10 +82,14 @@ class Dispatch:
         """Whether a look would find more jobs for a destination that has nearly used up those it had."""
         return any(d.more and len(d.waiting) < MAX_WAITING // 2 for d in self._destinations.values())
 
-    def looked(self) -> None:
-        """A look begins: what is more than fits will be seen anew."""
+    def looked(self, now: float) -> None:
+        """A look begins: what is more than fits will be seen anew, and what has rested from a fault."""
         for destination in self._destinations.values():
             destination.more = False
+        rested = [key for key, until in self._faulty.items() if now >= until]
+        self._known.difference_update(rested)
+        for key in rested:
+            del self._faulty[key]
 
     def ready(self, now: float) -> list[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
@@ -129,10 +137,11 @@ class Dispatch:
         elif Result.REFUSED in results:
             destination.cool_until = now + self.limits.cool_down
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
-        faulty = [job for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
+        faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(reversed(returned))
-        destination.waiting.extend(faulty)  # behind the others: the fault may be its own
-        self._known.update(job.key for job in returned + faulty)
+        self._known.update(job.key for job in returned)
+        self._known.update(faulty)
+        self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
 
     def lost(self, batch: Sequence[Job]) -> None:
         """A worker has ended without a report: a later look will find what is still there."""
@@ -150,10 +159,17 @@ class Dispatch:
             default=float("inf"),
         )
 
+    def forget_waiting(self) -> None:
+        """What waits was found under another configuration: a look finds what is still due, and its destination."""
+        for destination in self._destinations.values():
+            self._known.difference_update(job.key for job in destination.waiting)
+            destination.waiting.clear()
+
     def end_cool_downs(self) -> None:
         """An operator wants all of it tried now."""
         for destination in self._destinations.values():
             destination.cool_until = 0.0
+        self._faulty = dict.fromkeys(self._faulty, 0.0)
 
     def cooling(self, now: float) -> dict[str, float]:
         """Destinations in cool-down, with the seconds that are left."""

@@ -51,8 +51,11 @@ class Station(Protocol):
     def watch(self) -> Watch:
         """To be told of each phase."""
 
-    def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Inside it, DeadlineExceeded or ShutdownRequested may be raised at any point before Phase.FINAL."""
+    def deadline(self, seconds: float, about: str = "") -> AbstractContextManager[None]:
+        """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.FINAL.
+
+        about: what is done, for the title.
+        """
 
 
 class Limits(NamedTuple):
@@ -67,7 +70,7 @@ class Limits(NamedTuple):
 
 
 class Work(Protocol):
-    """Who does the jobs. In the parent: `limits`, `jobs`, `preload`. All others run in children."""
+    """Who does the jobs. In the parent: down to `deferred`. All others run in children."""
 
     def limits(self) -> Limits:
         """Read once, and again after a reload."""
@@ -78,11 +81,14 @@ class Work(Protocol):
     def preload(self) -> None:
         """Load what workers will need, so that a fork costs no import."""
 
-    def reload(self) -> "Work":
+    def reload(self) -> "Reload":
         """The same work under the configuration as it now is. Raises ConfigError: then nothing has changed."""
 
     def summary(self) -> dict[str, object]:
         """What a look found, for the status."""
+
+    def deferred(self) -> int:
+        """How many jobs there are that have failed before, as far as the last looks saw."""
 
     def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
         """In a worker: do the jobs, one result for each."""
@@ -93,5 +99,15 @@ class Work(Protocol):
     def recover(self) -> None:
         """In a child: return what dead owners held. Runs once at start."""
 
+    def rearrange(self) -> None:
+        """In a child: bring what stands where the configuration has no place any more to where it is looked for."""
+
     def recover_worker(self, serial: int, end: str) -> None:
         """In a child: settle what the worker `serial` left behind. end: how it ended, in words."""
+
+
+class Reload(NamedTuple):
+    """What a reload gives. kept: names of changed options that keep their value until the next start."""
+
+    work: Work
+    kept: Sequence[str] = ()

@@ -7,21 +7,26 @@ worker had claimed is handed to `abandoned`.
 
 import selectors
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from mailspool.log import get_logger
 from mailspool.model.phase import Phase
+from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
-from mailspool.supervisor.job import Result, Work
+from mailspool.supervisor.job import Job, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.scoreboard import Scoreboard
-from mailspool.supervisor.worker import Ended, Worker, fork_worker
+from mailspool.supervisor.station import KILL_GRACE
+from mailspool.supervisor.worker import Worker, fork_worker
 
 IDLE_WORKER = 10.0
 """Seconds after which a worker without jobs is let go."""
 
 MAX_SLOTS = 1000
 """The most that `max_dequeue_processes` may be (`config.schema`); workers on their way out count too."""
+
+SLEPT = 30.0
+"""Seconds between two turns after which the machine must have stood still: three times the parent's longest sleep."""
 
 _NEVER = float("inf")
 
@@ -45,6 +50,7 @@ class Pool:
         self.work = work
         self.dispatch = Dispatch(work.limits())
         self.delivered = 0
+        self.paused = False  # nothing is given
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
         self._scoreboard = Scoreboard(MAX_SLOTS)
@@ -52,6 +58,9 @@ class Pool:
         self._serial = 0
         self._fork = Pause("fork", clock)
         self._fault = Pause("delivery (local fault)", clock)
+        self._faulty: set[str] = set()  # groups that met a local fault since something last went well
+        self._last_turn = clock()
+        self._spare_until = 0.0  # nobody is overdue before
 
     def __len__(self) -> int:
         """Workers that live."""
@@ -67,7 +76,7 @@ class Pool:
     def assign(self) -> None:
         """Give every idle worker a batch, and fork more while there are jobs that may go."""
         now = self._clock()
-        if self._fault.left:
+        if self.paused or self._fault.left:
             return
         for worker in list(self._workers.values()):
             if not (worker.batch or worker.leaving):
@@ -104,7 +113,12 @@ class Pool:
         self._serial += 1
         worker.idle_since = self._clock()
         self._workers[worker.pid] = worker
-        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        try:
+            self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        except OSError as error:  # no memory, or no watch left: it cannot be heard, so it goes
+            worker.retire()
+            self._fork.begin(str(error))
+            return None
         return worker
 
     # --- hearing
@@ -121,27 +135,55 @@ class Pool:
         self.dispatch.finished(batch, results, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
         self._fork.over()
-        if Result.FAULT in results:
-            self._fault.begin("see the worker's own message")
-        else:
-            self._fault.over()
+        self._judge_faults(batch, results)
         if worker.leaving or worker.jobs_done >= self.dispatch.limits.worker_jobs:
-            self._retire(worker)  # it need not have heard of the first: a fork's first moment is deaf
+            self._retire(worker)
+
+    def _judge_faults(self, batch: Sequence[Job], results: Sequence[Result]) -> None:
+        """One message's fault is its own; those of two in a row are the machine's: then nobody tries for a while."""
+        faulty = {job.group for job, result in zip(batch, results, strict=True) if result is Result.FAULT}
+        self._faulty |= faulty
+        if faulty and len(self._faulty) > 1:
+            self._fault.begin("see the worker's own message")
+        elif not faulty and any(result is not Result.RETURNED for result in results):
+            self._faulty.clear()
+            self._fault.over()
 
     # --- ending
 
     def tell(self, number: int) -> None:
         """Send a signal that ends workers, sooner or later; they get no more jobs."""
         for worker in self._workers.values():
-            worker.leaving = True
+            self._dismiss(worker, number)
+
+    def resize(self, by: int) -> int:
+        """So many workers more or less, until the limits are set anew; never less than one. How many there may be.
+
+        Those that are too many finish their node and go, the idle ones first.
+        """
+        limits = self.dispatch.limits
+        wanted = max(1, min(MAX_SLOTS, limits.workers + by))
+        self.dispatch.limits = limits._replace(workers=wanted)
+        staying = [worker for worker in self._workers.values() if not worker.leaving]
+        for worker in sorted(staying, key=lambda worker: not worker.batch)[wanted:]:
+            self._dismiss(worker, signal.SIGTERM)
+        return wanted
+
+    def pass_on(self, number: int) -> None:
+        """Send a signal that ends nobody."""
+        for worker in self._workers.values():
             worker.signal(number)
-            if not worker.batch:
-                self._retire(worker)
 
     def kill_overdue(self) -> None:
-        """The last of the three deadlines: for what SIGALRM cannot interrupt."""
+        """The last of the three deadlines: for what SIGALRM cannot interrupt.
+
+        After a time in which we did not run, perhaps nobody ran, and every worker's own alarm comes first.
+        """
         now = self._clock()
-        for worker in self._workers.values():
+        if now - self._last_turn > SLEPT:
+            self._spare_until = now + KILL_GRACE
+        self._last_turn = now
+        for worker in self._workers.values() if now >= self._spare_until else ():
             entry = worker.slot.read()
             if now > entry.until:
                 log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
@@ -173,6 +215,12 @@ class Pool:
         for worker in self._workers.values():
             worker.channel.close()
 
+    def _dismiss(self, worker: Worker, number: int) -> None:
+        worker.leaving = True
+        worker.signal(number)
+        if not worker.batch:
+            self._retire(worker)
+
     def _retire(self, worker: Worker) -> None:
         if not worker.closed:
             self._selector.unregister(worker.channel)
@@ -184,7 +232,7 @@ class Pool:
         """Seconds until things that happen by themselves."""
         now = self._clock()
         yield self.dispatch.next_change(now)
-        yield from (worker.slot.read().until - now for worker in self._workers.values())
+        yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
         yield from (pause.left for pause in (self._fork, self._fault) if pause.left)
 
     def scoreboard(self) -> list[dict[str, object]]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Recovering in children of its own, since a rename can hang on a file server: at start, and after a worker's death.
 
-What could not be recovered is tried again later; what is not done when the supervisor stops, the next one does.
+After a reload one moves what stands in a tier that is no more. What could not be done is tried again later; what is
+not done when the supervisor stops, the next one does.
 """
 
 import contextlib
@@ -9,8 +10,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from mailspool.supervisor.child import Ended, fork_child
 from mailspool.supervisor.pause import Pause
-from mailspool.supervisor.worker import Ended, fork_child
 
 Task = Callable[[], None]
 
@@ -33,16 +34,23 @@ class Recovery:
         return bool(self._tasks or self._children)
 
     def add(self, task: Task) -> None:
-        """Have it done soon."""
-        self._tasks.append(task)
+        """Have it done soon; once, however often it is asked for until it begins."""
+        if task not in self._tasks:
+            self._tasks.append(task)
 
     def begin(self) -> None:
-        """Start a child for each task that is to be done, unless there is a pause: none waits for another."""
+        """Start a child for each task that is to be done, unless there is a pause: none waits for another.
+
+        But for its own last run.
+        """
         if self.pause.left and not self._stopping:
             return
         tasks, self._tasks = self._tasks, []
         for task in tasks:
-            self._begin(task)
+            if task in self._children.values():
+                self._tasks.append(task)
+            else:
+                self._begin(task)
 
     def _begin(self, task: Task) -> None:
         def in_child() -> None:

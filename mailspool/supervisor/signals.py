@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The parent's signals: handlers only queue, and the loop takes them off when it wakes."""
+"""Which signals mean something here, to the parent and to its children: docs/signals.md has the table.
 
+The parent's handlers only queue, and its loop takes them off when it wakes. A child has its own from its first moment
+on: around the fork they are held back, so that none is lost and none meets the parent's handlers in a child.
+"""
+
+import contextlib
 import os
 import signal
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Self
 
-QUEUED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+from mailspool import log
+
+QUEUED = (
+    *(signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD),
+)
+
+Handlers = Mapping[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers]
 
 
 class Signals:
@@ -34,7 +47,7 @@ class Signals:
         """For a selector."""
         return self._reader
 
-    def take(self) -> list[int]:
+    def take(self) -> list[signal.Signals]:
         """The signals that have come since the last call, in order, each at most once."""
         try:
             while os.read(self._reader, 4096):
@@ -44,14 +57,52 @@ class Signals:
         taken: dict[int, None] = {}
         while self._queue:  # one by one: another may come between any two of these steps
             taken[self._queue.popleft()] = None
-        return list(taken)
+        return [signal.Signals(number) for number in taken]
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._queue.append(number)
 
 
-def forget_in_child() -> None:
-    """In a forked child: nothing is left of the parent's handlers and of its wake-up pipe."""
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal: then WINCH comes whenever its window is resized."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+# --- around a fork
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Inside it no signal is taken; those that come are taken at its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, QUEUED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin_in_child(handlers: Handlers) -> None:
+    """In a child that was forked inside of `held_back`: take what comes from here on, as `handlers` say.
+
+    What they say nothing of ends the child, reopens its log, or is the parent's business: a terminal and
+    `kill -- -PGID` send it to all of us.
+    """
     signal.set_wakeup_fd(-1)
-    for number in QUEUED:
-        signal.signal(number, signal.SIG_DFL)
+    for number, handler in {**_IN_CHILD, **handlers}.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, QUEUED)
+
+
+def _reopen_log(_number: int, _frame: FrameType | None) -> None:
+    log.reopen()
+
+
+_IN_CHILD: Handlers = {
+    **dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD), signal.SIG_DFL),
+    **dict.fromkeys((signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH), signal.SIG_IGN),
+    signal.SIGUSR1: _reopen_log,
+}

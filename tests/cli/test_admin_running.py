@@ -124,6 +124,10 @@ def test_reload_takes_a_good_configuration_and_tells_every_fault_of_a_wrong_one(
     ours.write_text(house.config.read_text())
     with running(house):
         assert house.run("reload") == (0, "reloaded\n", "")
+        house.config.write_text(ours.read_text().replace('user = "root"', 'user = "somebody"'))
+        said = "reloaded\nuser is unchanged until mailspoold is restarted\n"
+        assert house.run("reload") == (0, said, "")
+        assert json.loads(house.run("status", "--json").out)["supervisor"]["generation"] == 2
         house.config.write_text(ours.read_text() + "max_hops = 0\nsmart_host = 1\n")
         house.config = ours
         ran = house.run("reload")

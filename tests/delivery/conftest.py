@@ -38,7 +38,7 @@ class Station:
             raise self._interrupt[2]
 
     @contextmanager
-    def deadline(self, seconds):
+    def deadline(self, seconds, about=""):
         self.budget = seconds
         yield
 

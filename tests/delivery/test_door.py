@@ -173,7 +173,7 @@ def test_a_shutdown_at_the_second_host_gives_back_nobody_whom_the_first_has_take
 def test_a_signal_as_the_delivery_ends_takes_nothing_back(make_spool, sink, jobs_of, station, late):
     class Late(station):
         @contextmanager
-        def deadline(self, _seconds):
+        def deadline(self, _seconds, _about=""):
             yield
             raise late
 
@@ -188,7 +188,7 @@ def test_a_deadline_that_comes_before_any_host_defers(make_spool, sink, jobs_of,
     send(spool, "joe@x.example")
 
     class Late(type(place)):
-        def deadline(self, _seconds):
+        def deadline(self, _seconds, _about=""):
             raise DeadlineExceeded
 
     assert SpoolWork(spool).perform(jobs_of(spool), Late()) == [Result.SETTLED]

@@ -18,6 +18,7 @@ from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.nodename import node_id_of
+from mailspool.store.recover import shorten
 from tests.store import crash
 
 MESSAGES = {"A": b"Subject: one\r\n\r\nhello\r\n", "B": b"Subject: bounce\r\n\r\nsorry\r\n"}
@@ -77,6 +78,12 @@ class Given:
         self.store.record("A.0", [Attempt(6.0, 0, "mx.a.example", "4.0.0", "421 later")])
         return self.store.claim(self.store.move(first, LATER), "w1.2")
 
+    def deep(self):
+        """Both nodes stand in tier 2."""
+        self.nodes()
+        for name in self.store.names(0):
+            self.store.move(queued(name), queued(name, 2))
+
     def quarantined(self):
         return self.store.quarantine(self.claim(), "why")
 
@@ -99,6 +106,7 @@ OPERATIONS = {
     "delivered": (Given.failed, lambda store, claim: store.delete(claim), TWO, ("A.1",)),
     "fall-back": (Given.claim, lambda store, claim: fall_back(store, claim), TWO, TWO),
     "bounce": (Given.failed, lambda store, claim: bounce(store, claim), TWO, ("A.1", "B.0")),
+    "fewer-tiers": (Given.deep, lambda store, _: list(shorten(store, 1)), TWO, TWO),
     "hold": (Given.nodes, lambda store, _: store.move(queued(), HELD), TWO, TWO),
     "quarantine": (Given.claim, lambda store, claim: store.quarantine(claim, "why"), TWO, TWO),
     "release": (Given.quarantined, lambda store, place: store.move(place, queued()), TWO, TWO),

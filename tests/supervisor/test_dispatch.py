@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailspool.supervisor import dispatch
-from mailspool.supervisor.dispatch import MAX_BATCH, MAX_WAITING, Dispatch
+from mailspool.supervisor.dispatch import FAULT_REST, MAX_BATCH, MAX_WAITING, Dispatch
 from mailspool.supervisor.job import Job, Limits, Result
-from mailspool.supervisor.worker import _MAX_PACKET
+from mailspool.supervisor.station import MAX_PACKET
 
 
 def limits(**changes):
@@ -127,12 +127,42 @@ def test_what_is_returned_comes_again_before_the_others_and_in_its_order():
     assert one.next_batch(0.0)[: len(batch) - 1] == batch[1:]
 
 
-def test_what_met_a_local_fault_comes_again_behind_the_others():
+def test_what_met_a_local_fault_rests_and_is_then_found_again_while_the_others_go_on():
     one = Dispatch(limits(workers=2))
     one.offer(jobs("a", 3))
     first, second, third = batch = one.next_batch(0.0)
     one.finished(batch, [Result.FAULT, Result.RETURNED, Result.RETURNED], 0.0)
-    assert one.next_batch(0.0) == [second, third, first]
+    one.looked(FAULT_REST - 1)
+    one.offer(batch)
+    assert one.next_batch(FAULT_REST - 1) == [second, third]
+    one.finished([second, third], [Result.DELIVERED] * 2, FAULT_REST - 1)
+    one.looked(FAULT_REST)
+    one.offer([first])
+    assert one.next_batch(FAULT_REST) == [first]
+    assert not one._faulty
+
+
+def test_an_operator_who_wants_all_of_it_tried_now_ends_the_rest_after_a_fault():
+    one = Dispatch(limits(workers=2))
+    one.offer(jobs("a", 1))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.FAULT], 0.0)
+    one.end_cool_downs()
+    one.looked(0.0)
+    one.offer(batch)
+    assert one.next_batch(0.0) == batch
+
+
+def test_what_waits_is_forgotten_when_asked_to_and_what_is_under_way_is_not():
+    one = Dispatch(limits(workers=2, per_destination=1))
+    one.offer(jobs("a", MAX_BATCH + 50))
+    under_way = one.next_batch(0.0)
+    one.forget_waiting()
+    assert len(one) == 0
+    one.offer(jobs("a", MAX_BATCH + 50))
+    assert len(one) == 50
+    one.finished(under_way, [Result.SETTLED] * len(under_way), 0.0)
+    assert len(one.next_batch(0.0)) == 50
 
 
 def test_what_is_under_way_is_not_taken_up_again_by_a_look():
@@ -180,7 +210,7 @@ def test_the_largest_batch_of_the_longest_names_fits_into_a_packet():
     one = Dispatch(limits(workers=2))
     name, group = "6/" + "x" * 249, "y" * 64
     one.offer(Job(f"{name}{n:04}", "d" * 253, group if n >= MAX_BATCH - 1 else f"g{n}") for n in range(3 * MAX_BATCH))
-    assert len(msgspec.msgpack.encode(one.next_batch(0.0))) < _MAX_PACKET
+    assert len(msgspec.msgpack.encode(one.next_batch(0.0))) < MAX_PACKET
 
 
 def test_more_than_fits_in_memory_is_looked_for_again_in_time():
@@ -192,7 +222,7 @@ def test_more_than_fits_in_memory_is_looked_for_again_in_time():
         batch = one.next_batch(0.0)
         one.finished(batch, [Result.DELIVERED] * len(batch), 0.0)
     assert len(one) >= MAX_WAITING // 2 - MAX_BATCH * 2
-    one.looked()
+    one.looked(0.0)
     assert not one.hungry()
 
 
@@ -235,7 +265,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
                 for job in jobs(first, second, group="g{}", first=count):
                     spool[job.key] = job
                 count += second
-                one.looked()
+                one.looked(now)
                 one.offer(spool.values())
             case "take" if len(under_way) < workers and (batch := one.next_batch(now, "a", spare=first)):
                 under_way.append(batch)
@@ -260,6 +290,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
         for job in batch:
             del spool[job.key]
     now += 1000
+    one.looked(now)
     one.offer(spool.values())
     rest = []
     while batch := one.next_batch(now):

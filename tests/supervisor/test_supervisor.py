@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -14,9 +15,8 @@ import pytest
 from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
-from mailspool.supervisor import control, pause, trigger, worker
-from mailspool.supervisor import supervisor as parent
-from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor import child, control, dispatch, pause, shutdown, station, supervisor, trigger
+from mailspool.supervisor.job import Job, Limits, Reload, Result
 from mailspool.supervisor.supervisor import Supervisor
 from tests.running import children_of, eventually, is_running, title_of
 
@@ -58,10 +58,13 @@ class Chores:
             raise ConfigError(["workers: -1 is wrong"])
         if (self.folder / "bug").exists():
             raise ValueError("an override's bug")
-        return Chores(self.folder, **{**self.changes, "workers": 2})
+        return Reload(Chores(self.folder, **{**self.changes, "workers": 2}), ["run_dir"])
 
     def summary(self):
         return {"workers_allowed": self.limits().workers}
+
+    def deferred(self):
+        return 12
 
     def perform(self, jobs, station):
         results = []
@@ -80,7 +83,7 @@ class Chores:
             return Result.SETTLED
         what = name.split("-")[1]
         try:
-            with station.deadline(0.2 if what == "hang" else LONG):
+            with station.deadline(0.2 if what == "hang" else LONG, "chore"):
                 getattr(self, what)(name, station)
         except BaseException as error:
             claim.rename(self.folder / "todo" / name)
@@ -133,6 +136,9 @@ class Chores:
     def recover(self):
         for claim in (self.folder / "claimed").iterdir():
             claim.rename(self.folder / "todo" / claim.name.partition("~")[2])
+
+    def rearrange(self):
+        (self.folder / "rearranged").touch()
 
     def recover_worker(self, serial, end):
         if (self.folder / "unrecoverable").exists():
@@ -273,7 +279,23 @@ def test_the_status_says_who_works_where_and_what_waits(run):
     assert (entry["destination"], entry["host"], entry["worker"]) == ("slow", "mx", 1)
     status = one.status()
     assert (status["pid"], status["stopping"], status["workers_allowed"]) == (one.pid, False, 4)
-    assert title_of(one.pid).startswith("mailspool: supervisor [1 active")
+    assert (status["generation"], status["paused"], status["log_drops"]) == (0, False, 0)
+    assert (status["workers_wanted"], status["workers_actual"]) == (4, 1)
+
+
+def test_the_title_says_who_is_active_what_failed_before_and_when_it_looks_next(run):
+    one = run(tick=20.0)
+    one.add("slow-wait-1")
+    title = r"mailspool: supervisor \[1 active, 12 deferred, next look \d+s\]"
+    eventually(lambda: re.fullmatch(title, title_of(one.pid)))
+
+
+def test_a_worker_s_title_says_which_phase_began_when(run):
+    one = run()
+    one.add("slow-wait-1")
+    (worker,) = eventually(one.workers)
+    title = r"mailspool: worker 1 chore → mx CONTENT since \d\d:\d\d:\d\d"
+    eventually(lambda: re.fullmatch(title, title_of(worker)))
 
 
 def test_an_unknown_request_is_answered(run):
@@ -312,7 +334,7 @@ def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path)
         return real()
 
     def prepare():
-        worker.os.fork = fork
+        child.os.fork = fork
         pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
@@ -344,13 +366,29 @@ def test_a_bug_in_an_overridden_look_does_not_end_the_daemon(run):
     one.done("a-do-1")
 
 
-def test_a_local_fault_pauses_deliveries_until_it_is_over(run):
-    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05), tick=0.05)
+def short_of_patience():
+    pause.FIRST_PAUSE = dispatch.FAULT_REST = 0.05
+
+
+def test_local_faults_of_two_in_a_row_pause_deliveries_until_they_are_over(run):
+    one = run(short_of_patience, tick=0.05)
     one.work.make("broken")
-    one.add("a-fault-1")
+    one.add("a-fault-1", "b-fault-2")
     eventually(lambda: "local fault, will try again" in one.log)
     one.work.remove("broken")
-    one.done("a-fault-1")
+    one.done("a-fault-1", "b-fault-2")
+
+
+def test_the_local_fault_of_one_keeps_no_others_from_going_and_it_is_tried_again(run):
+    one = run(short_of_patience, tick=0.05)
+    one.work.make("broken")
+    one.add("a-fault-1")
+    for n in range(5):
+        one.add(f"a-do-{n}")
+        eventually(lambda n=n: len(one.work.names("done")) == n + 1)
+    assert "local fault, will try again" not in one.log
+    one.work.remove("broken")
+    one.done("a-fault-1", *(f"a-do-{n}" for n in range(5)))
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_the_others_go_on(run):
@@ -380,7 +418,7 @@ def test_what_cannot_be_recovered_keeps_back_nothing_that_another_worker_held(ru
 
 def test_a_worker_that_outlives_its_deadline_is_killed_and_what_it_held_comes_back(run):
     def prepare():
-        worker.KILL_GRACE = 0.2
+        station.KILL_GRACE = 0.2
         pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
@@ -418,12 +456,86 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(run):
     one.done("a-do-1")
 
 
+def test_a_reload_names_what_only_a_restart_changes_and_rearranges_what_stands_where_no_place_is_any_more(run):
+    one = run()
+    assert control.ask(one.run_dir, "reload") == "reloaded\nrun_dir"
+    eventually(lambda: (one.work.folder / "rearranged").exists())
+    assert "unchanged until the next restart options=run_dir" in one.log
+    assert one.status()["generation"] == 1
+
+
+def test_ttin_and_ttou_make_it_one_worker_more_or_less_until_the_next_hup(run):
+    one = run(workers=2)
+    one.send(signal.SIGTTIN)
+    eventually(lambda: one.status()["workers_wanted"] == 3)
+    for wanted in (2, 1):
+        one.send(signal.SIGTTOU)
+        eventually(lambda wanted=wanted: one.status()["workers_wanted"] == wanted)
+    one.send(signal.SIGTTOU)
+    eventually(lambda: one.log.count("workers wanted workers=1") == 2)
+    one.send(signal.SIGHUP)
+    eventually(lambda: one.status()["workers_wanted"] == 2)
+
+
+def test_a_worker_too_many_finishes_what_it_does_and_goes_and_an_idle_one_goes_first(run):
+    one = run(workers=4)
+    one.add("a-do-1", "b-wait-1")
+    one.done("a-do-1")
+    busy = [w["pid"] for w in one.status()["workers"] if w["destination"] == "b"]
+    for wanted in (3, 2, 1):
+        one.send(signal.SIGTTOU)
+        eventually(lambda wanted=wanted: one.status()["workers_wanted"] == wanted)
+    assert eventually(lambda: len(one.workers()) == 1 and one.workers()) == busy
+    one.work.make("gate")
+    one.done("a-do-1", "b-wait-1")
+
+
+def test_winch_pauses_until_the_next_hup_and_lets_deliveries_in_progress_end(run):
+    one = run(os.setsid)
+    one.add("a-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    for _ in range(2):
+        one.send(signal.SIGWINCH)
+        eventually(lambda: one.status()["paused"])
+    eventually(lambda: title_of(one.pid).startswith("mailspool: supervisor [paused, 1 active"))
+    one.add("b-do-1")
+    one.work.make("gate")
+    one.done("a-wait-1")
+    eventually(lambda: not one.workers())
+    assert eventually(lambda: one.status()["waiting"]) == 1
+    assert one.work.names("todo") == ["b-do-1"]
+    one.send(signal.SIGHUP)
+    one.done("a-wait-1", "b-do-1")
+    assert not one.status()["paused"]
+
+
+def test_usr1_reopens_the_logs_of_all_and_interrupts_nothing(run, tmp_path):
+    def note_it():
+        reopened = log.reopen
+
+        def reopen(ident=""):
+            if not ident:  # a child's beginning gives one
+                (tmp_path / f"reopened-{os.getpid()}").touch()
+            reopened(ident)
+
+        log.reopen = supervisor.reopen = reopen
+
+    one = run(note_it)
+    one.add("a-wait-1")
+    eventually(lambda: one.work.names("claimed"))
+    one.send(signal.SIGUSR1)
+    for pid in (one.pid, *one.workers()):
+        eventually(lambda pid=pid: (tmp_path / f"reopened-{pid}").exists())
+    one.work.make("gate")
+    one.done("a-wait-1")
+
+
 def test_a_bug_in_an_overridden_reload_does_not_end_the_daemon(run):
     one = run()
     one.work.make("bug")
     assert control.ask(one.run_dir, "reload").startswith("refused")
     one.work.remove("bug")
-    assert control.ask(one.run_dir, "reload") == "reloaded"
+    assert control.ask(one.run_dir, "reload").startswith("reloaded")
 
 
 def test_a_reload_lets_deliveries_in_progress_end(run):
@@ -484,7 +596,7 @@ def test_int_and_quit_give_claims_back_at_once(run, number):
     began = time.monotonic()
     one.send(number)
     assert one.end() == 0
-    assert time.monotonic() - began < parent.AT_ONCE
+    assert time.monotonic() - began < shutdown.AT_ONCE
     assert (one.work.names("todo"), one.work.names("claimed")) == (["a-wait-1"], [])
 
 

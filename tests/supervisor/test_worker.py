@@ -12,9 +12,11 @@ import pytest
 from mailspool import log
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase
+from mailspool.supervisor.child import EXIT_BROKEN, fork_child
 from mailspool.supervisor.job import Job, Result
 from mailspool.supervisor.scoreboard import Scoreboard
-from mailspool.supervisor.worker import EXIT_BROKEN, KILL_GRACE, LOCAL_PATIENCE, fork_child, fork_worker
+from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
+from mailspool.supervisor.worker import fork_worker
 from tests.running import eventually, is_running, title_of
 
 JOB = Job("0/a", "a.example", "g")
@@ -357,7 +359,7 @@ def test_a_fork_that_fails_leaves_no_descriptor_behind(monkeypatch, start):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     before = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr("mailspool.supervisor.worker.os.fork", no_fork)
+    monkeypatch.setattr("mailspool.supervisor.child.os.fork", no_fork)
     with pytest.raises(OSError):
         fork_worker(None, 1, Scoreboard(1).take(), time.monotonic, lambda: None)
     monkeypatch.undo()

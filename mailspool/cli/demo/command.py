@@ -31,7 +31,7 @@ from mailspool.cli.options import complain
 from mailspool.cli.sink import Sink
 from mailspool.errors import MailspoolError
 from mailspool.spool import Spool
-from mailspool.supervisor.worker import fork_child
+from mailspool.supervisor.child import fork_child
 
 PATIENCE = 5.0
 """Seconds that the daemon has to stop before it is killed."""

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A worker's place: takes batches of jobs from its socket, has each done under a deadline, reports, ends when told.
+
+Three clocks bound it (`docs/architecture.md`, deadlines): the session's own timeouts, SIGALRM with the budget of
+`deadline`, and the parent, which kills a worker whose scoreboard line is overdue. From `Phase.FINAL` on neither
+SIGALRM nor a shutdown interrupts: the reply to the final dot decides whether a message is delivered twice.
+None of the three runs while the machine is suspended.
+"""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import msgspec
+from setproctitle import setproctitle
+
+from mailspool.errors import DeadlineExceeded, ShutdownRequested
+from mailspool.model.phase import Phase, Watch
+from mailspool.supervisor.job import Job, Work
+from mailspool.supervisor.scoreboard import Slot
+from mailspool.supervisor.signals import Handlers
+
+KILL_GRACE = 10.0
+"""Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance."""
+
+LOCAL_PATIENCE = 300.0
+"""Seconds that claiming and settling may take on a slow disk or file server before the parent kills."""
+
+LINGER = 1.0
+"""Seconds without a job after which a worker lets go of its session."""
+
+MAX_PACKET = 1 << 17
+"""Octets of a batch or its results; twice dispatch.MAX_BATCH of the longest names fit into it."""
+
+_FOREVER = float("inf")
+
+_encode = msgspec.msgpack.encode
+_decode_batch = msgspec.msgpack.Decoder(list[Job]).decode
+
+
+class WorkerStation:
+    """The worker's end: see `job.Station`. It is made before the fork, so that its handlers are there at once."""
+
+    def __init__(self, serial: int, channel: socket.socket, slot: Slot, clock: Callable[[], float]) -> None:
+        self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
+        self.finishing = False
+        self._phase = Phase.IDLE
+        self._interruptible = False
+        self._until = _FOREVER  # end of the present budget
+        self._host = self._about = ""
+
+    @property
+    def handlers(self) -> Handlers:
+        """What interrupts a worker."""
+        return {
+            signal.SIGTERM: self._on_term,
+            signal.SIGINT: self._on_quit,
+            signal.SIGQUIT: self._on_quit,
+            signal.SIGALRM: self._on_alarm,
+        }
+
+    def run(self, work: Work) -> None:
+        """Until the parent closes the channel or asks to finish."""
+        while not self.finishing and (batch := self._next_batch(work)):
+            self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
+            results = work.perform(batch, self)
+            self._report(Phase.IDLE, self._host, _FOREVER)
+            self._channel.send(_encode(results))
+        work.idle()
+
+    # --- waiting for jobs
+
+    def _next_batch(self, work: Work) -> list[Job]:
+        """[] if the parent wants no more. A batch that a signal takes from us is found again: nothing is claimed."""
+        try:
+            packet = self._receive(LINGER)
+            if packet is None:
+                work.idle()
+                self._report(Phase.IDLE, "", _FOREVER)  # from here on TERM interrupts; before, it had to wait for QUIT
+                setproctitle(f"mailspool: worker {self.serial} idle")
+                packet = self._receive(None)
+        except (OSError, ShutdownRequested):
+            return []
+        return _decode_batch(packet) if packet else []
+
+    def _receive(self, seconds: float | None) -> bytes | None:
+        """b"" if there will be no more, None if nothing came in time."""
+        self._channel.settimeout(seconds)
+        with self._may_be_interrupted():
+            if self.finishing:  # the signal came before it could interrupt
+                return b""
+            try:
+                return self._channel.recv(MAX_PACKET)
+            except TimeoutError:
+                return None
+
+    @contextlib.contextmanager
+    def _may_be_interrupted(self) -> Iterator[None]:
+        """Once at most: who interrupts takes the right away, so that no second one meets the ways out of the block."""
+        try:
+            self._interruptible = True
+            yield
+        finally:
+            self._interruptible = False
+
+    # --- doing one
+
+    @property
+    def watch(self) -> Watch:
+        """What a session tells of its phases."""
+        return self._watch
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float, about: str = "") -> Iterator[None]:
+        """Around the delivery of one group of jobs; not around claiming and settling, which are never interrupted."""
+        self._about = f" {about}" if about else ""
+        self._until = self._clock() + seconds
+        self._report(Phase.RESOLVE, self._host, self._until)
+        try:
+            with self._may_be_interrupted():
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                if self.finishing:
+                    raise ShutdownRequested
+                yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
+
+    def _watch(self, phase: Phase, host: str, seconds: float) -> None:
+        if phase >= Phase.FINAL:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._report(phase, host, self._clock() + seconds)
+            return
+        if self._phase >= Phase.FINAL and self._interruptible:  # on to the next host, with what is left of the budget
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, self._until - self._clock()))
+        self._report(phase, host, self._until)
+
+    def _report(self, phase: Phase, host: str, until: float) -> None:
+        changed = phase != self._phase or host != self._host
+        self._phase, self._host = phase, host
+        self._slot.write(phase, host, until + KILL_GRACE, self._clock())
+        if changed and phase is not Phase.IDLE:
+            where = f" → {host}" if host else ""
+            since = time.strftime("%H:%M:%S")
+            setproctitle(f"mailspool: worker {self.serial}{self._about}{where} {phase.name} since {since}")
+
+    # --- signals
+
+    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+        """Finish what is begun."""
+        self.finishing = True
+        if self._phase == Phase.IDLE:
+            self._interrupt(ShutdownRequested)
+
+    def _on_quit(self, _number: int, _frame: FrameType | None) -> None:
+        """Give back what is not past its final dot."""
+        self.finishing = True
+        self._interrupt(ShutdownRequested)
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupt(DeadlineExceeded)
+
+    def _interrupt(self, error: type[BaseException]) -> None:
+        if self._interruptible and self._phase < Phase.FINAL:
+            self._interruptible = False
+            raise error
