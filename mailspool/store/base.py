@@ -41,6 +41,11 @@ class Location(NamedTuple):
         """Whether its final dot may have been said: who would take it away now comes too late."""
         return self.state is State.CLAIMED and self.name.endswith("~")
 
+    @property
+    def node(self) -> str:
+        """The name without what a claim has put behind it."""
+        return self.name.partition("~")[0] if self.state is State.CLAIMED else self.name
+
 
 class Stored(NamedTuple):
     """An opened message file: its envelope, and the message as a binary file positioned at its first byte.
@@ -104,8 +109,9 @@ class Store(ABC):
 
     @abstractmethod
     def claim(self, location: Location, attempt: str) -> Location:
-        """Take a queued node: only one can. attempt: at most 57 letters, digits and dots, never used twice by us.
+        """Take a node out of a tier, or away from who has claimed it: only one can.
 
+        attempt: at most 57 letters, digits and dots, never used twice by us.
         Raises ClaimLost if somebody else was first.
         """
 

@@ -165,7 +165,7 @@ class FileStore(Store):
     # --- moving
 
     def claim(self, location: Location, attempt: str) -> Location:
-        claim = Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner)
+        claim = Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner)
         try:
             return self._take(location, claim)
         except ClaimLost:
@@ -200,8 +200,9 @@ class FileStore(Store):
 
     def quarantine(self, location: Location, reason: str) -> Location:
         source = self.path(location)
-        name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
-        for target in (Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(name or location.name)):
+        for target in (
+            Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(location.node or location.name)
+        ):
             with suppress(fsops.Exists):
                 self._quarantine_as(source, self._path_made(target), reason)
                 return target

@@ -59,7 +59,7 @@ class MemoryStore(Store):
         return messagefile.read(BytesIO(content), len(content), location)
 
     def claim(self, location: Location, attempt: str) -> Location:
-        return self.move(location, Location(State.CLAIMED, location.tier, f"{location.name}~{attempt}", self._owner))
+        return self.move(location, Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner))
 
     def seal(self, claim: Location) -> Location:
         return self.move(claim, claim._replace(name=nodename.sealed(claim.name)))
@@ -75,8 +75,8 @@ class MemoryStore(Store):
         self._histories.pop(nodename.node_id_of(location.name), None)
 
     def quarantine(self, location: Location, reason: str) -> Location:
-        name = nodename.split_claim(location.name)[0] if location.state is State.CLAIMED else location.name
-        targets = (Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(name or location.name))
+        names = nodename.quarantine_names(location.node or location.name)
+        targets = (Location(State.QUARANTINED, 0, name) for name in names)
         target = self.move(location, next(at for at in targets if at not in self._nodes))
         self._reasons[target] = reason
         return target

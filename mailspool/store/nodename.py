@@ -100,6 +100,11 @@ def node_id_of(text: str) -> str:
     return text.partition("-")[2].partition("-")[0]
 
 
+def destination_in(text: str) -> str:
+    """The DESTINATION of a name, claimed or not, parsed no further; "" where there is none."""
+    return split_claim(text)[0].partition("-")[2].partition("-")[2]
+
+
 def is_of_message(text: str, message_id: str) -> bool:
     """Whether a name's ID, or its ID.N, is `message_id`."""
     node_id = node_id_of(text)

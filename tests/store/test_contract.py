@@ -137,6 +137,16 @@ def test_only_one_can_claim_a_node(store, letter):
         assert file.read() == MESSAGE
 
 
+def test_a_claim_can_be_claimed_away_and_its_owner_finds_it_lost(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW)
+    first = store.claim(queued(name), "w1.1")
+    second = store.claim(first, "p2.1")
+    assert (second.name, second.node) == (f"{name}~p2.1", name)
+    with pytest.raises(ClaimLost):
+        store.seal(first)
+    assert list(store.locations()) == [second]
+
+
 def test_a_sealed_claim_says_so_and_can_be_sealed_again_and_given_back(store, letter):
     (name,) = store.accept(letter(), [MESSAGE], NOW)
     claim = store.claim(queued(name), "w1.1")
