@@ -80,9 +80,14 @@ class Settler:
                 unless_lost(node, node.fallback)
         self._give_up(failed)
 
-    def bounce(self, node: Node, outcome: Failed) -> None:
-        """Give up one claimed node because an operator says so."""
-        self._give_up([(node, msgspec.structs.replace(outcome, attempts=tuple(node.history()) + outcome.attempts))])
+    def bounce(self, cases: Sequence[tuple[Node, Failed]]) -> None:
+        """Give up nodes of one message because an operator says so. Raises SpoolError: then none of them has ended."""
+        self._give_up(
+            [
+                (node, msgspec.structs.replace(outcome, attempts=tuple(node.history()) + outcome.attempts))
+                for node, outcome in cases
+            ]
+        )
 
     # --- when is it over?
 

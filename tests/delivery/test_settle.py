@@ -240,7 +240,7 @@ def test_an_operator_s_bounce_carries_what_was_tried_before(post, sink, clock):
     post.look()
     (node,) = post.nodes()
     node.lock_node()
-    post.spool.door.settler.bounce(node, Failed("5.0.0", "", "given up by an operator"))
+    post.spool.door.settler.bounce([(node, Failed("5.0.0", "", "given up by an operator"))])
     post.look()
     (report,) = reports(sink)
     assert re.search("Mailbox is busy", str(report))
