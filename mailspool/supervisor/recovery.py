@@ -33,6 +33,11 @@ class Recovery:
         """Whether anything is left to wait for."""
         return bool(self._tasks or self._children)
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the children at work."""
+        return list(self._children)
+
     def add(self, task: Task) -> None:
         """Have it done soon; once, however often it is asked for until it begins."""
         if task not in self._tasks:

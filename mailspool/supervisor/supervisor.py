@@ -261,6 +261,7 @@ class Supervisor:
                 "pid": os.getpid(),
                 "stopping": bool(self._shutdown),
                 "workers": self._pool.scoreboard(),
+                "services": [{"role": "recover", "pid": pid} for pid in self._recovery.pids],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
                 "next_look": round(self._looks.next_tick, 1),
