@@ -120,6 +120,7 @@ DANGERS = {
         words("environ environb getenv putenv", "os."),
         {
             "config/load.py": "MAILSPOOL_CONFIG",
+            "cli/terminal.py": "NO_COLOR",
             "supervisor/notify.py": "how systemd says where it listens; taken out, so that no child speaks for us",
         },
         mentioned=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""`mailspool`, the administrator's program: looks into the spool, tells why, retries, deletes, and talks to the daemon.
+"""`mailspool`, the administrator's program: looks into the spool, tells why, changes nodes, and talks to the daemon.
 
 What only looks writes nothing, not even directories, and works while no daemon runs. Each error names the thing and
 what to try next; `mailspool --help` lists the exit codes.
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import click
 
 from mailspool import __version__
-from mailspool.cli.change import delete, retry
+from mailspool.cli.change import bounce, delete, expire, hold, release, retry
 from mailspool.cli.check import check
+from mailspool.cli.completion import completion
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
+from mailspool.cli.ps import ps
 from mailspool.cli.queue import queue
 from mailspool.cli.status import status
 from mailspool.cli.why import why
@@ -23,9 +25,11 @@ from mailspool.supervisor import control
 _EXIT_CODES = """\b
 Exit codes:
   0   done
-  1   some node that was named is not there, or was left alone
+  1   some node that was named is not there, was left alone, or it was
+      too late; or the answer to a question was no
   3   status: no supervisor answers
-  64  the command line makes no sense
+  64  the command line makes no sense, names no nodes, or somebody had to
+      be asked and there is no terminal
   69  no supervisor answers, and the command needs one
   75  a local fault (disk, permission, no spool): it may be tried again
   78  the configuration is wrong, or was refused
@@ -81,7 +85,7 @@ def reload_(spool: Spool) -> None:
         click.echo(f"{option} is unchanged until mailspoold is restarted")
 
 
-for command in (queue, why, retry, delete, status, check):
+for command in (queue, why, hold, release, retry, delete, bounce, expire, status, ps, check, completion):
     mailspool.add_command(command)
 
 

@@ -1,124 +1,189 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""`mailspool retry` and `mailspool delete`: the two things that an operator does to nodes.
+"""What an operator does to nodes: hold, release, retry, delete, bounce, expire.
 
-A node that somebody delivers at this moment is left alone by both. What is deleted is claimed first, so that no
-worker can be sending it, and the log keeps a line of it: nobody else is told.
+Each is a step that one rename or unlink decides, so that it works without a daemon, beside one, and on what another
+host delivers. What is claimed may be taken away up to its final dot: its worker finds the claim lost before it says
+it. The log keeps a line of each step.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import click
 
-from mailspool import log
-from mailspool.cli import nodes
-from mailspool.cli.nodes import Selection
+from mailspool.cli import nodes, steps, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.text import count, shown
-from mailspool.errors import ClaimLost, NotRunning, SpoolError, Unreadable
+from mailspool.cli.select import ALL, Selector, selects
+from mailspool.cli.text import count
+from mailspool.errors import NotRunning, UsageError
+from mailspool.model import status
+from mailspool.model.address import control_character
+from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
-from mailspool.store import nodename
 from mailspool.store.base import Location, State
 from mailspool.supervisor import control
 
-_DELIVERING = "is being delivered at this moment"
+MAX_REASON = 400
+"""Characters of a reason: it stands in the log, and in one field of the report (RFC 5322 §2.1.1 has 998 a line)."""
+
+_IN_TIERS = {State.QUEUED, State.CLAIMED}
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-class _LeftAlone(SpoolError):
-    """A node that is not to be touched, and why."""
-
-
-@click.command(epilog=examples("mailspool retry 0TP1B2C3D4E5F6G7H8J9", "mailspool retry ALL"))
-@click.argument("ids", metavar="ID…|ALL", nargs=-1, required=True)
+@click.command(epilog=examples("mailspool hold --domain example.org", "mailspool hold 0TP1B2C3D4E5F6G7H8J9.0"))
+@selects
 @configured
-def retry(spool: Spool, *, ids: tuple[str, ...]) -> int:
+def hold(spool: Spool, *, selector: Selector) -> int:
+    """Put nodes aside: nothing tries them, and nothing gives them up, until they are released.
+
+    A delivery that has not said its final dot is stopped. If it has, this comes too late: it is told, and the exit
+    code is 1.
+    """
+    held, code = _each(spool, selector, steps.hold, _IN_TIERS)
+    click.echo(f"{count(held, 'node')} held")
+    return code
+
+
+@click.command(epilog=examples("mailspool release ALL", "mailspool release --held --older 2h --to @example.org"))
+@selects
+@configured
+def release(spool: Spool, *, selector: Selector) -> int:
+    """Put back what is held, each into its own tier, due now.
+
+    What is in quarantine goes to tier 0 when it is named by ID or with --quarantined.
+    """
+    released, code = _each(spool, selector, steps.release, {State.HELD})
+    click.echo(f"{count(released, 'node')} released{_look(spool) if released else ''}")
+    return code
+
+
+@click.command(epilog=examples("mailspool retry 0TP1B2C3D4E5F6G7H8J9", "mailspool retry --domain example.org"))
+@selects
+@configured
+def retry(spool: Spool, *, selector: Selector) -> int:
     """Try nodes again now, whatever their tier.
 
-    ID is a message's, for all of its nodes, or one node's (ID.N). They stay in their tier: retrying costs none of
-    their chances. What is held or in quarantine is not tried.
+    They stay in their tier: retrying costs none of their chances. What is held or in quarantine is not tried.
     """
-    selection = nodes.select(nodes.existing(spool), ids, {State.QUEUED})
-    due, code = _each(spool, selection, _make_due)
+    due, code = _each(spool, selector, steps.make_due, {State.QUEUED})
     click.echo(f"{count(due, 'node')} due now{_look(spool) if due else ''}")
     return code
 
 
-@click.command(epilog=examples("mailspool delete 0TP1B2C3D4E5F6G7H8J9.0", "mailspool delete --yes ALL"))
-@click.argument("ids", metavar="ID…|ALL", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.command(
+    epilog=examples("mailspool delete 0TP1B2C3D4E5F6G7H8J9.0", "mailspool delete --yes --from '<>' --older 1d")
+)
+@selects
+@_yes
 @configured
-def delete(spool: Spool, *, ids: tuple[str, ...], yes: bool) -> int:
-    """Delete nodes for good: they are neither delivered nor bounced.
+def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
+    """Delete nodes for good: they are neither delivered nor bounced, and nobody is told.
 
-    ID is a message's, for all of its nodes, or one node's (ID.N). ALL is every node in a tier or held; what is in
-    quarantine must be named. A node that is being delivered is left alone.
+    A delivery that has not said its final dot is stopped. If it has, this comes too late: it is told, and the exit
+    code is 1. What is in quarantine must be named, by ID or with --quarantined.
     """
-    selection = nodes.select(nodes.existing(spool), ids, {State.QUEUED, State.CLAIMED, State.HELD})
-    if selection.locations and not yes:
-        click.confirm(f"Delete {_how_many(selection.locations)} for good, telling nobody?", abort=True)
-    deleted, code = _each(spool, selection, _delete)
+    question = None if yes else "Delete {} for good, telling nobody?"
+    deleted, code = _each(spool, selector, steps.delete, {*_IN_TIERS, State.HELD}, question)
     click.echo(f"{count(deleted, 'node')} deleted")
     return code
 
 
-def _each(spool: Spool, selection: Selection, step: Callable[[Spool, Location], None]) -> tuple[int, int]:
-    """Take the step with each node; how many it was taken with, and the exit code. Raises SpoolError."""
-    done = 0
-    for at in selection.locations:
-        try:
-            step(spool, at)
-            done += 1
-        except ClaimLost:
-            say(f"{_name(at)} {_DELIVERING}, or has just been delivered; 'mailspool why {_name(at)}' tells")
-        except _LeftAlone as error:
-            say(f"{_name(at)} {error}")
-        except Unreadable as error:
-            say(f"{shown(str(error))}: it goes to quarantine with the next look")
-    for word in selection.unknown:
-        say(unknown(word))
-    return done, int(done < len(selection.locations) or bool(selection.unknown))
+@click.command(epilog=examples("mailspool bounce --domain exmaple.org --reason 'mistyped, see ticket 4711'"))
+@selects
+@click.option("--reason", metavar="TEXT", default="", help="What the report says besides.")
+@_yes
+@configured
+def bounce(spool: Spool, *, selector: Selector, reason: str, yes: bool) -> int:
+    """Give up nodes now: they are removed, and each sender gets a report with every attempt and the reason.
+
+    Up to the final dot, as delete.
+    """
+    text = f"given up by the administrator{_checked(reason) and ': '}{reason}"
+    return _give_up(spool, selector, lambda _attempts: Failed("5.0.0", "", text), "Bounce {} to {senders}?", yes=yes)
 
 
-def _make_due(spool: Spool, at: Location) -> None:
-    """A node with TIME 0 is due, in whatever tier."""
-    if at.state in {State.HELD, State.QUARANTINED}:
-        place = "is held" if at.state is State.HELD else f"is in quarantine ({shown(spool.store.reason(at))})"
-        raise _LeftAlone(f"{place}: put it back into its tier with\n  {nodes.put_back(spool, at)}")
-    if at.state is State.CLAIMED:
-        raise _LeftAlone(f"{_DELIVERING}")
-    name = nodename.parse(at.name)
-    if name.time:
-        spool.store.move(at, at._replace(name=str(name._replace(time=0))))
+@click.command(epilog=examples("mailspool expire --tier 4- --domain example.org", "mailspool expire --older 2d"))
+@selects
+@_yes
+@configured
+def expire(spool: Spool, *, selector: Selector, yes: bool) -> int:
+    """Give up nodes now as if they were too old: each sender gets the report that max_age would have brought.
+
+    Up to the final dot, as delete.
+    """
+    return _give_up(spool, selector, _expired, "Give up {} as too old, with a report to {senders}?", yes=yes)
 
 
-def _delete(spool: Spool, at: Location) -> None:
-    if at.state is State.CLAIMED:
-        raise _LeftAlone(f"{_DELIVERING}: left alone")
-    mine = spool.store.claim(at, spool.next_attempt()) if at.state is State.QUEUED else at
-    spool.store.delete(mine)
-    log.record("deleted by an operator", id=_name(at))
+# --- what is common to them
+
+
+def _expired(attempts: Sequence[Attempt]) -> Failed:
+    """With its last error: that is what went wrong."""
+    if attempts:
+        return Failed(status.EXPIRED, attempts[-1].host, attempts[-1].text)
+    return Failed(status.EXPIRED, "", "given up by the administrator before any attempt had ended")
+
+
+def _give_up(
+    spool: Spool, selector: Selector, verdict: Callable[[Sequence[Attempt]], Failed], question: str, *, yes: bool
+) -> int:
+    with steps.Bounces(spool, verdict) as bounces:
+        _, code = _each(spool, selector, bounces.take, {*_IN_TIERS, State.HELD}, None if yes else question)
+        given_up, faults = bounces.settle()
+    for fault in faults:
+        say(fault)
+    click.echo(f"{count(given_up, 'node')} given up")
+    return int(bool(code or faults))
+
+
+def _each(
+    spool: Spool,
+    selector: Selector,
+    step: steps.Step,
+    states: set[State],
+    question: str | None = None,
+) -> tuple[int, int]:
+    """Take the step with each node that is meant: how many it was taken with, and the exit code.
+
+    states: those that are meant where neither IDs nor states are given. Raises UsageError, SpoolError.
+    """
+    if not (selector.everything or selector.narrows):
+        raise UsageError(
+            f"nothing says which nodes: give IDs, selectors such as --domain (see --help), or {ALL} for all of them"
+        )
+    store = nodes.existing(spool)
+    selection = nodes.select(store, selector, spool.now(), states)
+    locations: Sequence[Location] = selection.locations
+    if selector.reads or (question and locations):
+        entries = list(nodes.meant(nodes.read(store, terminal.watched(locations, "reading")), selector))
+        locations = [entry.at for entry in entries]
+        if question and entries:
+            terminal.confirm(_asked(question, entries))
+    done, problems = steps.take(spool, locations, step)
+    for problem in (*problems, *map(nodes.unknown, selection.unknown)):
+        say(problem)
+    return done, int(bool(problems or selection.unknown))
+
+
+def _asked(question: str, entries: Sequence[nodes.Entry]) -> str:
+    messages = count(len({nodes.message_id(entry.at) for entry in entries}), "message")
+    senders = count(len({entry.envelope.sender for entry in entries if entry.envelope}), "sender")
+    hit = f"{count(len(entries), 'node')} of {messages}"
+    return question.format(hit if "{senders}" in question else f"{hit} from {senders}", senders=senders)
 
 
 def _look(spool: Spool) -> str:
     """Have the supervisor look into every tier; how that went."""
-    try:
+    with suppress(NotRunning):
         control.ask(spool.settings.run_dir, "look")
-    except NotRunning:
-        return "; no supervisor answers here, so they wait until mailspoold is started"
-    return ", and the supervisor looks"
+        return ", and the supervisor looks"
+    return "; no supervisor answers here, so they wait until mailspoold is started"
 
 
-def unknown(word: str) -> str:
-    """What to say of a word that names no node."""
-    return (
-        f"{shown(word)} names no node in this spool: if it was accepted here, it has been delivered, bounced or"
-        " deleted since; look for it in the log of the mail system"
-    )
-
-
-def _how_many(locations: Collection[Location]) -> str:
-    messages = len({nodes.message_id(at) for at in locations})
-    return f"{count(len(locations), 'node')} of {count(messages, 'message')}"
-
-
-def _name(at: Location) -> str:
-    return shown(nodename.node_id_of(at.name) or at.name)
+def _checked(reason: str) -> str:
+    """Raises UsageError for what cannot stand in a report and in the log."""
+    if fault := control_character(reason):
+        raise UsageError(f"--reason {reason!r} holds {fault}: write it in one line")
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"--reason has {len(reason)} characters, at most {MAX_REASON} are allowed")
+    return reason

@@ -1,25 +1,48 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Which nodes a command line means. Looking makes nothing: where there is no spool, it says so."""
+"""Which nodes a selector means, found by names, and by envelopes where it asks for addresses.
+
+Looking makes nothing: where there is no spool, it says so.
+"""
 
 import os
-import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
-from mailspool.errors import SpoolError
+from mailspool.cli.select import Selector
+from mailspool.cli.text import shown
+from mailspool.errors import ClaimLost, SpoolError
+from mailspool.model.envelope import Envelope
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State, Store
 from mailspool.store.filesystem import FileStore
 
-ALL = "ALL"
-
 
 class Selection(NamedTuple):
-    """The nodes that were meant, and the words that meant none."""
+    """The nodes that were meant as far as names tell, by arrival; and the words that meant none."""
 
     locations: tuple[Location, ...]
     unknown: tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    """A node and its envelope; None, and the fault, if that cannot be read."""
+
+    at: Location
+    envelope: Envelope | None
+    fault: str = ""
+
+    @property
+    def number(self) -> str:
+        """The N of its ID.N."""
+        return nodename.node_id_of(self.at.name).rpartition(".")[2]
+
+    @property
+    def recipient(self) -> str:
+        """The recipient's address, "" if nobody can tell."""
+        recipients = self.envelope.recipients if self.envelope else ()
+        return recipients[int(self.number)].address if _is_below(self.number, len(recipients)) else ""
 
 
 def existing(spool: Spool) -> Store:
@@ -35,23 +58,45 @@ def existing(spool: Spool) -> Store:
     return store
 
 
-def select(store: Store, words: Sequence[str], states_of_all: Collection[State]) -> Selection:
-    """The nodes whose ID, ID.N or whole name is among `words`; for ALL, those in certain states."""
-    everything = list(once(store.locations()))
-    if ALL in words:
-        return Selection(tuple(at for at in everything if at.state in states_of_all), ())
-    wanted = set(words)
-    meant = {at: wanted.intersection(_names_of(at)) for at in everything}
-    named = set().union(*meant.values())
-    return Selection(
-        tuple(at for at, found in meant.items() if found), tuple(word for word in words if word not in named)
-    )
+def select(store: Store, selector: Selector, now: float, states: Collection[State] = tuple(State)) -> Selection:
+    """What names tell. states: those that are meant where the selector names neither IDs nor states."""
+    found = once(store.locations())
+    if selector.words is not None:
+        meant = {at: selector.words & _names_of(at) for at in found}
+        found = [at for at, words in meant.items() if words]
+        missing = selector.words.difference(*meant.values())
+    else:
+        missing = frozenset()
+        if not selector.states:
+            selector = selector._replace(states=frozenset(states))
+    return Selection(tuple(at for at in found if selector.fits_name(at, now)), tuple(sorted(missing)))
+
+
+def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:
+    """Each node with its envelope, read once for all nodes of a message that stand together.
+
+    A node that has moved on meanwhile is read where it is now, and left out if it is nowhere.
+    """
+    envelope: Envelope | None = None
+    for at in locations:
+        if envelope and envelope.id == message_id(at):
+            yield Entry(at, envelope)
+        elif found := _entry_wherever(store, at):
+            envelope = found.envelope
+            yield found
+
+
+def meant(entries: Iterable[Entry], selector: Selector) -> Iterator[Entry]:
+    """Those that the selector means by their envelopes."""
+    if not selector.reads:
+        return iter(entries)
+    return (one for one in entries if one.envelope and selector.fits_envelope(one.envelope, one.recipient))
 
 
 def once(locations: Iterable[Location]) -> list[Location]:
     """Each node where it was seen last, by arrival: one that moves meanwhile may have been seen twice."""
-    latest = {_identity(at): at for at in locations}
-    return [latest[identity] for identity in sorted(latest)]
+    latest = {identity(at): at for at in locations}
+    return [latest[each] for each in sorted(latest)]
 
 
 def message_id(location: Location) -> str:
@@ -59,23 +104,53 @@ def message_id(location: Location) -> str:
     return nodename.node_id_of(location.name).rpartition(".")[0] or location.name
 
 
-def put_back(spool: Spool, location: Location) -> str:
-    """The shell command by which an operator returns what is held or in quarantine to its tier."""
-    root = spool.settings.dequeue_dir
-    target = shlex.quote(f"{root}/{location.tier}/")
-    if location.state is State.HELD:
-        return f"mv -n {shlex.quote(f'{root}/held/{location.tier}/{location.name}')} {target}"
-    path = f"{root}/quarantine/{location.name}"
-    return f"mv -n {shlex.quote(path)} {target} && rm {shlex.quote(path + nodename.REASON)}"
+def called(at: Location) -> str:
+    """How to name a node to a command, made harmless."""
+    return shown(nodename.node_id_of(at.name) or at.name)
 
 
-def _identity(at: Location) -> tuple[str, int, str]:
-    """Sorts by arrival, then by recipient. In quarantine names may be anything, even alike."""
+def identity(at: Location) -> tuple[str, int, str]:
+    """The same in every state. Sorts by arrival, then by recipient. In quarantine names may be anything, even alike."""
     node_id = nodename.node_id_of(at.name)
     if at.state is State.QUARANTINED or not node_id:
         return message_id(at), len(at.name), at.name
     return message_id(at), len(node_id), node_id
 
 
-def _names_of(at: Location) -> set[str]:
-    return {message_id(at), nodename.node_id_of(at.name), at.name} - {""}
+def unknown(word: str) -> str:
+    """What to say of a word that names no node."""
+    return (
+        f"{shown(word)} names no node in this spool: if it was accepted here, it has been delivered, bounced or"
+        " deleted since; look for it in the log of the mail system"
+    )
+
+
+def entry(store: Store, at: Location) -> Entry:
+    """What one message file holds. Raises ClaimLost if the node is not there."""
+    try:
+        stored = store.open(at)
+    except ClaimLost:
+        raise
+    except SpoolError as error:
+        return Entry(at, None, str(error))
+    stored.file.close()
+    return Entry(at, stored.envelope)
+
+
+def _entry_wherever(store: Store, at: Location) -> Entry | None:
+    """None if the node has ended."""
+    with suppress(ClaimLost):
+        return entry(store, at)
+    node_id = nodename.node_id_of(at.name)
+    for now in store.find(node_id) if node_id else ():
+        with suppress(ClaimLost):
+            return entry(store, now)
+    return None
+
+
+def _names_of(at: Location) -> frozenset[str]:
+    return frozenset({message_id(at), nodename.node_id_of(at.name), at.name}) - {""}
+
+
+def _is_below(text: str, number: int) -> bool:
+    return text.isdecimal() and int(text) < number

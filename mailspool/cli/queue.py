@@ -1,44 +1,41 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""`mailspool queue`: every node in the spool, for people in 80 columns, for programs as one JSON object a line.
+"""`mailspool queue`: the nodes in the spool, for people as a table, for programs as one JSON object a line.
 
-It writes nothing, needs no daemon, and reads the envelope of each message once, however many nodes it has.
+It writes nothing, needs no daemon, reads the envelope of each message once, however many nodes it has, and prints
+each line as soon as it is known. It is `mailq` too, so what scripts look for in Postfix's is found here: "Mail queue
+is empty", lines of messages that begin with their IDs, and "-- 12 Kbytes in 3 Requests" at the end.
 """
 
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import click
 import msgspec
 
-from mailspool.cli import nodes
-from mailspool.cli.options import configured, examples
-from mailspool.cli.text import WIDTH, count, cut, octets, shown, span
-from mailspool.errors import ClaimLost, SpoolError
-from mailspool.model.envelope import Envelope
+from mailspool.cli import nodes, terminal
+from mailspool.cli.nodes import Entry
+from mailspool.cli.options import configured, examples, say
+from mailspool.cli.select import Selector, selects
+from mailspool.cli.text import count, cut, octets, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State, Store
 
+_COLOURS = {State.HELD: "yellow", State.QUARANTINED: "red", State.CLAIMED: "green"}
+
 
 class Row(NamedTuple):
-    """One node. envelope: None if it cannot be read. trouble: the last error, or the reason of the quarantine."""
+    """One node. trouble: the last error, or the reason of the quarantine."""
 
-    at: Location
-    envelope: Envelope | None
+    entry: Entry
     trouble: str
 
     @property
-    def number(self) -> str:
-        """The N of its ID.N."""
-        return nodename.node_id_of(self.at.name).rpartition(".")[2]
-
-    @property
-    def recipient(self) -> str:
-        """The recipient's address, "" if nobody can tell."""
-        recipients = self.envelope.recipients if self.envelope else ()
-        return recipients[int(self.number)].address if _is_below(self.number, len(recipients)) else ""
+    def at(self) -> Location:
+        """Where it is."""
+        return self.entry.at
 
     @property
     def state(self) -> str:
@@ -71,39 +68,52 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
 
 
-@click.command(epilog=examples("mailspool queue", "mailspool queue --json | jq -r 'select(.tier > 2).node'"))
+@click.command(
+    epilog=examples(
+        "mailspool queue --domain example.org --older 2h",
+        "mailspool queue --from '*@example.net' --tier 3- --count",
+        "mailspool queue --json --held | jq -r .node | mailspool release -",
+    )
+)
+@selects
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each node, named as by postqueue -j.")
+@click.option("--count", "only_count", is_flag=True, help="Only the number of nodes.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="No more than the first N nodes.")
 @configured
-def queue(spool: Spool, *, as_json: bool) -> None:
-    """List what is in the spool.
+def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, limit: int | None) -> int:
+    """List what is in the spool, or those nodes that fit everything asked for.
 
     Each message is followed by its nodes, one for each recipient: number, state, address, and what went wrong last.
+    Lines are cut to the width of a terminal, never in a pipe.
     """
-    rows = read(nodes.existing(spool))
-    lines = as_objects(rows) if as_json else as_text(rows, spool.now())
-    sys.stdout.writelines(lines)
+    store = nodes.existing(spool)
+    selection = nodes.select(store, selector, spool.now())
+    if only_count and not selector.reads:
+        click.echo(len(selection.locations[:limit]))
+    else:
+        watch = not sys.stdout.isatty()  # else the list itself shows how far it is
+        locations = terminal.watched(selection.locations, "reading") if watch else iter(selection.locations)
+        entries = islice(nodes.meant(nodes.read(store, locations), selector), limit)
+        sys.stdout.writelines(_lines(spool, entries, selector, as_json=as_json, only_count=only_count))
+    for word in selection.unknown:
+        say(nodes.unknown(word))
+    return int(bool(selection.unknown))
 
 
-def read(store: Store) -> Iterator[Row]:
-    """Every node, by arrival. One that moves on while we look is left out."""
-    for message_id, locations in groupby(nodes.once(store.locations()), nodes.message_id):
-        envelope = None
-        for at in locations:
-            try:
-                if envelope is None or envelope.id != message_id:
-                    envelope = read_envelope(store, at)
-                yield Row(at, envelope, last_trouble(store, at))
-            except ClaimLost:
-                continue
-            except SpoolError as error:
-                yield Row(at, None, last_trouble(store, at) or str(error))
+def _lines(
+    spool: Spool, entries: Iterator[Entry], selector: Selector, *, as_json: bool, only_count: bool
+) -> Iterable[str]:
+    if only_count:
+        return [f"{sum(1 for _ in entries)}\n"]
+    rows = with_trouble(spool.store, entries)
+    if as_json:
+        return as_objects(rows)
+    return as_text(rows, spool.now(), terminal.columns(), "No node fits" if selector.narrows else "Mail queue is empty")
 
 
-def read_envelope(store: Store, at: Location) -> Envelope:
-    """Raises ClaimLost, SpoolError."""
-    stored = store.open(at)
-    stored.file.close()
-    return stored.envelope
+def with_trouble(store: Store, entries: Iterable[Entry]) -> Iterator[Row]:
+    """Each with what went wrong last."""
+    return (Row(entry, last_trouble(store, entry.at) or entry.fault) for entry in entries)
 
 
 def last_trouble(store: Store, at: Location) -> str:
@@ -123,57 +133,60 @@ def as_objects(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _listed(row: Row) -> Listed:
-    envelope, at = row.envelope, row.at
-    node_id, _, destination = nodename.split_claim(at.name)[0].partition("-")[2].partition("-")
+    envelope, at = row.entry.envelope, row.at
     return Listed(
         queue_name=at.state.value,
         queue_id=shown(nodes.message_id(at)),
         arrival_time=int(envelope.arrival) if envelope else 0,
         message_size=envelope.facts.size if envelope else 0,
         sender=envelope.sender if envelope else "",
-        recipients=(Addressee(row.recipient, row.trouble),),
+        recipients=(Addressee(row.entry.recipient, row.trouble),),
         tier=at.tier,
-        node=shown(node_id or at.name),
-        destination=shown(destination),
+        node=nodes.called(at),
+        destination=shown(nodename.destination_in(at.name)),
         owner=shown(at.owner),
     )
 
 
-def as_text(rows: Iterable[Row], now: float) -> Iterator[str]:
-    """The table, message by message, then what it comes to."""
+def as_text(rows: Iterable[Row], now: float, width: int | None, empty: str) -> Iterator[str]:
+    """The table, message by message, then what it comes to. width: columns, None: as wide as it gets."""
     messages = number = size = 0
     for message_id, group in groupby(rows, lambda row: nodes.message_id(row.at)):
         if not messages:
-            yield _line("MESSAGE", "SIZE", "AGE", "SENDER")
-            yield _node_line("NODE", "STATE", "RECIPIENT", "what went wrong last")
+            yield _line("-MESSAGE", "SIZE", "AGE", "SENDER", width)
+            yield _node_line("-NODE", "STATE", "RECIPIENT", "what went wrong last", width)
         messages += 1
         for place, row in enumerate(group):
             if place == 0:
-                size += row.envelope.facts.size if row.envelope else 0
-                yield _heading(message_id, row.envelope, now)
+                size += row.entry.envelope.facts.size if row.entry.envelope else 0
+                yield _heading(message_id, row.entry, now, width)
             number += 1
-            yield _node_line(f".{row.number}", row.state, row.recipient or "?", row.trouble)
-    total = f"{count(messages, 'message')}, {count(number, 'node')}, {octets(size)} octets"
-    yield f"\n{total}\n" if messages else "mail queue is empty\n"
+            colour = _COLOURS.get(row.at.state, "")
+            yield _node_line(
+                f".{row.entry.number}", row.state, row.entry.recipient or "?", row.trouble, width, colour=colour
+            )
+    yield f"{_total(size, messages)}, {count(number, 'node')}.\n" if messages else f"{empty}\n"
 
 
-def _heading(message_id: str, envelope: Envelope | None, now: float) -> str:
+def _total(size: int, messages: int) -> str:
+    """As Postfix's mailq ends, which scripts read: messages are "Requests" nowhere else."""
+    return f"-- {(size + 1023) // 1024} Kbytes in {count(messages, 'Request')}"
+
+
+def _heading(message_id: str, entry: Entry, now: float, width: int | None) -> str:
+    envelope = entry.envelope
     if envelope is None:
-        return _line(message_id, "?", "?", "?")
-    return _line(
-        message_id, octets(envelope.facts.size), span(now - envelope.arrival, units=1), envelope.sender or "<>"
-    )
+        return _line(message_id, "?", "?", "?", width)
+    age = span(now - envelope.arrival, units=1)
+    return _line(message_id, octets(envelope.facts.size), age, envelope.sender or "<>", width)
 
 
-def _line(message_id: str, size: str, age: str, sender: str) -> str:
-    begin = f"{cut(message_id, 64):20}  {size:>5}  {age:>4}  "
-    return begin + cut(sender, max(20, WIDTH - len(begin))) + "\n"
+def _line(message_id: str, size: str, age: str, sender: str, width: int | None) -> str:
+    begin = f"{cut(message_id, width and 64):20}  {size:>5}  {age:>4}  "
+    return begin + cut(sender, width and max(20, width - len(begin))) + "\n"
 
 
-def _node_line(number: str, state: str, recipient: str, trouble: str) -> str:
-    line = f"  {cut(number, 8):4}  {state:11}  {cut(recipient, WIDTH - 21)}\n"
-    return line + (f"{'':21}{cut(trouble, WIDTH - 21)}\n" if trouble else "")
-
-
-def _is_below(text: str, number: int) -> bool:
-    return text.isdecimal() and int(text) < number
+def _node_line(number: str, state: str, recipient: str, trouble: str, width: int | None, *, colour: str = "") -> str:
+    rest = width and width - 22
+    line = f"  {cut(number, 8):5}  {terminal.painted(f'{state:11}', colour)}  {cut(recipient, rest)}\n"
+    return line + (f"{'':22}{cut(trouble, rest)}\n" if trouble else "")

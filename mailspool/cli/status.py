@@ -1,25 +1,35 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""`mailspool status`: what the supervisor does, and how much is in the spool; the latter without a supervisor too."""
+"""`mailspool status`: one screen of 80 x 24 with what the supervisor does, and how much is in the spool.
+
+The latter needs no supervisor. Names tell all of it but the last errors, which are read from few histories: a node's
+TIME is when it failed last, so the newest names beyond tier 0 say whose.
+"""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from heapq import nlargest
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from mailspool.cli import nodes
+from mailspool.cli import nodes, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.text import WIDTH, count, shown, span
-from mailspool.cli.why import Status, supervisor_status
+from mailspool.cli.ps import Status, supervisor_status
+from mailspool.cli.text import count, cut, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
-from mailspool.store.base import State, Store
+from mailspool.store.base import Location, State, Store
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 NOT_RUNNING = 3
 """Exit code: as the Linux Standard Base has it for the status of a service."""
+
+_LAST_ERRORS = 3
+_MOST_WORKERS = 5  # on a terminal; with seven tiers and all else below, 24 lines are full
+_MOST_COOLING = 3
 
 
 class Depth(msgspec.Struct):
@@ -39,53 +49,85 @@ class Depths(msgspec.Struct):
     quarantined: int
 
 
+class Trouble(msgspec.Struct):
+    """One of the last errors. ago: seconds; host: "" where none was reached."""
+
+    node: str
+    destination: str
+    ago: float
+    host: str
+    text: str
+
+
 @click.command(epilog=examples("mailspool status", "mailspool status --json | jq .supervisor.waiting"))
 @click.option(
     "--json", "as_json", is_flag=True, help="Everything as one JSON object; supervisor is null if none answers."
 )
 @configured
 def status(spool: Spool, *, as_json: bool) -> int:
-    """Show what the supervisor does, and how much is in the spool.
+    """Show what the supervisor does, how much is in the spool, and what went wrong last.
 
-    The exit code is 0 if the supervisor of this host answers, 3 if it does not; the depths are shown all the same.
+    The exit code is 0 if the supervisor of this host answers, 3 if it does not; the spool is shown all the same.
     """
-    depths = measure(nodes.existing(spool), len(spool.settings.tiers), spool.now())
+    store = nodes.existing(spool)
+    locations = nodes.once(store.locations())
+    depths = measure(store, locations, len(spool.settings.tiers), spool.now())
+    errors = list(last_errors(store, locations, spool.now()))
     supervisor = supervisor_status(spool)
     if as_json:
-        click.echo(msgspec.json.encode({"supervisor": supervisor, "spool": depths}).decode())
+        found = {"supervisor": supervisor, "spool": depths, "last_errors": errors}
+        click.echo(msgspec.json.encode(found).decode())
     else:
-        _show(depths, supervisor)
+        terminal.console().print(*_screen(supervisor, depths, errors), sep="\n")
         if supervisor is None:
             say(f"no supervisor answers in {spool.settings.run_dir}: start it with 'mailspoold'")
     return NOT_RUNNING if supervisor is None else 0
 
 
-def measure(store: Store, tiers: int, now: float) -> Depths:
+def measure(store: Store, locations: Sequence[Location], tiers: int, now: float) -> Depths:
     """Count what is where, by names alone."""
-    depths = [_measure_tier(store, tier, now) for tier in sorted({*range(tiers), *store.tiers()})]
-    states = [at.state for at in store.locations()]
-    return Depths(depths, states.count(State.CLAIMED), states.count(State.HELD), states.count(State.QUARANTINED))
+    waiting: dict[int, list[str]] = {tier: [] for tier in sorted({*range(tiers), *store.tiers()})}
+    for at in locations:
+        if at.state is State.QUEUED:
+            waiting.setdefault(at.tier, []).append(at.name)
+    states = [at.state for at in locations]
+    return Depths(
+        [_measure_tier(tier, names, now) for tier, names in waiting.items()],
+        states.count(State.CLAIMED),
+        states.count(State.HELD),
+        states.count(State.QUARANTINED),
+    )
 
 
-def _measure_tier(store: Store, tier: int, now: float) -> Depth:
-    names = store.names(tier)
+def _measure_tier(tier: int, names: Sequence[str], now: float) -> Depth:
     times = [entered for name in names if (entered := nodename.entered(name))]  # 0: due now, entered who knows when
     return Depth(tier, len(names), max(0.0, round(now - min(times), 1)) if times else None)
+
+
+def last_errors(store: Store, locations: Sequence[Location], now: float) -> Iterator[Trouble]:
+    """The newest, at most three."""
+    failed = (at for at in locations if at.tier and at.state is State.QUEUED)
+    for at in nlargest(_LAST_ERRORS, failed, key=lambda at: nodename.entered(at.name)):
+        node_id = nodename.node_id_of(at.name)
+        for attempt in store.history(node_id)[-1:] if node_id else ():
+            ago = max(0.0, round(now - attempt.time, 1))
+            yield Trouble(node_id, nodename.destination_in(at.name), ago, attempt.host, attempt.text)
 
 
 # --- for people
 
 
-def _show(depths: Depths, supervisor: Status | None) -> None:
-    from rich.console import Console  # loaded only where a table is drawn
-
-    console = Console(width=WIDTH, markup=False, highlight=False, emoji=False)
+def _screen(supervisor: Status | None, depths: Depths, errors: Sequence[Trouble]) -> Iterator["RenderableType"]:
     if supervisor:
-        console.print(*_sentences(supervisor), sep="\n")
-        if supervisor["workers"]:
-            console.print(_workers(supervisor["workers"]))
-    console.print(_tiers(depths))
-    console.print(f"claimed: {depths.claimed}, held: {depths.held}, quarantined: {depths.quarantined}")
+        yield from _sentences(supervisor)
+    yield _tiers(depths)
+    yield f"claimed: {depths.claimed}, held: {depths.held}, quarantined: {depths.quarantined}"
+    if supervisor:
+        yield from _workers(supervisor["workers"])
+        yield from _cooling(supervisor["cooling"])
+    width = terminal.columns()
+    for error in errors:
+        yield cut(f"{error.node}  {error.destination}, {span(error.ago, units=1)} ago: {error.text}", width)
 
 
 def _sentences(supervisor: Status) -> Iterator[str]:
@@ -95,30 +137,37 @@ def _sentences(supervisor: Status) -> Iterator[str]:
     workers = count(len(supervisor["workers"]), "worker")
     yield f"supervisor {supervisor['pid']} {state}"
     waiting, delivered = count(supervisor["waiting"], "node"), supervisor["delivered"]
-    yield f"{workers}, {waiting} waiting for one, {delivered} delivered since its start"
-    for destination, left in supervisor["cooling"].items():
-        yield f"{shown(destination)} could not be reached: it is left alone for another {span(left)}"
+    drops = f", {count(drops, 'log line')} dropped" if (drops := supervisor["log_drops"]) else ""
+    yield f"{workers}, {waiting} waiting for one, {delivered} delivered since its start{drops}"
 
 
-def _workers(workers: Sequence[Status]) -> "Table":
-    table = _table("WORKER", "PID", "NODES", "FOR", "PHASE", "DESTINATION", "HOST")
-    for one in workers:
-        numbers = (str(one["worker"]), str(one["pid"]), str(one["jobs"]), span(one["seconds"], units=1))
-        table.add_row(*numbers, *(shown(str(one[column])) for column in ("phase", "destination", "host")))
-    return table
-
-
-def _tiers(depths: Depths) -> "Table":
-    table = _table("TIER", "NODES", "OLDEST")
+def _tiers(depths: Depths) -> "RenderableType":
+    table = terminal.table("TIER", "NODES", "OLDEST")
     for depth in depths.tiers:
         table.add_row(str(depth.tier), str(depth.nodes), "" if depth.oldest is None else span(depth.oldest))
     return table
 
 
-def _table(*columns: str) -> "Table":
-    from rich.table import Table  # as above
+def _workers(workers: Sequence[Status]) -> Iterator["RenderableType"]:
+    """On a terminal those that have been in their phase longest."""
+    most = _MOST_WORKERS if terminal.columns() else len(workers)
+    table = terminal.table("WORKER", "PID", "NODES", "FOR", "PHASE", "DESTINATION", "HOST")
+    for one in sorted(workers, key=_seconds, reverse=True)[:most]:
+        numbers = (str(one["worker"]), str(one["pid"]), str(one["jobs"]), span(one["seconds"], units=1))
+        table.add_row(*numbers, *(shown(str(one[column])) for column in ("phase", "destination", "host")))
+    if workers:
+        yield table
+    if len(workers) > most:
+        yield f"and {count(len(workers) - most, 'more worker')}: mailspool ps"
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    return table
+
+def _cooling(cooling: dict[str, float]) -> Iterator[str]:
+    most = _MOST_COOLING if terminal.columns() else len(cooling)
+    if cooling:
+        named = [f"{cut(name, 40)} for {span(left)}" for name, left in islice(cooling.items(), most)]
+        more = f", and {len(cooling) - most} more" if len(cooling) > most else ""
+        yield cut(f"could not be reached, left alone: {', '.join(named)}{more}", terminal.columns())
+
+
+def _seconds(worker: dict[str, Any]) -> float:
+    return float(worker["seconds"])

@@ -5,36 +5,32 @@ It writes nothing and needs no daemon. The next look is a matter of dice; what t
 100 cases, follows from `model.tier`.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from textwrap import wrap
-from typing import Any
 
 import click
 
-from mailspool.cli import nodes
-from mailspool.cli.change import unknown
+from mailspool.cli import completion, nodes
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.queue import Row, read_envelope
-from mailspool.cli.text import WIDTH, count, moment, octets, shown, span
-from mailspool.errors import ClaimLost, NotRunning, SpoolError, Unreadable
+from mailspool.cli.ps import Status, supervisor_status, worker_of
+from mailspool.cli.select import Selector
+from mailspool.cli.text import count, moment, octets, shown, span
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner, is_dead, this_owner
 from mailspool.store.handle import Node
-from mailspool.supervisor import control
 
-Status = dict[str, Any]
-
+_WIDTH = 80  # columns of a reply, on a terminal or not: it is read like a text
 _SURE = 0.95
 
 
 @click.command(epilog=examples("mailspool why 0TP1B2C3D4E5F6G7H8J9", "mailspool why 0TP1B2C3D4E5F6G7H8J9.3"))
-@click.argument("ids", metavar="ID…", nargs=-1, required=True)
+@click.argument("ids", metavar="ID…", nargs=-1, required=True, shell_complete=completion.ids)
 @configured
 def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
     """Tell what became of a message so far, and what happens next.
@@ -42,7 +38,7 @@ def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
     ID is a message's, for all of its nodes, or one node's (ID.N), as send_mail, sendmail -v, the log and mailspool
     queue give it.
     """
-    selection = nodes.select(nodes.existing(spool), ids, set(State))
+    selection = nodes.select(nodes.existing(spool), Selector(words=frozenset(ids)), spool.now())
     status = supervisor_status(spool)
     for at in selection.locations:
         try:
@@ -50,16 +46,8 @@ def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
         except ClaimLost:
             say(f"{shown(at.name)} has just moved on: ask again")
     for word in selection.unknown:
-        say(unknown(word))
+        say(nodes.unknown(word))
     return int(bool(selection.unknown))
-
-
-def supervisor_status(spool: Spool) -> Status | None:
-    """What the running supervisor says of itself; None if none answers."""
-    with suppress(NotRunning, ValueError):
-        status: Status = json.loads(control.ask(spool.settings.run_dir, "status"))
-        return status
-    return None
 
 
 def story(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
@@ -74,17 +62,15 @@ def story(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
 
 
 def _heading(spool: Spool, at: Location) -> Iterator[str]:
-    try:
-        row = Row(at, read_envelope(spool.store, at), "")
-    except Unreadable as error:
+    entry = nodes.entry(spool.store, at)
+    if entry.envelope is None:
         yield shown(at.name)
-        yield f"  cannot be read: {shown(str(error))}"
+        yield f"  cannot be read: {shown(entry.fault)}"
         return
-    assert row.envelope
-    arrival = row.envelope.arrival
-    yield f"{nodename.node_id_of(at.name) or shown(at.name)} from <{row.envelope.sender}> to <{row.recipient}>"
+    arrival = entry.envelope.arrival
+    yield f"{nodes.called(at)} from <{entry.envelope.sender}> to <{entry.recipient}>"
     age = span(spool.now() - arrival)
-    yield f"  arrived {moment(arrival)} ({age} ago), {octets(row.envelope.facts.size)} octets"
+    yield f"  arrived {moment(arrival)} ({age} ago), {octets(entry.envelope.facts.size)} octets"
 
 
 def _tried(attempts: Iterable[Attempt]) -> Iterator[str]:
@@ -97,7 +83,7 @@ def _tried(attempts: Iterable[Attempt]) -> Iterator[str]:
             host = f"host {shown(attempt.host)}" if attempt.host else "no host reached"
             took = f" after {attempt.seconds:.1f}s" if attempt.seconds else ""
             yield f"  {moment(attempt.time)}, tier {tier}: {host}, status {shown(attempt.status)}{took}:"
-            yield from wrap(shown(attempt.text), WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            yield from wrap(shown(attempt.text), _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _next(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
@@ -109,10 +95,10 @@ def _next(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
             yield from _claimed(at, status)
         case State.HELD:
             yield f"  held, out of tier {at.tier}: not tried until somebody returns it with"
-            yield f"    {nodes.put_back(spool, at)}"
+            yield f"    mailspool release {nodes.called(at)}"
         case State.QUARANTINED:
             yield "  not tried; once the cause is mended, return it with"
-            yield f"    {nodes.put_back(spool, at)}"
+            yield f"    mailspool release {nodes.called(at)}"
 
 
 # --- in a tier
@@ -169,14 +155,13 @@ def _gives_up_at(spool: Spool, node: Node) -> float:
 
 
 def _claimed(at: Location, status: Status | None) -> Iterator[str]:
-    attempt = nodename.split_claim(at.name)[1]
-    worker = attempt.partition(".")[0].removeprefix("w")
+    worker = worker_of(at)
     try:
         owner = Owner.parse(at.owner)
     except Unreadable:
         yield f"  claimed out of tier {at.tier} by {shown(at.owner)}, which is no owner's name known here"
         return
-    by = f"worker {worker} of the supervisor {owner.pid}" if attempt.startswith("w") else f"process {owner.pid}"
+    by = f"worker {worker} of the supervisor {owner.pid}" if worker else f"process {owner.pid}"
     yield f"  claimed out of tier {at.tier} by {shown(by)} on {owner.host}"
     with suppress(SpoolError):
         if is_dead(owner, this_owner()):

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """A spool of our own in a directory of its own, and the commands run on it."""
 
+import fcntl
+import io
 import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +20,9 @@ from mailspool.model.outcome import Attempt
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
+from tests.running import ENVIRONMENT
+
+BIN = Path(__file__).parents[2] / "bin"
 
 CONFIG = """
 dequeue_dir = "{root}/spool"
@@ -48,6 +59,19 @@ class House:
         code = main([*words, "-c", str(self.config)])
         return Ran(code, *self._capsys.readouterr())
 
+    def on_terminal(self, *words, answer="", columns=80, lines=24, **environment):
+        """The same in a terminal of its own, which shows what is said on both."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        command = [sys.executable, str(BIN / "mailspool"), *words, "-c", str(self.config)]
+        environment = {**ENVIRONMENT, "TERM": "xterm", **environment}
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            os.write(ours, answer.encode())
+            said = b"".join(iter(lambda: _read(ours), b"")).decode()
+        os.close(ours)
+        return Ran(process.returncode, said.replace("\r\n", "\n"), "")
+
     def send(self, *to, from_="joe@example.org", text="hello"):
         return self.spool.send_mail(to=list(to), from_=from_, message=f"Subject: {text}\n\n{text}\n")
 
@@ -76,6 +100,20 @@ class House:
                 facts = os.lstat(f"{directory}/{name}")
                 found[f"{directory}/{name}"] = (facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size)
         return found
+
+
+def _read(terminal):
+    """b"" at its end, which Linux tells by EIO."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """stdin(text): what commands find there."""
+    return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
 @pytest.fixture

@@ -3,13 +3,18 @@
 
 import json
 import os
+import re
 
 import pytest
 
-from mailspool.cli import sendmail
-from mailspool.cli.queue import as_text, read
+from mailspool.cli import nodes, sendmail
+from mailspool.cli.queue import as_text, with_trouble
 from mailspool.store.base import Location, State
 from mailspool.store.filesystem import FileStore
+
+
+def read(store):
+    return with_trouble(store, nodes.read(store, nodes.once(store.locations())))
 
 
 def listed(house):
@@ -17,7 +22,7 @@ def listed(house):
 
 
 def test_an_empty_spool_is_an_empty_queue(house):
-    assert house.run("queue") == (0, "mail queue is empty\n", "")
+    assert house.run("queue") == (0, "Mail queue is empty\n", "")
     assert house.run("queue", "--json") == (0, "", "")
 
 
@@ -30,7 +35,7 @@ def test_each_message_is_followed_by_its_nodes_and_what_went_wrong(house):
     assert lines[at + 1].split() == [".0", "tier", "0", "sue@example.net"]
     assert lines[at + 2].split() == [".1", "tier", "2", "bob@example.com"]
     assert lines[at + 3].strip() == "451 4.7.1 Greylisted, come again"
-    assert lines[-1].startswith("1 message, 2 nodes, ")
+    assert re.fullmatch(r"-- 1 Kbytes in 1 Request, 2 nodes\.", lines[-1])
 
 
 def test_messages_stand_in_the_order_of_their_arrival(house):
@@ -84,13 +89,29 @@ def test_what_has_never_failed_has_no_delay_reason(house):
     assert listed(house)[0]["recipients"] == [{"address": "sue@example.net"}]
 
 
-def test_nothing_is_wider_than_80_columns_and_nothing_steers_the_terminal(house):
+@pytest.mark.parametrize("columns", [80, 132])
+def test_nothing_is_wider_than_the_terminal_and_nothing_steers_it(house, columns):
     _, at = house.node(f"{'x' * 60}@{'y' * 60}.example.net", from_=f"{'s' * 60}@{'d' * 60}.example.org")
     house.fall_back(at, 1, text="451 4.0.0 \x1b[2J\x07 a host may say anything " * 5)
-    out = house.run("queue").out
-    assert max(map(len, out.splitlines())) <= 80
+    out = house.on_terminal("queue", columns=columns, NO_COLOR="1").out
+    assert max(map(len, out.splitlines())) == columns
     assert "\x1b" not in out
     assert "\\x1b[2J" in out
+
+
+def test_a_pipe_gets_all_of_each_line(house):
+    recipient, sender = f"{'x' * 60}@{'y' * 60}.example.net", f"{'s' * 60}@{'d' * 60}.example.org"
+    _, at = house.node(recipient, from_=sender)
+    house.fall_back(at, 1, text=f"451 4.0.0 {'word ' * 50}end")
+    out = house.run("queue").out
+    assert all(text in out for text in (recipient, sender, "word end\n"))
+
+
+def test_colour_is_for_terminals_that_want_it(house):
+    house.hold(house.node()[1])
+    assert "\x1b[33mheld" in house.on_terminal("queue").out
+    assert "\x1b" not in house.on_terminal("queue", NO_COLOR="1").out
+    assert "\x1b" not in house.run("queue").out
 
 
 def test_what_cannot_be_read_is_listed_with_the_reason(house):
@@ -157,7 +178,7 @@ def test_the_listing_begins_before_the_last_message_is_read(house):
     for _ in range(3):
         house.node()
     store = Counting(house.store.root, house.store.owner)
-    next(as_text(read(store), 0.0))
+    next(as_text(read(store), 0.0, 80, ""))
     assert store.opened == 1
 
 

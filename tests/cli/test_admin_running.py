@@ -90,14 +90,13 @@ def test_status_ends_with_0_and_tells_of_the_workers(house):
         assert found["spool"]["claimed"] == 1
 
 
-def test_a_node_that_is_being_delivered_is_explained_and_left_alone(house):
+def test_a_node_that_is_being_delivered_is_explained_and_not_retried(house):
     with running(house):
         message = house.send("sue@example.net")
         until(lambda: in_greeting(house))
         out = house.run("why", message).out
         assert re.search(r"\n  claimed out of tier 0 by worker \d+ of the supervisor \d+ on ", out)
         assert re.search(r"\n  in phase GREETING with \S*127\.0\.0\.1\S* for \d+s\n", out)
-        assert house.run("delete", "--yes", message).code == 1
         assert house.run("retry", message).code == 1
         assert [at.state for at in house.store.find(message)] == [State.CLAIMED]
 

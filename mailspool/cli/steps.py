@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""One node at a time: what each of an operator's steps does, and what it says where it comes too late.
+
+A node may move between the look and the step: a worker claims it, or it falls back. Then the spool is looked at
+again, once for all that moved, and the step is taken where they are now. Nothing is repaired and nothing forced.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from types import TracebackType
+from typing import Self
+
+from mailspool import log
+from mailspool.cli import nodes, terminal
+from mailspool.cli.nodes import called
+from mailspool.cli.text import shown
+from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.model.outcome import Attempt, Failed
+from mailspool.spool import Spool
+from mailspool.store import nodename
+from mailspool.store.base import Location, State
+from mailspool.store.handle import Node
+
+Step = Callable[[Spool, Location], None]
+"""Raises ClaimLost if the node has moved, LeftAlone if it is not to be touched, Unreadable, SpoolError."""
+
+_ROUNDS = 3
+"""Looks at the spool for those that move: a look misses some of them, and a node seldom moves thrice in a second."""
+
+_DELIVERING = "is being delivered at this moment"
+_TOO_LATE = "is past its final dot: too late, the host may have taken it"
+_GONE = "is gone: it has just been delivered, bounced or deleted; the log of the mail system tells"
+
+
+class LeftAlone(SpoolError):
+    """A node that is not to be touched: its text goes on where the node's name ends."""
+
+
+def take(spool: Spool, locations: Sequence[Location], step: Step) -> tuple[int, list[str]]:
+    """Take the step with each node; how many it was taken with, and what to say of the others."""
+    done, problems = 0, list[str]()
+    for _ in range(_ROUNDS):
+        moved: list[Location] = []
+        for at in terminal.watched(locations, "nodes"):
+            try:
+                step(spool, at)
+                done += 1
+            except ClaimLost:
+                moved.append(at)
+            except LeftAlone as error:
+                problems.append(f"{called(at)} {error}")
+            except Unreadable as error:
+                problems.append(f"{shown(str(error))}: it goes to quarantine with the next look")
+        if not moved:
+            return done, problems
+        locations = _where_now(spool, moved)
+    return done, problems + [f"{called(at)} {_GONE}" for at in moved]
+
+
+def _where_now(spool: Spool, moved: Sequence[Location]) -> list[Location]:
+    """One that this look misses keeps its old place, where the next round does not find it either."""
+    seen = {nodes.identity(at): at for at in nodes.once(spool.store.locations())}
+    return [seen.get(nodes.identity(at), at) for at in moved]
+
+
+# --- the steps
+
+
+def hold(spool: Spool, at: Location) -> None:
+    """Aside, under its own name."""
+    _refuse(at, {State.QUARANTINED: "is in quarantine, where nothing tries it"})
+    if at.state is not State.HELD:
+        spool.store.move(at, Location(State.HELD, at.tier, at.node))
+        log.record("held by an operator", id=called(at))
+
+
+def release(spool: Spool, at: Location) -> None:
+    """Back into its tier under TIME 0: due now."""
+    not_held = f"is not held; 'mailspool retry {called(at)}' makes it due now"
+    _refuse(at, {State.QUEUED: not_held, State.CLAIMED: f"is not held, it {_DELIVERING}"})
+    spool.store.move(at, Location(State.QUEUED, at.tier, _due_now(at)))
+    log.record("released by an operator", id=called(at))
+
+
+def make_due(spool: Spool, at: Location) -> None:
+    """TIME 0 is due, in whatever tier."""
+    back = f"'mailspool release {called(at)}' puts it back, due now"
+    reason = shown(spool.store.reason(at)) if at.state is State.QUARANTINED else ""
+    _refuse(
+        at,
+        {
+            State.CLAIMED: _DELIVERING,
+            State.HELD: f"is held: {back}",
+            State.QUARANTINED: f"is in quarantine ({reason}): {back}",
+        },
+    )
+    if nodename.parse(at.name).time:
+        spool.store.move(at, at._replace(name=_due_now(at)))
+
+
+def delete(spool: Spool, at: Location) -> None:
+    """One unlink, against which a worker's renames race: it loses the claim before its final dot, or has won it."""
+    _refuse(at, {})
+    spool.store.delete(at)
+    log.record("deleted by an operator", id=called(at))
+
+
+def _due_now(at: Location) -> str:
+    return str(nodename.parse(at.name)._replace(time=0))
+
+
+def _refuse(at: Location, reasons: Mapping[State, str]) -> None:
+    """Raise LeftAlone with the reason for this state, if there is one; and always for what is past its final dot."""
+    if reason := reasons.get(at.state):
+        raise LeftAlone(reason)
+    if at.sealed:
+        raise LeftAlone(f"{_TOO_LATE}; 'mailspool why {called(at)}' tells")
+
+
+class Bounces:
+    """Nodes that are given up: first claimed, so that nobody delivers them, then settled message by message.
+
+    verdict: what each is given up with, from what was tried. What is not settled by the end of the `with` block goes
+    back to its tier. A held node is not claimed: nobody delivers it, and a crash must not release it.
+    """
+
+    def __init__(self, spool: Spool, verdict: Callable[[Sequence[Attempt]], Failed]) -> None:
+        self._spool, self._verdict = spool, verdict
+        self._taken: list[Node] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._give_back(self._taken)
+
+    def take(self, spool: Spool, at: Location) -> None:
+        """A step: claim it, and see that it can be read."""
+        _refuse(at, {State.QUARANTINED: f"is in quarantine: 'mailspool delete {called(at)}' ends it unreported"})
+        node = spool.node_at(at)
+        if at.state is not State.HELD:
+            node.claim()
+        try:
+            node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
+        except BaseException:
+            self._give_back([node])
+            raise
+        node.close()
+        self._taken.append(node)
+
+    def settle(self) -> tuple[int, list[str]]:
+        """Report and end them, the nodes of one message in one report; how many, and the faults."""
+        groups = [list(group) for _, group in groupby(self._taken, key=lambda node: node.id)]
+        settled, faults = 0, list[str]()
+        for group in terminal.watched(groups, "reports"):
+            try:
+                self._spool.door.settler.bounce([(node, self._verdict(node.history())) for node in group])
+                settled += len(group)
+            except SpoolError as error:
+                faults.append(f"{group[0].id} is not given up: {error}")
+                self._give_back(group)
+            self._taken = self._taken[len(group) :]
+        return settled, faults
+
+    def _give_back(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            node.close()
+            if node.location.state is State.CLAIMED:
+                with suppress(SpoolError):  # what cannot be given back is recovered when this process has ended
+                    node.release()
