@@ -125,7 +125,7 @@ def _due(spool: Spool, node: Node) -> str:
 
 def _due_at(spool: Spool, node: Node) -> float:
     """As `Node.can_process` has it."""
-    return min(node.time + node.msh.wait, _gives_up_at(spool, node))
+    return min(node.msh.tier.due_at(node.time, spool.now()), _gives_up_at(spool, node))
 
 
 def _looks(spool: Spool, node: Node, status: Status | None) -> str:

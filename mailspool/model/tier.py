@@ -15,6 +15,10 @@ Dice = Callable[[int], int]
 """random.randrange: for n, one of 0 … n-1, each with the same chance."""
 
 
+AHEAD = 3600.0
+"""Seconds by which another host's clock may be ahead. A time further ahead is that of a clock that was wrong then."""
+
+
 class Tier(msgspec.Struct, frozen=True):
     """number: which one; wait: seconds a node stays here before it is tried; priority: one chance in so many."""
 
@@ -27,9 +31,16 @@ class Tier(msgspec.Struct, frozen=True):
         """Whether this tier is looked at now."""
         return self.priority <= 1 or dice(self.priority) == 0
 
+    def due_at(self, entered: float, now: float) -> float:
+        """When a node that entered at `entered` has waited long enough (all in Unix seconds).
+
+        That is now if it entered in the future: else a clock that once went a year ahead would hold it for that year.
+        """
+        return now if entered > now + AHEAD else entered + self.wait
+
     def is_due(self, entered: float, now: float) -> bool:
-        """Whether a node that entered at `entered` has waited long enough (both in Unix seconds)."""
-        return now - entered >= self.wait
+        """Whether it has waited long enough."""
+        return self.due_at(entered, now) <= now
 
     def mean_look(self, timeout: float) -> float:
         """Mean seconds until the next look at this tier, with a tick every `timeout` seconds."""

@@ -5,6 +5,8 @@ Whoever may write to the socket's directory (0700, the spool's user and root) ma
 """
 
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +52,7 @@ class Control:
             raise SpoolError(f"cannot make the control socket {self._path}: {error.strerror or error}") from None
         self._path.chmod(0o600)
         self._listener.listen(128)
+        self._spare = _spare_descriptor()
 
     def fileno(self) -> int:
         """For a selector: readable when somebody asks."""
@@ -58,6 +61,7 @@ class Control:
     def close(self, *, unlink: bool) -> None:
         """unlink: only the supervisor itself, not its children."""
         self._listener.close()
+        os.close(self._spare)
         if unlink:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
@@ -78,9 +82,22 @@ class Control:
                 client, _address = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:
-                return  # the client has gone, or no descriptor is free: the next round sees
+            except OSError as error:
+                if error.errno in {errno.EMFILE, errno.ENFILE}:
+                    self._turn_away()
+                return  # or the client has gone
             yield client
+
+    def _turn_away(self) -> None:
+        """No descriptor is free: who waits would wake us for ever, so one is kept to hang up with."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self._listener.accept()[0].close()
+        self._spare = _spare_descriptor()
+
+
+def _spare_descriptor() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _path(run_dir: str) -> Path:

@@ -10,6 +10,7 @@ import gc
 import os
 import selectors
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -20,6 +21,7 @@ from mailspool.supervisor.control import Control
 from mailspool.supervisor.job import Work
 from mailspool.supervisor.looks import Looks
 from mailspool.supervisor.notify import Notifier
+from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
 from mailspool.supervisor.shutdown import Shutdown
@@ -45,6 +47,7 @@ class Supervisor:
         self._recovery = Recovery(self._release_in_child, clock)
         self._recovery.add(work.recover)
         self._shutdown = Shutdown(self._pool, self._recovery, clock)
+        self._trouble = Pause("supervise", clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
         self._generation = 0  # reloads so far
@@ -66,11 +69,22 @@ class Supervisor:
             self._notifier.ready()
             try:
                 while not self._shutdown.over:
-                    self._turn()
+                    self._turn_or_wait()
             finally:
                 self._control.close(unlink=True)
                 self._trigger.close(unlink=True)
         log.info("stopped")
+
+    def _turn_or_wait(self) -> None:
+        """No memory, no descriptor: what nobody below expected is waited out. Only bugs of our own end us."""
+        try:
+            self._turn()
+        except (OSError, MemoryError) as error:
+            self._trouble.begin(repr(error))
+            self._pool.tell(signal.SIGTERM)  # what was half done with one of them is found again after its end
+            time.sleep(self._trouble.left)
+        else:
+            self._trouble.over()
 
     def _turn(self) -> None:
         self._wait()

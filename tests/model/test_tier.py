@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.model.tier import Tier, make_tiers
+from mailspool.model.tier import AHEAD, Tier, make_tiers
 
 tiers = st.builds(Tier, st.integers(0, 6), st.floats(0, 1e6), st.integers(1, 500), st.booleans())
 
@@ -35,7 +35,15 @@ def test_a_node_is_due_once_it_has_waited_and_stays_due(tier, entered, passed):
     now = entered + passed
     if tier.is_due(entered, now):
         assert tier.is_due(entered, now + 1)
-    assert tier.is_due(entered, now) == (now - entered >= tier.wait)
+    assert tier.is_due(entered, now) == (entered + tier.wait <= now)
+
+
+@given(tiers, st.floats(1, 4e9), st.floats(1, 4e9))
+def test_a_node_from_the_future_is_due_now_unless_another_clock_may_just_be_ahead(tier, now, ahead):
+    if ahead > AHEAD + 1:
+        assert tier.is_due(now + ahead, now)
+    elif ahead < AHEAD - 1:
+        assert tier.due_at(now + ahead, now) == now + ahead + tier.wait
 
 
 @given(tiers, st.floats(-4e9, 4e9))

@@ -15,6 +15,7 @@ from mailspool.model.phase import Phase
 from mailspool.supervisor.child import EXIT_BROKEN, fork_child
 from mailspool.supervisor.job import Job, Result
 from mailspool.supervisor.scoreboard import Scoreboard
+from mailspool.supervisor.signals import Signals
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
 from mailspool.supervisor.worker import fork_worker
 from tests.running import eventually, is_running, title_of
@@ -311,6 +312,48 @@ def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_c
     worker.give([JOB])
     assert worker.report() is None
     assert end_of(worker) == EXIT_BROKEN
+
+
+def test_a_shutdown_that_reaches_where_nothing_may_be_interrupted_ends_the_worker_with_an_error(start):
+    def do(jobs, station, say):
+        raise ShutdownRequested
+
+    worker, _ = start(do)
+    worker.give([JOB])
+    assert worker.report() is None
+    assert end_of(worker) == EXIT_BROKEN
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTOU])
+def test_a_signal_in_a_worker_s_first_moment_is_heard_as_any_later_one(start, monkeypatch, number):
+    real = os.getppid
+
+    def first_thing_in_the_child():
+        os.kill(os.getpid(), number)
+        return real()
+
+    monkeypatch.setattr("mailspool.supervisor.child.os.getppid", first_thing_in_the_child)
+    worker, _ = start(settled)
+    if number in (signal.SIGTERM, signal.SIGINT):
+        assert end_of(worker) == 0
+    else:
+        worker.give([JOB])
+        assert worker.report() == [Result.SETTLED]
+
+
+def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
+    real = os.fork
+
+    def fork():
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return real()
+
+    monkeypatch.setattr("mailspool.supervisor.child.os.fork", fork)
+    with Signals() as signals:
+        worker, _ = start(settled)
+        assert signals.take() == [signal.SIGUSR2]
+    worker.give([JOB])
+    assert worker.report() == [Result.SETTLED]
 
 
 def test_a_child_whose_lines_syslogd_did_not_take_says_so_at_its_end(tmp_path):

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Who is overdue, and who only slept with the machine: real workers, and a clock that is passed in."""
+
+import mmap
+import os
+import selectors
+import struct
+import time
+
+import pytest
+
+from mailspool.supervisor import pool as pool_module
+from mailspool.supervisor.child import Ended
+from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.pool import SLEPT, Pool
+from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
+from tests.running import eventually, is_running
+
+
+class Clock:
+    """Passes only when told, also in the workers that were forked before."""
+
+    def __init__(self):
+        self._shared = mmap.mmap(-1, 8)
+
+    def __call__(self):
+        return struct.unpack("d", self._shared[:])[0]
+
+    def pass_(self, seconds):
+        self._shared[:] = struct.pack("d", self() + seconds)
+
+
+class Waiting:
+    """Work that does not end by itself."""
+
+    def limits(self):
+        return Limits(workers=4, per_destination=2, cool_down=60.0, tick=20.0, worker_jobs=1000, shutdown=30.0)
+
+    def perform(self, jobs, station):
+        time.sleep(60.0)
+        return [Result.SETTLED] * len(jobs)
+
+    def idle(self):
+        pass
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pool(clock):
+    selector = selectors.DefaultSelector()
+    one = Pool(Waiting(), selector, clock, lambda: None, lambda serial, how: None)
+    yield one
+    for pid in list(one._workers):
+        os.kill(pid, 9)
+        one.ended(Ended(*os.waitpid(pid, 0)))
+    selector.close()
+
+
+def at_work(pool):
+    pool.dispatch.offer([Job("0/a", "a.example", "g")])
+    pool.assign()
+    (worker,) = pool._workers.values()
+    eventually(lambda: worker.slot.read().until < float("inf"))
+    return worker
+
+
+def turns(pool, clock, seconds):
+    """The parent's loop, which never sleeps for longer than 10 s."""
+    for _ in range(int(seconds // 10)):
+        clock.pass_(10)
+        pool.kill_overdue()
+
+
+def test_who_is_overdue_is_killed_once_its_own_alarm_had_its_chance(pool, clock):
+    worker = at_work(pool)
+    turns(pool, clock, LOCAL_PATIENCE)
+    assert is_running(worker.pid)
+    turns(pool, clock, KILL_GRACE + 10)
+    eventually(lambda: not is_running(worker.pid))
+
+
+def test_nobody_is_killed_for_the_time_in_which_the_machine_stood_still(pool, clock):
+    worker = at_work(pool)
+    clock.pass_(365 * 86400)  # some hypervisors let the monotonic clock jump; Linux stops it in suspend
+    pool.kill_overdue()
+    assert min(pool.next_events()) == KILL_GRACE
+    clock.pass_(KILL_GRACE - 1)
+    pool.kill_overdue()
+    assert is_running(worker.pid)
+    clock.pass_(2)
+    pool.kill_overdue()
+    eventually(lambda: not is_running(worker.pid))
+
+
+def test_the_parent_s_own_sleep_is_no_standstill_of_the_machine():
+    from mailspool.supervisor.supervisor import LONGEST_SLEEP
+
+    assert LONGEST_SLEEP * 2 < SLEPT
+
+
+def test_neither_the_clock_nor_the_alarm_runs_while_the_machine_is_suspended():
+    assert time.get_clock_info("monotonic").implementation == "clock_gettime(CLOCK_MONOTONIC)"
+
+
+def test_a_worker_that_cannot_be_heard_is_let_go_and_the_parent_goes_on(pool, clock, monkeypatch):
+    def no_watch(*_):
+        raise OSError(28, "no watch is left")
+
+    monkeypatch.setattr(pool._selector, "register", no_watch)
+    pool.dispatch.offer([Job("0/a", "a.example", "g")])
+    pool.assign()
+    ((pid, worker),) = pool._workers.items()
+    assert pool.ended(Ended(*os.waitpid(pid, 0)))
+    assert worker.closed
+    assert len(pool.dispatch) == 1
+    monkeypatch.undo()
+    clock.pass_(pool_module.SLEPT)
+    pool.assign()
+    assert pool.active == 1
