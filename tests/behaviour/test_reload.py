@@ -95,9 +95,9 @@ def test_a_changed_period_counts_at_once_for_what_waits_already(daemon, make_spo
     running, spool = daemon(sink=sink, **options), make_spool(sink=sink, **options)
     message = spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
     (at,) = spool.store.find(message)
-    spool.store.move(at, Location(State.QUEUED, 1, at.name))
-    time.sleep(1.1)  # a period is in seconds, and so is TIME
-    write_config(running.config, {**running.properties, "dequeue_periods": [0, 1]})
+    waiting = str(nodename.parse(at.name)._replace(time=int(time.time()) - 100))
+    spool.store.move(at, Location(State.QUEUED, 1, waiting))
+    write_config(running.config, {**running.properties, "dequeue_periods": [0, 60]})
     running.send(signal.SIGHUP)
     eventually(lambda: len(sink.mails) == 1)
     assert running.stop() == 0

@@ -188,3 +188,52 @@ def test_a_history_that_goes_while_it_is_swept_is_no_fault(spool, monkeypatch):
 
     monkeypatch.setattr(spool, "locations", settled_meanwhile)
     assert recover.sweep_histories(spool, spool.root) == ["A.0"]
+
+
+# --- fewer tiers
+
+
+def test_nodes_beyond_the_last_tier_move_into_it_and_keep_their_names(tmp_path):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(5)
+    for tier, name in ((1, "5-A.0-a"), (2, "6-B.0-b"), (3, "7-C.0-c"), (4, "0-D.0-d")):
+        Path(store.root, str(tier), name).write_bytes(MESSAGE)
+    moved = list(recover.shorten(store, 2))
+    assert moved == [queued("7-C.0-c", 3), queued("0-D.0-d", 4)]
+    assert sorted(store.names(2)) == ["0-D.0-d", "6-B.0-b", "7-C.0-c"]
+    assert store.names(1) == ["5-A.0-a"]
+    assert list(recover.shorten(store, 2)) == []
+
+
+def test_what_is_no_node_stays_where_it_is_and_holds_up_nobody(tmp_path):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(4)
+    for name in ("README", "7-C.0-c"):
+        Path(store.root, "3", name).write_bytes(MESSAGE)
+    assert list(recover.shorten(store, 2)) == [queued("7-C.0-c", 3)]
+    assert store.names(3) == ["README"]
+
+
+def test_a_name_that_is_taken_in_the_last_tier_is_a_fault_and_the_others_move(tmp_path):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(4)
+    Path(store.root, "2", "7-B.0-b").write_bytes(b"another")
+    for name in ("7-B.0-b", "7-C.0-c"):
+        Path(store.root, "3", name).write_bytes(MESSAGE)
+    with pytest.raises(SpoolError, match="there already"):
+        list(recover.shorten(store, 2))
+    assert (sorted(store.names(2)), store.names(3)) == (["7-B.0-b", "7-C.0-c"], ["7-B.0-b"])
+    assert Path(store.root, "2", "7-B.0-b").read_bytes() == b"another"
+
+
+def test_who_was_claimed_meanwhile_is_passed_over(tmp_path):
+    store = FileStore(tmp_path / "spool", this_owner())
+    store.create(4)
+    for name in ("7-B.0-b", "7-C.0-c"):
+        Path(store.root, "3", name).write_bytes(MESSAGE)
+    moving = recover.shorten(store, 2)
+    first = next(moving)
+    other = ({"7-B.0-b", "7-C.0-c"} - {first.name}).pop()
+    store.claim(queued(other, 3), "w1.1")
+    assert list(moving) == []
+    assert store.names(2) == [first.name]
