@@ -67,6 +67,7 @@ DANGERS = {
             "supervisor/daemonize.py": "the pid file and run_dir",
             "config/sample.py": "writes the documentation in a checkout",
             "cli/demo/command.py": "a spool to throw away",
+            "cli/setup/": "installs files of the host, none of the spool",
         },
         words("unlink rmdir mkdir touch hardlink_to symlink_to write_text write_bytes rename chmod"),
         mentioned=True,
@@ -79,6 +80,7 @@ DANGERS = {
         {
             "supervisor/": "the one room with processes",
             "cli/demo/command.py": "starts a whole daemon to look at",
+            "cli/setup/": "calls the system's own programs, and enters another root",
         },
         mentioned=True,
     ),

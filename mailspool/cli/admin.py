@@ -6,6 +6,7 @@ what to try next; `mailspool --help` lists the exit codes.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
@@ -36,18 +37,20 @@ Exit codes:
 """
 
 
+_LOADED_WHEN_ASKED_FOR = {"demo": "mailspool.cli.demo.command", "setup": "mailspool.cli.setup.command"}
+
+
 class _Commands(click.Group):
-    """The commands, of which `demo` is loaded only when it is asked for."""
+    """The commands, of which those that load much, and are rarely used, are loaded only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "demo"])
+        return sorted([*super().list_commands(ctx), *_LOADED_WHEN_ASKED_FOR])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "demo":
+        if cmd_name not in _LOADED_WHEN_ASKED_FOR:
             return super().get_command(ctx, cmd_name)
-        from mailspool.cli.demo.command import demo  # loads a whole daemon
-
-        return demo
+        command: click.Command = getattr(import_module(_LOADED_WHEN_ASKED_FOR[cmd_name]), cmd_name)
+        return command
 
 
 @click.group(cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What setup installs on this host, in the order in which it is made. It only looks, and changes nothing.
+
+The files are those that came with the programs: the package's shared files, or the checkout's own.
+"""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from mailspool.cli.setup.sendmail import sendmail_steps
+from mailspool.cli.setup.steps import Account, Directory, Failed, File, Link, Refused, Registration, Step, sha256_of
+from mailspool.config.load import CONFIG_FILE
+
+USER = "mailspool"
+RUN_DIR = "/run/mailspool"
+BIN = "/usr/local/bin"  # where unit and init script look for the programs
+_SPOOL, _LOGS = "/var/spool/mailspool", "/var/log/mailspool"  # the unit and etc/tmpfiles.d have these places too
+
+FILES = {
+    "etc/default/mailspool": "/etc/default/mailspool",
+    "etc/logrotate.d/mailspool": "/etc/logrotate.d/mailspool",
+    "etc/systemd/mailspool.service": "/etc/systemd/system/mailspool.service",
+    "etc/sysusers.d/mailspool.conf": "/etc/sysusers.d/mailspool.conf",
+    "etc/tmpfiles.d/mailspool.conf": "/etc/tmpfiles.d/mailspool.conf",
+}
+_INIT_SCRIPT = "/etc/init.d/mailspool"
+
+
+def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
+    """All that belongs on this host, what is there already included. programs: the directory of our programs."""
+    steps = [
+        Account(USER, _SPOOL, (_SPOOL, _LOGS)),
+        Directory(str(Path(CONFIG_FILE).parent)),
+        Directory(_SPOOL, USER, 0o700),
+        Directory(_LOGS, USER, 0o750),
+        Directory(RUN_DIR, USER, 0o700, holds="nothing"),
+        _file("etc/mailspool.toml", CONFIG_FILE, yours=True),
+        *_reread_units(),
+        *(_file(name, path) for name, path in FILES.items()),
+        _file("init.d/mailspool", _INIT_SCRIPT, mode=0o755),
+        *(Link(f"{BIN}/{name}", f"{programs}/{name}") for name in ("mailspool", "mailspoold") if programs != BIN),
+        *(sendmail_steps(programs) if sendmail else ()),
+        *_start_at_boot(),
+    ]
+    planned: dict[str, Step] = {}
+    for step in steps:
+        for each in (*_places(step), step):
+            planned.setdefault(each.key, each)
+    return [*planned.values()]
+
+
+def _places(step: Step) -> Iterator[Directory]:
+    """The directory that a file or link stands in, if this system lacks it."""
+    if isinstance(step, File | Link):
+        place = Path(step.path).parent
+        if not place.exists() and place.parent.exists():
+            yield Directory(str(place), holds="anybody's")
+
+
+def unfit(programs: str) -> Iterator[str]:
+    """Why the programs cannot be a host's: not there, not for everybody to run, or not for root alone to change."""
+    ours = [f"{programs}/{name}" for name in ("mailspool", "mailspoold", "sendmail", "mailq")]
+    for path in (*ours, sys.executable, __file__):
+        yield from _not_for_all(path)
+
+
+def _not_for_all(path: str) -> Iterator[str]:
+    try:
+        real = Path(path).resolve(strict=True)
+        facts = {place: place.stat() for place in (real, *real.parents)}
+    except OSError as error:
+        yield f"{path}: {error.strerror}"
+        return
+    for place, fact in facts.items():
+        if not fact.st_mode & (stat.S_IROTH if place == real else stat.S_IXOTH):
+            yield f"{path}: not everybody can come to {place}: install mailspool in /opt/mailspool, say"
+            return
+        if fact.st_uid or fact.st_mode & stat.S_IWOTH:
+            yield f"{path}: others than root can change {place}, and so what root starts: install mailspool as root"
+            return
+
+
+def _file(name: str, path: str, *, mode: int = 0o644, yours: bool = False) -> File:
+    source = _shared().get(name)
+    if not source:
+        raise Failed(f"{name} did not come with this installation of mailspool: install it again")
+    return File(path, source, sha256_of(source), mode, yours)
+
+
+@cache
+def _shared() -> dict[str, str]:
+    """Name to path of each file that came with the programs."""
+    names = ("etc/mailspool.toml", "init.d/mailspool", *FILES)
+    checkout = Path(__file__).parents[3]
+    if (checkout / "setup.cfg").exists():
+        return {name: str(checkout / name) for name in names}
+    try:
+        came = metadata.files("mailspool") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    return {
+        name: os.path.realpath(str(file.locate()))
+        for file in came
+        for name in names
+        if file.as_posix().endswith(f"share/mailspool/{name}")
+    }
+
+
+def _reread_units() -> Iterator[Step]:
+    """Before the unit in the plan: so it is taken back after it."""
+    if Path("/run/systemd/system").is_dir():
+        yield Registration("have systemd forget the unit", (), (("systemctl", "daemon-reload"),))
+
+
+def _start_at_boot() -> Iterator[Step]:
+    starters = [
+        Registration(f"start at boot by {program}", (tuple(do.split()),), (tuple(undo.split()),))
+        for program, do, undo in (
+            ("update-rc.d", "update-rc.d mailspool defaults", "update-rc.d -f mailspool remove"),
+            ("systemctl", "systemctl enable mailspool.service", "systemctl disable mailspool.service"),
+        )
+        if shutil.which(program)
+    ]
+    if not starters:
+        raise Refused(
+            "there is neither update-rc.d nor systemctl: this system knows no way of starting that setup knows"
+        )
+    yield from starters
