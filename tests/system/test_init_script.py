@@ -29,10 +29,9 @@ def test_start_returns_when_the_daemon_answers(host):
 
 
 def test_the_daemon_runs_as_its_own_user(running):
-    ids = re.findall(r"^[UG]id:\t(\d+)\t(\d+)\t(\d+)\t(\d+)$", running.run("cat", f"/proc/{running.pid}/status"), re.M)
-    assert {number for line in ids for number in line} == {running.run("id", "-u", "mailspool").strip()} | {
-        running.run("id", "-g", "mailspool").strip()
-    }
+    facts = dict(line.split(":\t") for line in running.run("cat", f"/proc/{running.pid}/status").splitlines())
+    for what, option in ("Uid", "-u"), ("Gid", "-g"), ("Groups", "-G"):
+        assert set(facts[what].split()) == set(running.run("id", option, "mailspool").split())
 
 
 def test_a_second_start_is_no_error_and_starts_nothing(running):

@@ -43,11 +43,12 @@ def install(steps: Sequence[Step], manifest: Manifest, say: Say) -> None:
         if not mine:
             new.append(step)
         try:
-            manifest.add(step)
+            manifest.begin(step)
             step.make(mine)
         except (OSError, MailspoolError, KeyboardInterrupt) as error:
             kept = take_back(new[::-1], manifest, say)
             raise Failed(f"{step}: {error or 'interrupted'}\n{_rest(kept)}") from None
+    manifest.complete()
 
 
 def take_back(steps: Sequence[Step], manifest: Manifest, say: Say) -> list[Step]:

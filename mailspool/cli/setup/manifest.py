@@ -11,15 +11,18 @@ from typing import Any
 
 import msgspec
 
-from mailspool.cli.setup.steps import Failed, Step
+from mailspool.cli.setup.steps import Failed, Registration, Step
 
 PATH = "/var/lib/mailspool/setup.json"
 VERSION = 1
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
-    steps: list[Step]
+    """begun: the key of the last step, as long as nobody knows that it was completed."""
+
+    version: int = VERSION
+    steps: list[Step] = []
+    begun: str = ""
 
 
 class Manifest:
@@ -27,13 +30,17 @@ class Manifest:
 
     def __init__(self, path: str = PATH) -> None:
         self._path = Path(path)
-        self._steps = {step.key: step for step in self._read()}
-
-    def __contains__(self, step: Step) -> bool:
-        return step.key in self._steps
+        record = self._read()
+        self._steps = {step.key: step for step in record.steps}
+        self._begun = record.begun
 
     def get(self, step: Step) -> Any:
-        """What was made under the key of `step`, of its own type; None if nothing was."""
+        """What was made under the key of `step`, of its own type; None if nothing was.
+
+        Whether a registration was completed nobody can see afterwards: one that was only begun counts as nothing.
+        """
+        if step.key == self._begun and isinstance(step, Registration):
+            return None
         mine = self._steps.get(step.key)
         return mine if type(mine) is type(step) else None
 
@@ -41,9 +48,14 @@ class Manifest:
         """The last one first: so they are taken back."""
         return [*self._steps.values()][::-1]
 
-    def add(self, step: Step) -> None:
-        """Raises OSError."""
-        self._steps[step.key] = step
+    def begin(self, step: Step) -> None:
+        """It is made next; those before it are complete. Raises OSError."""
+        self._steps[step.key], self._begun = step, step.key
+        self._write()
+
+    def complete(self) -> None:
+        """The last one is made. Raises OSError."""
+        self._begun = ""
         self._write()
 
     def remove(self, step: Step) -> None:
@@ -56,22 +68,23 @@ class Manifest:
         with suppress(OSError):
             self._path.parent.rmdir()
 
-    def _read(self) -> list[Step]:
+    def _read(self) -> _Record:
         try:
             record = msgspec.json.decode(self._path.read_bytes(), type=_Record)
         except FileNotFoundError:
-            return []
+            return _Record()
         except (OSError, msgspec.MsgspecError) as error:
             raise Failed(f"cannot read {self._path}, the record of what setup has made: {error}") from None
         if record.version != VERSION:
             raise Failed(f"{self._path} was written by another version of mailspool: use that one")
-        return record.steps
+        return record
 
     def _write(self) -> None:
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        record = _Record(VERSION, [*self._steps.values()], self._begun)
         new = self._path.with_suffix(".new")
         with new.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_Record(VERSION, [*self._steps.values()]))) + b"\n")
+            file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)

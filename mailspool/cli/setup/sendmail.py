@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mailspool.cli.setup.steps import Failed, Link, Registration, Step, Words, run
 
 NAMES = {
@@ -31,9 +33,10 @@ def sendmail_steps(programs: str) -> Iterator[Step]:
         yield _one_more_alternative([(link, groups[link.path]) for link in wanted if link.path in groups])
     for link in wanted:
         if link.path not in groups:
-            if package := _package_of(link):
+            package = _package_of(link)
+            if package:
                 yield _diversion(link.path, package)
-            yield link
+            yield replace(link, vacated=bool(package))
 
 
 def _alternative(path: str) -> str:

@@ -51,8 +51,8 @@ class Found(Enum):
 class Directory(msgspec.Struct, frozen=True, tag="directory"):
     """A directory for one user.
 
-    holds: what becomes of files in it when it is taken back. "ours": they keep it. "nothing": they mean nothing once the
-    daemon has stopped. "anybody's": they keep it, and then it is no more ours than theirs.
+    holds: what becomes of files in it when it is taken back. "ours": they keep it. "nothing": they mean nothing once
+    the daemon has stopped. "anybody's": they keep it, and then it is no more ours than theirs.
     """
 
     path: str
@@ -68,22 +68,24 @@ class Directory(msgspec.Struct, frozen=True, tag="directory"):
         """What it is known by in the manifest."""
         return self.path
 
-    def look(self, _mine: Self | None) -> Found:
+    def look(self, mine: Self | None) -> Found:
         """Raises Refused if what is there is somebody else's."""
         path = Path(self.path)
         if not os.path.lexists(path):
-            return Found.MISSING
+            return Found.THERE if mine and self.holds == "nothing" else Found.MISSING  # it does not outlive a boot
         if path.is_symlink() or not path.is_dir():
             raise Refused(f"{path} is there and is no directory: move it away")
         with suppress(KeyError):
             if path.stat().st_uid == pwd.getpwnam(self.owner).pw_uid:
                 return Found.THERE
+        if mine:  # a kill came between
+            return Found.MISSING
         raise Refused(f"{path} is there and does not belong to {self.owner}: give it to that user, or move it away")
 
-    def make(self, _mine: Self | None) -> None:
+    def make(self, mine: Self | None) -> None:
         """Raises OSError."""
         path, owner = Path(self.path), pwd.getpwnam(self.owner)
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=0o700, exist_ok=bool(mine))
         os.chown(path, owner.pw_uid, owner.pw_gid)
         path.chmod(self.mode)
 
@@ -156,10 +158,11 @@ class File(msgspec.Struct, frozen=True, tag="file"):
 
 
 class Link(msgspec.Struct, frozen=True, tag="link"):
-    """A symbolic link to a program."""
+    """A symbolic link to a program. vacated: the step before moves away what is there."""
 
     path: str
     target: str
+    vacated: bool = False
 
     def __str__(self) -> str:
         return f"link {self.path} -> {self.target}"
@@ -176,6 +179,8 @@ class Link(msgspec.Struct, frozen=True, tag="link"):
             return Found.MISSING
         if path.is_symlink() and str(path.readlink()) == self.target:
             return Found.THERE
+        if self.vacated:
+            return Found.MISSING
         if mine and path.is_symlink():
             return Found.MISSING if str(path.readlink()) == mine.target else Found.CHANGED
         raise Refused(f"{path} is there, not made by setup and of no package: move it away")
@@ -276,7 +281,7 @@ def sha256_of(path: str) -> str:
 def run(*words: str) -> str:
     """The standard output of a command. Raises Failed with what it said."""
     try:
-        ran = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        ran = subprocess.run(words, input="", capture_output=True, text=True, check=False)
     except OSError as error:
         raise Failed(f"cannot run {words[0]}: {error.strerror}") from None
     if ran.returncode:
