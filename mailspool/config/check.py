@@ -12,6 +12,7 @@ Fault = tuple[str, str]
 """An option's name (a route's is routes.PATTERN), and what is wrong with it."""
 
 DIRECTORIES = ("dequeue_dir", "run_dir", "usage_log")
+FILES = ("log_file",)
 MAX_RUN_DIR_OCTETS = 80  # the control socket's whole path must fit into the 108 octets of sun_path (unix(7))
 
 
@@ -57,8 +58,10 @@ def _tiers(settings: Settings) -> Iterator[Fault]:
 
 
 def _paths(settings: Settings) -> Iterator[Fault]:
-    for name in DIRECTORIES:
+    for name in (*DIRECTORIES, *FILES):
         path = getattr(settings, name)
+        if name in FILES and not path:
+            continue
         if not path.startswith("/") or control_character(path):
             yield name, f"found {path!r}; allowed: an absolute path without control characters"
     if len(settings.run_dir.encode()) > MAX_RUN_DIR_OCTETS:

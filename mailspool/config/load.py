@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from mailspool.config.check import DIRECTORIES, faults
+from mailspool.config.check import DIRECTORIES, FILES, faults
 from mailspool.config.machine import machine_names
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError
@@ -117,11 +117,14 @@ def _value(text: str) -> object:
 
 
 def _from_program(properties: Mapping[str, object]) -> dict[str, _Given]:
-    """A program may name its directories relative to where it is; a daemon leaves that place."""
-    return {
-        name: _Given(os.path.abspath(value) if name in DIRECTORIES and isinstance(value, str) else value, "argument")  # noqa: PTH100 pathlib would cost `sendmail` milliseconds
-        for name, value in properties.items()
-    }
+    """A program may name its paths relative to where it is; a daemon leaves that place."""
+    return {name: _Given(_absolute(name, value), "argument") for name, value in properties.items()}
+
+
+def _absolute(name: str, value: object) -> object:
+    if name in DIRECTORIES + FILES and isinstance(value, str) and value:
+        return os.path.abspath(value)  # noqa: PTH100 pathlib would cost `sendmail` milliseconds
+    return value
 
 
 def _settings(given: Mapping[str, _Given]) -> Settings:

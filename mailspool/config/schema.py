@@ -70,6 +70,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are logged."""
 
+    log_format: Literal["text", "json"] = "text"
+    """What logged lines look like. The journal of systemd gets each field by its own name in any case."""
+
+    log_file: str = ""
+    """The file that lines are logged to; USR1 has it opened anew, after it was renamed. Default: syslog's mail facility;
+    in the foreground standard error, or the journal if that is where standard error leads."""
+
     hostname: str = ""
     """This host's name, as said in EHLO, Received and Message-ID. Default: its fully qualified name, as far as it can
     be told without asking DNS."""
@@ -165,6 +172,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def timeouts(self) -> Timeouts:
         """The options NAME_timeout that bound the phases of a session."""
         return Timeouts(**{name: getattr(self, f"{name}_timeout") for name in Timeouts.__struct_fields__})
+
+    @property
+    def log_options(self) -> dict[str, str]:
+        """The options log_NAME, as `log.configure` takes them."""
+        return {"level": self.log_level, "form": self.log_format, "file": self.log_file}
 
     @property
     def tiers(self) -> tuple[Tier, ...]:

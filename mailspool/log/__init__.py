@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Every event as one line, to syslog's mail facility or elsewhere, in the form that log analysers know.
+
+`mailspool/worker[4711]: ID: to=<joe@example.org>, relay=…, delay=…, dsn=2.0.0, status=sent (250 OK)`. No line
+ever holds a control character, no reader of the log can hold up a delivery, and no fault of the log is raised.
+
+`get_logger` gives a structlog logger; `record` writes the same lines without loading structlog, for `sendmail`.
+An embedding program's own use of structlog and logging is left alone.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from mailspool.log.entry import Entry, Event, make_entry
+from mailspool.log.writer import SEVERITIES, Form, LogFile, Nowhere, Stderr, Syslog, Writer
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+SYSLOG_SOCKET = "/dev/log"
+
+Stream = Literal["syslog", "quiet", "stderr", "journal"]
+"""syslog: a daemon's, standard error where nobody listens; quiet: syslog or nothing, for who only hands mail in."""
+
+_ident = "mailspool"
+_threshold = SEVERITIES["info"]
+_make_writer: Callable[[], Writer] = lambda: Syslog(SYSLOG_SOCKET, "line", Nowhere())  # noqa: E731 replaced below
+_clock = time.time
+_writer = _make_writer()
+
+
+def configure(
+    level: str = "info",
+    stream: Stream = "syslog",
+    ident: str = "mailspool",
+    path: str = SYSLOG_SOCKET,
+    *,
+    form: str = "text",
+    file: str = "",
+) -> None:
+    """Log this process's lines of `level` and above under `ident`. Loggers that are already held follow.
+
+    file: where lines go instead of `stream`; to syslog while it cannot be written. form: "text" or "json"; in the
+    journal each field has its own place anyway. path: syslogd's socket.
+    """
+    global _threshold, _make_writer  # noqa: PLW0603 a process has one log
+    _threshold = SEVERITIES[level]
+    _make_writer = lambda: _chain(stream, path, _FORMS[form], file)  # noqa: E731 as above
+    _begin(ident)
+
+
+_FORMS: dict[str, tuple[Form, Form, Form]] = {
+    "text": ("line", "line", "dated_line"),
+    "json": ("tagged_json", "json", "json"),
+}
+"""What lines look like in syslog, on standard error, in a file."""
+
+
+def _chain(stream: Stream, path: str, forms: tuple[Form, Form, Form], file: str) -> Writer:
+    """The writer, with those behind it that take the lines while it cannot."""
+    in_syslog, on_stderr, in_file = forms
+    stderr = Stderr(on_stderr)
+    if file:
+        return LogFile(file, in_file, Syslog(path, in_syslog, Nowhere() if stream == "quiet" else stderr))
+    if stream == "journal":
+        from mailspool.log.journal import Journal  # only under systemd
+
+        return Journal(stderr)
+    if stream == "stderr":
+        return stderr
+    return Syslog(path, in_syslog, Nowhere() if stream == "quiet" else stderr)
+
+
+def reopen(ident: str = "") -> None:
+    """Have the next line open anew what it goes to: at USR1, after logrotate. A signal handler may call it.
+
+    ident: in a new child, its own name; it begins with no drops.
+    """
+    if ident:
+        _begin(ident)
+    else:
+        _writer.close()
+
+
+def _begin(ident: str) -> None:
+    global _ident, _writer  # noqa: PLW0603 a process has one log
+    _ident = ident
+    _writer.close()
+    _writer = _make_writer()
+
+
+def drops() -> int:
+    """How many lines this process could not get rid of."""
+    return _writer.drops
+
+
+def record(event: str, level: str = "info", **fields: object) -> None:
+    """Write one event, as `get_logger().info(event, **fields)` does, without structlog."""
+    if SEVERITIES[level] <= _threshold:
+        _writer.write(_entry(level, {"event": event, **fields}))
+
+
+def _entry(level: str, event: Event) -> Entry:
+    return make_entry(level, _ident, _clock(), event)
+
+
+def get_logger() -> "FilteringBoundLogger":
+    """A structlog logger, good for the life of the process, also across `configure`."""
+    import structlog  # `sendmail` does without
+
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        _Lines(),
+        processors=[_finish],
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
+        cache_logger_on_first_use=True,
+    )
+    return logger
+
+
+def _finish(_logger: object, level: str, event: Event) -> tuple[tuple[Entry], dict[str, object]]:
+    """The one structlog processor."""
+    if SEVERITIES[level] > _threshold:
+        from structlog import DropEvent  # loaded long since
+
+        raise DropEvent
+    return (_entry(level, event),), {}
+
+
+class _Lines:
+    """What structlog hands its finished entries to."""
+
+    def debug(self, entry: Entry) -> None:
+        _writer.write(entry)
+
+    info = warning = error = critical = debug
