@@ -8,19 +8,49 @@ from collections.abc import Sequence
 
 import click
 
+from mailspool import __version__
+from mailspool.cli.check import examine
 from mailspool.cli.options import configured, exit_code
 from mailspool.spool import Spool
 
+_EPILOG = """\b
+Signals:
+  HUP        read the configuration again; a bad one is refused, and the old one stays
+  TERM       stop when deliveries in progress have ended, after shutdown_timeout at most
+  INT, QUIT  stop at once
+  USR1       open the log file anew (for logrotate)
+  USR2       write the scoreboard to the log
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+\b
+Exit codes:
+  0   ready, in the background; or told to stop, in the foreground
+  64  the command line makes no sense
+  75  already running, or a local fault: directories that are missing or unsafe, a disk
+  78  the configuration is wrong
+
+\b
+Examples:
+  mailspoold
+  mailspoold --check && mailspoold
+  mailspoold -f -o dequeue_dir=/tmp/spool -o run_dir=/tmp/run
+"""
+
+
+@click.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailspoold")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to standard error.")
+@click.option("-t", "--check", is_flag=True, help="Only tell whether it could start, as mailspool check does.")
 @configured
-def mailspoold(spool: Spool, *, foreground: bool) -> int:
+def mailspoold(spool: Spool, *, foreground: bool, check: bool) -> int:
     """Deliver what is in the spool, until told to stop.
 
-    Signals: HUP reads the configuration again; TERM stops when deliveries in progress have ended (at most
-    shutdown_timeout); INT and QUIT stop at once; USR2 writes the scoreboard to the log.
+    It returns when the daemon is ready, or with the reason why it is not. Started by root it becomes the user that
+    the configuration names before it reads any mail. mailspool status tells what it does, mailspool doctor what may
+    keep it from delivering.
     """
+    if check:
+        examine(spool)
+        return 0
     return spool.daemon(foreground=foreground)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from mailspool import log
 from mailspool.errors import MailspoolError, UsageError
 from mailspool.spool import Spool
 
@@ -51,7 +52,9 @@ def configured(command: Callable[..., int | None]) -> Callable[..., None]:
         above = context.find_object(Given) or Given()
         context.obj = given = Given(config or above.config, above.overrides + overrides)
         try:
-            code = command(Spool.from_config(*given), **arguments)
+            spool = Spool.from_config(*given)
+            log.configure(stream="quiet", **spool.settings.log_options)
+            code = command(spool, **arguments)
         except MailspoolError as error:
             complain(error)
             code = error.exit_code

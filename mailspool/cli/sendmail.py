@@ -119,13 +119,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _submit(options: Options) -> int:
     gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them
-    from mailspool.message.parse import parse_message  # `newaliases` and errors need none of these
+    from mailspool import log  # `newaliases` and errors need none of these
+    from mailspool.message.parse import parse_message
     from mailspool.spool import Spool
     from mailspool.submission.prepare import header_recipients, login
 
     if not (options.recipients or options.from_header):
         raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
     spool = Spool.from_config(options.config)
+    log.configure(stream="quiet", **spool.settings.log_options)
     me = login()
     message = parse_message({"filehandle": _input(options)})
     in_header = header_recipients(message, spool.parse_for_address) if options.from_header else []
@@ -151,9 +153,12 @@ def _list_queue(options: Options) -> int:
 
 
 def _dequeue(options: Options) -> int:
-    from mailspool.spool import Spool  # only here and in `_submit`
+    from mailspool import log  # only here and in `_submit`
+    from mailspool.spool import Spool
 
-    Spool.from_config(options.config).dequeue()
+    spool = Spool.from_config(options.config)
+    log.configure(stream="quiet", **spool.settings.log_options)
+    spool.dequeue()
     return 0
 
 

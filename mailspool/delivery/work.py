@@ -18,10 +18,11 @@ from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.errors import ClaimLost
+from mailspool.log import journal
 from mailspool.model.tier import Tier
 from mailspool.store.handle import Handle
 from mailspool.store.recover import shorten
-from mailspool.supervisor import daemonize
+from mailspool.supervisor import daemonize, places, privileges
 from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Station
 from mailspool.supervisor.supervisor import Supervisor
 
@@ -60,15 +61,15 @@ class Workplace(Hooks, Protocol):
 def run_daemon(spool: Workplace, *, foreground: bool) -> int:
     """See `Spool.daemon`."""
     settings = spool.settings
-    owner = daemonize.resolve_user(settings.user)
-    daemonize.make_own_directory("run_dir", settings.run_dir, owner)
-    daemonize.make_own_directory("dequeue_dir", settings.dequeue_dir, owner)
-    daemonize.become(owner)
+    stream: log.Stream = "stderr" if foreground else "syslog"
+    if journal.is_standard_error():
+        stream = "journal"
 
     def serve(ready: Callable[[], object]) -> None:
+        _settle_in(settings)
         with daemonize.only_one(settings.run_dir):
             spool.forget_store()
-            work = SpoolWork(spool, log_stream="stderr" if foreground else "syslog")
+            work = SpoolWork(spool, log_stream=stream)
             spool.create_dequeue_dirs()
             Supervisor(work, settings.run_dir, time.monotonic).run(ready)
 
@@ -76,6 +77,17 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
         daemonize.in_foreground(serve)
         return 0
     return daemonize.in_background(serve)
+
+
+def _settle_in(settings: Settings) -> None:
+    """Become the spool's user, in directories that are his, long before a message is read."""
+    owner = privileges.resolve_user(settings.user)
+    places.prepare(places.own_places(settings.run_dir, settings.dequeue_dir), owner)
+    if settings.log_file:
+        places.make_log_file(settings.log_file, owner)
+    privileges.become(owner)
+    if settings.log_file:
+        places.check_log_file(settings.log_file)
 
 
 def one_pass(spool: Workplace) -> dict[str, int]:
@@ -100,7 +112,7 @@ class SpoolWork:
         self._depths: dict[int, int] = {}
         self._station: Station = _ALONE
         if log_stream:
-            log.configure(spool.settings.log_level, log_stream, "mailspool")
+            log.configure(stream=log_stream, **spool.settings.log_options)
 
     # --- in the parent
 

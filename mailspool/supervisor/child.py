@@ -4,9 +4,7 @@
 It dies with its parent (PR_SET_PDEATHSIG), so that a new supervisor may take back its claims at once.
 """
 
-import ctypes
 import os
-import signal
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
@@ -14,14 +12,11 @@ from typing import NamedTuple, NoReturn
 from setproctitle import setproctitle
 
 from mailspool.log import drops, get_logger, record, reopen
+from mailspool.supervisor.privileges import die_with_parent
 from mailspool.supervisor.signals import Handlers, begin_in_child, held_back
 
 EXIT_BROKEN = 3
 """Exit code of a child that met what it cannot go on with; the parent waits a while before it forks again."""
-
-_PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ended(NamedTuple):
@@ -55,7 +50,7 @@ def fork_child(name: str, task: Callable[[], None], handlers: Handlers = Mapping
 def _live(name: str, task: Callable[[], None], handlers: Handlers, parent: int) -> NoReturn:
     code = EXIT_BROKEN
     try:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         if os.getppid() == parent:  # else it died before we could ask to die with it
             begin_in_child(handlers)
             setproctitle(f"mailspool: {name}")

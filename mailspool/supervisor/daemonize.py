@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Becoming the one supervisor of this host: privileges, lock, pid file, and the way into the background.
+"""Becoming the one supervisor of this host: lock, pid file, and the way into the background.
 
-Order matters: the user is changed before the lock is taken and long before a message is read; the caller's
-terminal gets every error of the start, since it waits until the daemon says that it is ready.
+The caller's terminal gets every error of the start, since it waits until the daemon says that it is ready.
 """
 
 import contextlib
 import os
-import pwd
 import signal
 import sys
 import time
@@ -18,60 +16,13 @@ from typing import IO, NoReturn
 from daemon import DaemonContext
 from filelock import FileLock, Timeout
 
-from mailspool.errors import AlreadyRunning, ConfigError, MailspoolError, SpoolError
-from mailspool.log import get_logger
-
-UMASK = 0o077
+from mailspool.errors import AlreadyRunning, MailspoolError, SpoolError
+from mailspool.log import get_logger, reopen
+from mailspool.supervisor.privileges import UMASK
 
 _READY = b"ready"
-_PROGRAM = Path(__file__).parents[1]
 
 log = get_logger()
-
-
-def resolve_user(user: str) -> pwd.struct_passwd | None:
-    """Whom root becomes; None if we are not root and stay who we are. Raises ConfigError if there is no such user."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(
-            [
-                (
-                    f"user: there is no user {user!r}: make it with"
-                    f" 'adduser --system --group --no-create-home {user}', or set user"
-                )
-            ]
-        ) from None
-
-
-def make_own_directory(option: str, directory: str, owner: pwd.struct_passwd | None) -> None:
-    """Make `run_dir` or `dequeue_dir`, for its user alone, while we may still be root. Raises SpoolError."""
-    path = Path(directory)
-    try:
-        if not path.is_dir():
-            path.mkdir(mode=0o700, parents=True)
-            if owner:
-                os.chown(path, owner.pw_uid, owner.pw_gid)
-    except OSError as error:
-        raise SpoolError(
-            f"cannot make {option} {directory}: {error.strerror}: start as root, or set {option} to a place of yours"
-        ) from None
-
-
-def become(owner: pwd.struct_passwd | None) -> None:
-    """Drop root for good, with the user's own groups. DaemonContext would leave the primary group root's.
-
-    Raises ConfigError if the user cannot read this program: what is imported only when needed would be missing then.
-    """
-    os.umask(UMASK)
-    if owner:
-        os.initgroups(owner.pw_name, owner.pw_gid)
-        os.setgid(owner.pw_gid)
-        os.setuid(owner.pw_uid)
-        if not os.access(__file__, os.R_OK):
-            raise ConfigError([f"user: {owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can"])
 
 
 @contextlib.contextmanager
@@ -84,13 +35,20 @@ def only_one(run_dir: str) -> Iterator[None]:
     except Timeout:
         raise AlreadyRunning(_who_is_running(pid_file)) from None
     except OSError as error:
-        raise SpoolError(f"cannot lock {run_dir}: {error.strerror}") from None
+        raise SpoolError(f"cannot lock {run_dir}/lock: {error.strerror}: rm {run_dir}/lock") from None
     try:
-        pid_file.write_text(f"{os.getpid()}\n")
+        _write_pid(pid_file)
         yield
     finally:
         pid_file.unlink(missing_ok=True)
         lock.release()
+
+
+def _write_pid(pid_file: Path) -> None:
+    try:
+        pid_file.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise SpoolError(f"cannot write {pid_file}: {error.strerror}") from None
 
 
 def running_pid(run_dir: str) -> int:
@@ -112,6 +70,7 @@ def _who_is_running(pid_file: Path) -> str:
 
 def in_foreground(serve: Callable[[Callable[[], object]], None]) -> None:
     """Run `serve` here. It is given what to call when it is ready."""
+    reopen()  # DaemonContext closes whatever is open
     with DaemonContext(
         umask=UMASK,
         detach_process=False,
@@ -142,6 +101,7 @@ def in_background(serve: Callable[[Callable[[], object]], None]) -> int:
 def _serve_detached(serve: Callable[[Callable[[], object]], None], terminal: IO[bytes]) -> NoReturn:
     code = MailspoolError.exit_code
     try:
+        reopen()  # DaemonContext closes whatever is open
         with DaemonContext(
             umask=UMASK, detach_process=True, working_directory="/", files_preserve=[terminal], signal_map={}
         ):
@@ -172,5 +132,5 @@ def _wait_until_ready(reader: int) -> int:
     if message == _READY:
         return 0
     code, text = (message[0], message[1:].decode(errors="replace")) if message else (70, "it died without a word")
-    sys.stderr.write(f"mailspoold: cannot start: {text}\n")
+    sys.stderr.writelines(f"mailspoold: cannot start: {line}\n" for line in text.splitlines())
     return code

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What a process of ours may do: whom root becomes, what it gives up for good, and with whom it dies. Linux's prctl(2).
+
+Core dumps hold mail, so there are none. Nothing forbids ptrace: where root started us the kernel does that already
+(a change of user makes a process undumpable), and who runs us as himself may look at what is his.
+"""
+
+import ctypes
+import os
+import pwd
+import resource
+import signal
+from pathlib import Path
+
+from mailspool.errors import ConfigError
+
+UMASK = 0o077
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_PROGRAM = Path(__file__).parents[1]
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def resolve_user(user: str) -> pwd.struct_passwd | None:
+    """Whom root becomes; None if we are not root and stay who we are. Raises ConfigError if there is no such user."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        make = f"adduser --system --group --no-create-home {user}"
+        raise ConfigError([f"user: there is no user {user!r}: make it with '{make}', or set user"]) from None
+
+
+def become(owner: pwd.struct_passwd | None) -> None:
+    """Drop root for good, with the user's own groups, and what no delivery needs: new privileges and core dumps.
+
+    Raises ConfigError if the user cannot read this program: what is imported only when needed would be missing then.
+    """
+    os.umask(UMASK)
+    if owner:
+        os.initgroups(owner.pw_name, owner.pw_gid)  # DaemonContext would leave the primary group root's
+        os.setgid(owner.pw_gid)
+        os.setuid(owner.pw_uid)
+        if not os.access(__file__, os.R_OK):
+            raise ConfigError([f"user: {owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """From now on the parent's death kills this process; whether it is dead already, see getppid."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
