@@ -74,8 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What logged lines look like. The journal of systemd gets each field by its own name in any case."""
 
     log_file: str = ""
-    """The file that lines are logged to; USR1 has it opened anew, after it was renamed. Default: syslog's mail facility;
-    in the foreground standard error, or the journal if that is where standard error leads."""
+    """The file that lines are logged to; USR1 has it opened anew, after it was renamed. Default: syslog's mail
+    facility; in the foreground standard error, or the journal if that is where standard error leads."""
 
     hostname: str = ""
     """This host's name, as said in EHLO, Received and Message-ID. Default: its fully qualified name, as far as it can

@@ -282,7 +282,10 @@ def test_check_finds_directories_that_others_may_write_to(house):
     ran = house.run("check")
     assert ran.code == 78
     assert ran.err.splitlines() == [
-        f"mailspool: run_dir: anybody may write to {house.root}/run: chmod 0700 {house.root}/run",
+        (
+            f"mailspool: run_dir: {house.root}/run has mode 0777, which lets others write to it: "
+            f"chmod 0700 {house.root}/run"
+        ),
         f"mailspool: dequeue_dir: anybody may write to {house.root}/spool/0: chmod 0700 {house.root}/spool/0",
     ]
 
@@ -299,7 +302,7 @@ def test_check_finds_a_file_system_that_is_mounted_read_only(house, monkeypatch)
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))  # only root could mount one
     ran = house.run("check")
     assert ran.code == 78
-    assert f"mailspool: dequeue_dir: {house.root}/spool: its file system is mounted read-only\n" in ran.err
+    assert f"mailspool: dequeue_dir: {house.root}/spool: its file system is mounted read-only: mount -o" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")

@@ -89,6 +89,100 @@ def test_a_spool_that_cannot_be_used_is_said_on_the_terminal(background, argumen
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_an_unsafe_place_is_refused_on_the_terminal_line_by_line_with_what_mends_it(background, arguments, tmp_path):
+    for name in ("spool", "run"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name).chmod(0o777)
+    done = background(*arguments)
+    assert done.returncode == 75
+    run, spool = done.stderr.splitlines()
+    assert run.endswith(
+        f"run_dir: {tmp_path}/run has mode 0777, which lets others write to it: chmod 0700 {tmp_path}/run"
+    )
+    assert spool.endswith(f": chmod 0700 {tmp_path}/spool")
+
+
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_a_log_file_that_cannot_be_made_is_said_on_the_terminal(background, arguments, tmp_path):
+    done = background(*arguments, log_file=f"{tmp_path}/nowhere/log")
+    assert done.returncode == 75
+    assert f"log_file: cannot make {tmp_path}/nowhere/log: No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_a_run_dir_that_is_too_long_for_a_socket_is_said_on_the_terminal(background, arguments, tmp_path):
+    done = background(*arguments, run_dir=f"/tmp/{'x' * 90}")
+    assert done.returncode == 78
+    assert "at most 80 octets" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_who_may_not_make_run_dir_is_told_what_to_do(background, arguments, tmp_path):
+    if not (python := python_for_all()):
+        pytest.skip("nobody but root can run this Python")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    options = {"dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
+    write_config(tmp_path / "own.toml", options)
+    command = [python, str(ROOT / "bin/mailspoold"), "-c", str(tmp_path / "own.toml"), *arguments]
+    done = subprocess.run(command, user=1, capture_output=True, text=True, cwd="/", env=FOR_ALL, check=False)
+    assert done.returncode == 75
+    assert f"run_dir: cannot make {tmp_path}/r: Permission denied: start as root, or set run_dir" in done.stderr
+
+
+def test_check_tells_the_same_and_starts_nothing(background, properties, tmp_path):
+    good = background("--check")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout.startswith(f"ok: {tmp_path}/background.toml\n")
+    assert not (tmp_path / "spool").exists()
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool").chmod(0o777)
+    bad = background("-t")
+    assert bad.returncode == 78
+    assert f"chmod 0700 {tmp_path}/spool" in bad.stderr
+    assert not daemonize.running_pid(properties()["run_dir"])
+
+
+def test_the_daemon_and_its_workers_can_gain_no_privileges_and_leave_no_core(daemon, make_spool, sinks):
+    silent = sinks(greeting="hang")
+    running = daemon(sink=silent, dequeue_timeout=3600)
+    make_spool(sink=silent).send_mail(to="joe@x.example", from_="me@y.example", message="Subject: x\n\nx\n")
+    eventually(lambda: silent.clients)
+    for pid in (running.pid, *running.workers()):
+        assert re.search(r"NoNewPrivs:\s+1", Path(f"/proc/{pid}/status").read_text())
+        assert re.search(r"Umask:\s+0077", Path(f"/proc/{pid}/status").read_text())
+        assert re.search(r"Max core file size\s+0\s+0", Path(f"/proc/{pid}/limits").read_text())
+
+
+AS_A_LIBRARY = """
+import os, sys
+from mailspool.spool import Spool
+code = Spool.from_config(sys.argv[1]).daemon()
+print(code, os.geteuid(), oct(os.umask(0o22)), os.getcwd())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path):
+    if not (python := python_for_all()):
+        pytest.skip("nobody but root can run this Python")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    options = {"user": "daemon", "dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
+    write_config(tmp_path / "own.toml", properties(**options))
+    command = [python, "-c", f"import os; os.umask(0o22)\n{AS_A_LIBRARY}", str(tmp_path / "own.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/etc", env=FOR_ALL, check=False)
+    pid = daemonize.running_pid(f"{tmp_path}/r")
+    try:
+        assert done.stdout.split() == ["0", "0", "0o22", "/etc"], done.stderr
+        assert re.search(r"Uid:\s+1\s", Path(f"/proc/{pid}/status").read_text())
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_a_user_who_is_not_there_is_said_with_the_way_to_make_one(background):
     done = background(user="nobody-such")

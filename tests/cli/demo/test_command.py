@@ -211,7 +211,7 @@ def test_a_daemon_that_cannot_start_has_the_last_word(tmp_path, capfd):
     with (
         capfd.disabled(),  # its output is a file descriptor's, not an object's
         closing(Daemon(spool, tmp_path / "log")) as daemon,
-        pytest.raises(MailspoolError, match=r"(?s)ended by itself.*cannot make run_dir"),
+        pytest.raises(MailspoolError, match=r"(?s)ended by itself.*run_dir: cannot"),
     ):
         listen_for_ever(daemon)
 
