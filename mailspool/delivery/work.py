@@ -66,7 +66,6 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
         stream = "journal"
 
     def serve(ready: Callable[[], object]) -> None:
-        _settle_in(settings)
         with daemonize.only_one(settings.run_dir):
             spool.forget_store()
             work = SpoolWork(spool, log_stream=stream)
@@ -74,9 +73,15 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
             Supervisor(work, settings.run_dir, time.monotonic).run(ready)
 
     if foreground:
+        _settle_in(settings)
         daemonize.in_foreground(serve)
         return 0
-    return daemonize.in_background(serve)
+
+    def settle_in_and_serve(ready: Callable[[], object]) -> None:
+        _settle_in(settings)  # only the daemon: the caller stays what it is
+        serve(ready)
+
+    return daemonize.in_background(settle_in_and_serve)
 
 
 def _settle_in(settings: Settings) -> None:
