@@ -37,7 +37,11 @@ Exit codes:
 """
 
 
-_LOADED_WHEN_ASKED_FOR = {"demo": "mailspool.cli.demo.command", "setup": "mailspool.cli.setup.command"}
+_LOADED_WHEN_ASKED_FOR = {
+    "demo": "mailspool.cli.demo.command",
+    "setup": "mailspool.cli.setup.command",
+    "sink": "mailspool.cli.sink.command",
+}
 
 
 class _Commands(click.Group):

@@ -25,10 +25,12 @@ from rich.console import Console
 
 from mailspool import log
 from mailspool.cli.demo.play import Clock, Play
-from mailspool.cli.demo.scenes import HOME, HOSTS, MANNERS, Arrived, Fate, Scene
+from mailspool.cli.demo.scenes import FAULTS, GREYLISTED, HOME, HOSTS, Arrived, Fate, Scene
 from mailspool.cli.demo.view import WIDTH, print_fates, say, view_on
 from mailspool.cli.options import complain
-from mailspool.cli.sink import Sink
+from mailspool.cli.sink.faults import Faults, Greylist
+from mailspool.cli.sink.host import Rules, Sink
+from mailspool.cli.sink.keep import HandOn
 from mailspool.errors import MailspoolError
 from mailspool.spool import Spool
 from mailspool.supervisor.child import fork_child
@@ -122,7 +124,8 @@ def _stage(folder: Path) -> Iterator[Play]:
     log.configure("error", "stderr")  # of what we hand in, the host's own log need not know
     clock = Clock()
     arrived: list[Arrived] = []
-    with Sink(lambda one: arrived.append(Arrived(clock(), one.recipients, one.content)), MANNERS) as sink:
+    keeper = HandOn(lambda one: arrived.append(Arrived(clock(), one.recipients, one.content)))
+    with Sink(Rules(keeper, Faults(FAULTS), Greylist(0, clock, GREYLISTED))) as sink:
         ports = {domain: sink.listen(pace=pace) for domain, pace in HOSTS.items()}
         config = _write_config(folder, ports)
         spool = Spool.from_config(str(config), clock=clock)

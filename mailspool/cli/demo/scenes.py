@@ -10,7 +10,9 @@ from email import message_from_bytes
 from email.message import Message
 from typing import NamedTuple
 
-from mailspool.cli.sink import NEVER, Manner
+from mailspool.cli.sink.faults import Fault, Stage
+from mailspool.cli.sink.host import NEVER
+from mailspool.submission.reply import Reply
 
 HOME = "home.test"
 """The domain that all of it is sent from, and where reports arrive."""
@@ -21,7 +23,11 @@ HOSTS: Mapping[str, float] = {HOME: 0.0, "good.test": 0.0, "grey.test": 0.0, "fu
 }
 """The host of each domain, by its pace (`Sink.listen`)."""
 
-MANNERS = {"grey.test": Manner.GREYLIST, "full.test": Manner.DEFER, "nobody@good.test": Manner.UNKNOWN}
+GREYLISTED = ("grey.test",)
+FAULTS = (
+    Fault(Stage.RCPT, Reply(452, "4.2.2", "the mailbox is full"), where="full.test"),
+    Fault(Stage.RCPT, Reply(550, "5.1.1", "there is no such user here"), where="nobody@good.test"),
+)
 
 
 class Scene(NamedTuple):
