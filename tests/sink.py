@@ -37,7 +37,7 @@ class Mail(NamedTuple):
 class Sink:
     """greeting: "at once", "hang" (accept, never greet), "drip" (one octet now and then), or a line to refuse with.
 
-    at_quit: "bye", "drop" (close without a word). `hold`: the reply to the final dot waits until `release`.
+    at_quit: "bye", "drop" (close without a word). `hold`: replies to the final dot wait until `release`.
     `clients`: connections now; `most`: at once, ever; `accepted`: all.
     """
 
@@ -102,8 +102,8 @@ class Sink:
 class Talk:
     """One connection.
 
-    Local parts beside those in RECIPIENTS: "cut" drops the connection instead of a reply to the final dot, "lost" too
-    but the message is taken; "full" gets 452 there and "spam" 554.
+    Local parts beside those in RECIPIENTS: "wait" gets its reply to RCPT only on `release`; "cut" drops the connection
+    instead of a reply to the final dot, "lost" too but the message is taken; "full" gets 452 there and "spam" 554.
     """
 
     def __init__(self, sink, reader, writer):
@@ -154,6 +154,8 @@ class Talk:
 
     async def rcpt(self, line):
         address = address_in(line)
+        if kind_of(address) == "wait":
+            await self.may_go_on()
         reply = RECIPIENTS.get(kind_of(address), b"250 2.1.5 Ok\r\n")
         if reply.startswith(b"2"):
             self.accepted.append(address)
@@ -175,11 +177,14 @@ class Talk:
         self.sink.mails.append(Mail(self.sender, tuple(self.accepted), content, time.monotonic()))
         if "lost" in kinds:
             return False
+        await self.may_go_on()
+        return await self.say(b"250 2.0.0 Ok: taken\r\n")
+
+    async def may_go_on(self):
         self.sink.waiting += 1
         while not self.sink.may_reply.is_set():  # noqa: ASYNC110 - it is set in another thread
             await asyncio.sleep(0.01)
         self.sink.waiting -= 1
-        return await self.say(b"250 2.0.0 Ok: taken\r\n")
 
     async def content(self):
         lines = []
