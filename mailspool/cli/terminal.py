@@ -53,7 +53,7 @@ def table(*headings: str) -> "Table":
     """A table without lines, its columns cut rather than folded."""
     from rich.table import Table  # as above
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for heading in headings:
         made.add_column(heading, no_wrap=True, overflow="ellipsis")
     return made

@@ -59,6 +59,12 @@ class House:
         code = main([*words, "-c", str(self.config)])
         return Ran(code, *self._capsys.readouterr())
 
+    def run_bare(self, *words):
+        """A command that takes no configuration."""
+        self._capsys.readouterr()
+        code = main([*words])
+        return Ran(code, *self._capsys.readouterr())
+
     def on_terminal(self, *words, answer="", columns=80, lines=24, **environment):
         """The same in a terminal of its own, which shows what is said on both."""
         ours, theirs = pty.openpty()

@@ -14,6 +14,7 @@ import pytest
 
 from mailspool.cli import text
 from mailspool.cli.admin import mailspool, main
+from mailspool.store import nodename
 from mailspool.store.base import State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
@@ -253,6 +254,23 @@ def test_a_node_that_is_due_by_hand_has_no_age_in_its_tier(house):
     house.node()
     house.run("retry", "ALL")
     assert json.loads(house.run("status", "--json").out)["spool"]["tiers"][0]["oldest"] is None
+
+
+def test_the_last_errors_are_the_newest(house):
+    clock = iter(range(10**6))
+    house.spool.now = lambda: 1_800_000_000.0 + next(clock)
+    failed = [house.fall_back(house.node(f"sue@d{n}.example")[1], 1, text=f"451 4.0.{n} no") for n in range(5)]
+    errors = json.loads(house.run("status", "--json").out)["last_errors"]
+    assert [error["node"] for error in errors] == [nodename.node_id_of(at.name) for at in failed[:1:-1]]
+    assert [error["text"] for error in errors] == ["451 4.0.4 no", "451 4.0.3 no", "451 4.0.2 no"]
+    assert errors[0]["destination"] == "d4.example"
+
+
+@pytest.mark.parametrize("words", [["ps"], ["ps", "--json"]], ids=" ".join)
+def test_ps_without_a_supervisor_ends_with_69(house, words):
+    ran = house.run(*words)
+    assert (ran.code, ran.out) == (69, "")
+    assert "is mailspoold running?" in ran.err
 
 
 def test_reload_without_a_supervisor_ends_with_69(house):

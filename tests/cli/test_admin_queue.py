@@ -9,6 +9,7 @@ import pytest
 
 from mailspool.cli import nodes, sendmail
 from mailspool.cli.queue import as_text, with_trouble
+from mailspool.spool import Spool
 from mailspool.store.base import Location, State
 from mailspool.store.filesystem import FileStore
 
@@ -180,6 +181,71 @@ def test_the_listing_begins_before_the_last_message_is_read(house):
     store = Counting(house.store.root, house.store.owner)
     next(as_text(read(store), 0.0, 80, ""))
     assert store.opened == 1
+
+
+def chosen(house, *words):
+    return [json.loads(line)["node"] for line in house.run("queue", "--json", *words).out.splitlines()]
+
+
+def test_selectors_list_what_fits_all_of_them(house):
+    one, two = house.send("sue@example.net", "bob@example.com"), house.send("sue@example.net", from_="")
+    house.hold(house.store.find(f"{one}.1")[0])
+    assert chosen(house, "--to", "sue@example.net") == [f"{one}.0", f"{two}.0"]
+    assert chosen(house, "--to", "sue@*", "--from", "<>") == [f"{two}.0"]
+    assert chosen(house, "--domain", "example.com", "--held") == [f"{one}.1"]
+    assert chosen(house, "--id", one, "--queued") == [f"{one}.0"]
+    assert chosen(house, "--held", "--queued") == [f"{one}.0", f"{one}.1", f"{two}.0"]
+    assert chosen(house, "--older", "1h") == []
+    assert chosen(house, "--younger", "1h", "--limit", "1") == [f"{one}.0"]
+    assert house.run("queue", "--tier", "1-").out == "No node fits\n"
+
+
+def test_count_is_just_the_number_of_nodes(house):
+    house.send(*(f"r{n}@example.net" for n in range(5)))
+    assert house.run("queue", "--count").out == "5\n"
+    assert house.run("queue", "--count", "--to", "r3@*").out == "1\n"
+    assert house.run("queue", "--count", "--domain", "example.com").out == "0\n"
+
+
+def test_an_unknown_id_is_told_and_ends_with_1(house):
+    message, _ = house.node()
+    ran = house.run("queue", message, "0NOSUCH")
+    assert ran.code == 1
+    assert message in ran.out
+    assert "0NOSUCH names no node" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "opened"), [(["--domain", "d3.example"], 0), (["--tier", "2"], 0), (["--from", "@example.org"], 10)]
+)
+def test_envelopes_are_read_only_for_addresses(house, words, opened, monkeypatch):
+    for n in range(10):
+        house.send(f"sue@d{n}.example")
+    store = Counting(house.store.root, house.store.owner)
+    monkeypatch.setattr(Spool, "store", store)
+    house.run("queue", "--count", *words)
+    assert store.opened == opened
+
+
+@pytest.mark.parametrize(
+    "value",
+    [["--older", "5"], ["--tier", "x"], ["--from", "joe"], ["--domain", "not a name"], ["--limit", "-1"]],
+    ids=" ".join,
+)
+def test_a_selector_that_makes_no_sense_is_named_with_its_value(house, value):
+    ran = house.run("queue", *value)
+    assert ran.code == 64
+    assert value[0] in ran.err
+    assert value[1] in ran.err
+
+
+def test_scripts_that_count_messages_in_mailq_find_what_they_look_for(house):
+    for _ in range(3):
+        house.send("sue@example.net", "bob@example.com")
+    lines = house.run("queue").out.splitlines()
+    assert sum(bool(re.match(r"[A-Z0-9]", line)) for line in lines) == 3
+    assert re.match(r"--[\s]+[\d]+[\s]+Kbytes[\s]+in[\s]+(\d+)[\s]+Request", lines[-1])[1] == "3"
+    assert lines[-1].split()[4] == "3"
 
 
 @pytest.mark.parametrize("words", [["mailq", "-C"], ["sendmail", "-bp", "-C"]])

@@ -90,6 +90,43 @@ def test_status_ends_with_0_and_tells_of_the_workers(house):
         assert found["spool"]["claimed"] == 1
 
 
+def test_ps_lists_each_process_with_what_it_is_at(house):
+    with running(house):
+        message, _ = house.node()
+        (worker,) = until(lambda: in_greeting(house))
+        supervisor = json.loads(answers(house))["pid"]
+        ran = house.run("ps")
+        assert (ran.code, ran.err) == (0, "")
+        heading, first, *rest = ran.out.splitlines()
+        assert heading.split() == ["PID", "ROLE", "TIER", "FOR", "PHASE", "DESTINATION", "HOST"]
+        assert first.split() == [str(supervisor), "supervisor"]
+        (line,) = [line for line in rest if " worker " in line]
+        assert re.match(rf"{worker['pid']} +worker +0 +\d+s +GREETING +\S*127\.0\.0\.1", line)
+        found = [json.loads(line) for line in house.run("ps", "--json").out.splitlines()]
+        (one,) = [one for one in found if one["role"] == "worker"]
+        assert (one["pid"], one["tier"], one["nodes"]) == (worker["pid"], 0, [f"{message}.0"])
+
+
+def test_status_on_a_terminal_is_one_screen(house):
+    seven = {
+        "dequeue_periods = [0, 1800, 14400]": f"dequeue_periods = {[0, *[1800] * 6]}\nmax_dequeue_processes = 60",
+        "dequeue_priority = [1, 1000000, 1000000]": f"dequeue_priority = {[1] * 7}\nmax_per_destination = 20",
+    }
+    config = house.config.read_text()
+    for three, more in seven.items():
+        config = config.replace(three, more)
+    house.config.write_text(config)
+    for n in range(30):
+        house.fall_back(house.node(f"sue@d{n}.example")[1], 1 + n % 6, text=f"451 4.0.0 {'no room ' * 20}")
+    with running(house):
+        house.run("retry", "ALL")
+        until(lambda: len(in_greeting(house)) > 5)
+        out = house.on_terminal("status", NO_COLOR="1").out
+        assert len(out.splitlines()) < 24
+        assert max(map(len, out.splitlines())) <= 80
+        assert re.search(r"\nand \d+ more workers?: mailspool ps\n", out)
+
+
 def test_a_node_that_is_being_delivered_is_explained_and_not_retried(house):
     with running(house):
         message = house.send("sue@example.net")
