@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from math import isinf
+from typing import TypeVar
 
 from mailspool.config.schema import Settings
 from mailspool.errors import AddressError
@@ -10,6 +11,8 @@ from mailspool.model.address import control_character, parse_address, parse_doma
 
 Fault = tuple[str, str]
 """An option's name (a route's is routes.PATTERN), and what is wrong with it."""
+
+Text = TypeVar("Text")
 
 DIRECTORIES = ("dequeue_dir", "run_dir", "usage_log")
 FILES = ("log_file",)
@@ -33,13 +36,15 @@ def faults(settings: Settings) -> Iterator[Fault]:
 
 
 def _targets(settings: Settings) -> Iterator[Fault]:
-    from mailspool.model.target import parse_nameserver, parse_pattern, parse_target  # who has none pays for none
+    from mailspool.model.target import parse_nameserver, parse_pattern, parse_targets  # who has none pays for none
 
     if settings.smarthost:
-        yield from _parsed("smarthost", settings.smarthost, parse_target)
-    for pattern, target in settings.routes.items():
+        yield from _parsed("smarthost", settings.smarthost, parse_targets)
+    for pattern, targets in settings.routes.items():
         yield from _parsed(f"routes.{pattern}", pattern, parse_pattern)
-        yield from _parsed(f"routes.{pattern}", target, parse_target)
+        if not targets:
+            yield f"routes.{pattern}", "names no target"
+        yield from _parsed(f"routes.{pattern}", targets, parse_targets)
     for server in settings.nameservers:
         yield from _parsed("nameservers", server, parse_nameserver)
 
@@ -68,7 +73,7 @@ def _paths(settings: Settings) -> Iterator[Fault]:
         yield "run_dir", f"found {settings.run_dir!r}; allowed: at most {MAX_RUN_DIR_OCTETS} octets"
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], object]) -> Iterator[Fault]:
+def _parsed(name: str, text: Text, parse: Callable[[Text], object]) -> Iterator[Fault]:
     try:
         parse(text)
     except (AddressError, ValueError) as error:

@@ -10,7 +10,17 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from msgspec import NODEFAULT, ValidationError, convert, structs
-from msgspec.inspect import DictType, FloatType, IntType, LiteralType, Metadata, Type, VarTupleType, type_info
+from msgspec.inspect import (
+    DictType,
+    FloatType,
+    IntType,
+    LiteralType,
+    Metadata,
+    Type,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
 
 from mailspool.config.schema import Settings
 
@@ -97,7 +107,9 @@ def in_words(info: Type, unit: str = "") -> str:
         case VarTupleType():
             words = f"a list, each of it {in_words(info.item_type)}"
         case DictType():
-            words = "a table of strings"
+            words = f"a table, each value {in_words(info.value_type)}"
+        case UnionType():
+            words = ", or ".join(in_words(each) for each in info.types)
         case _:
             words = "a string"
     return words

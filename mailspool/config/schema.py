@@ -16,6 +16,7 @@ from mailspool.model.timeouts import Timeouts
 Seconds = Annotated[float, Meta(ge=0, extra={"unit": " of seconds"})]
 Octets = Annotated[int, Meta(ge=0, extra={"unit": " of octets"})]
 Count = Annotated[int, Meta(ge=1)]
+Targets = str | tuple[str, ...]
 Timeout = Annotated[float, Meta(gt=0, extra={"unit": " of seconds"})]
 
 _Type = TypeVar("_Type")
@@ -96,12 +97,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bounce_size_limit: Octets = 50000
     """A bounce returns the whole of a message up to this size, of a larger one only its header."""
 
-    smarthost: str = ""
-    """Where all mail goes that no route matches, as "mx.example.net:587". Default: to each domain's own hosts."""
+    smarthost: Targets = ""
+    """Where all mail goes that no route matches: "mx.example.net:587", or "smtps://mx.example.net" where TLS comes first
+    (port 465). Of several, each is tried after the one before. Default: to each domain's own hosts.
+    """
 
-    routes: dict[str, str] = {}
-    """Where the mail for some domains goes, by pattern; the most specific one counts.
-    One line for each: routes."example.org" = "mx.example.net:587"
+    routes: dict[str, Targets] = {}
+    """Where the mail for some domains goes, by pattern; the most specific one counts. One line for each:
+    routes."example.org" = "mx.example.net:587", or a list as with `smarthost`; "mx" is the domain's own hosts,
+    "mx:example.net" those of another.
     """
 
     smtp_port: Annotated[int, Meta(ge=1, le=65535)] = 25

@@ -2,7 +2,8 @@
 """Which hosts to try for a destination, in order: routes, then the smarthost, then an address literal, then MX.
 
 Lazy: a host's addresses are looked up when it is its turn. A host without addresses is passed over; one whose
-look-up failed is yielded as the error, so that the attempt can be recorded and the verdict stays transient.
+look-up failed is yielded as the error, so that the attempt can be recorded and the verdict stays transient. A route
+may name several targets: each is tried after the one before, whatever was wrong with that.
 Only what the recipient's own domain says in DNS is ever permanent: no fault of a route or an override is.
 """
 
@@ -12,14 +13,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from mailspool.delivery.hooks import Hooks
-from mailspool.errors import PermanentError, TransientError
+from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.address import literal_address
 from mailspool.model.status import DNS_TROUBLE, NOT_ROUTED, as_permanent
-from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Target, parse_pattern, parse_target
+from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Target, parse_pattern, parse_targets
 
 NO_HOST = as_permanent(NOT_ROUTED)
 
-_OWN_MX = ByMx()
+_OWN_MX = (ByMx(),)
 _MAX_REMEMBERED = 100_000  # domains
 
 
@@ -43,8 +44,9 @@ class Route:
     """The way to each destination.
 
     hooks: whose lookup_mx and lookup_host are asked. resolve: `Network.lookup_host`, for an overridden
-    lookup_host that answers with a name, as the seed's did. routes: pattern to target; the most specific pattern
-    counts: the domain itself, then its longest parent, then "*". smarthost: the target for all others; "": none.
+    lookup_host that answers with a name, as the seed's did. routes: pattern to one target or several; the most
+    specific pattern counts: the domain itself, then its longest parent, then "*". smarthost: the target or targets
+    for all others; "": none.
     port: where a target names none. max_addresses: how many addresses and failed look-ups one look yields at most.
     Raises ValueError (see `model.target`).
     """
@@ -53,16 +55,16 @@ class Route:
         self,
         hooks: Hooks,
         resolve: Callable[[str], Sequence[str]],
-        routes: Mapping[str, str],
+        routes: Mapping[str, str | Sequence[str]],
         *,
-        smarthost: str = "",
+        smarthost: str | Sequence[str] = "",
         port: int = SMTP_PORT,
         max_addresses: int = 10,
     ) -> None:
         self._hooks = hooks
         self._resolve = resolve
-        self._targets = {parse_pattern(pattern): parse_target(text, port) for pattern, text in routes.items()}
-        self._targets.setdefault("*", parse_target(smarthost, port) if smarthost else _OWN_MX)
+        self._targets = {parse_pattern(pattern): parse_targets(texts, port) for pattern, texts in routes.items()}
+        self._targets.setdefault("*", parse_targets(smarthost, port) if smarthost else _OWN_MX)
         self._port = port
         self._max_addresses = max_addresses
         self.destination = lru_cache(_MAX_REMEMBERED)(self._destination)
@@ -70,38 +72,46 @@ class Route:
     def find_hosts(self, domain: str) -> Iterator[Host | TransientError]:
         """Yield hosts for a recipient's domain, best first.
 
-        Raises, before it has yielded anything: PermanentError 5.1.2, 5.1.10, 5.4.6 as `lookup_mx` says, 5.4.4 if no
-        MX host of the domain has an address (RFC 5321 §5.1, decided as Postfix does); TransientError 4.4.3 or 4.4.4.
+        Raises, before it has yielded anything, but only where no route leads elsewhere: PermanentError 5.1.2, 5.1.10,
+        5.4.6 as `lookup_mx` says, 5.4.4 if no MX host of the domain has an address (RFC 5321 §5.1, decided as Postfix
+        does); TransientError 4.4.3 or 4.4.4.
         """
-        return islice(self._all_hosts(domain), self._max_addresses)
+        targets = self._targets_of(domain)
+        hosts = self._hosts_of(_OWN_MX[0], domain) if targets == _OWN_MX else self._routed(targets, domain)
+        return islice(hosts, self._max_addresses)
 
     def is_by_mx(self, domain: str) -> bool:
-        """Whether hosts come from DNS. Those of a route are the administrator's own word."""
-        return isinstance(self._target(domain), ByMx)
+        """Whether all hosts come from DNS. Those of a route are the administrator's own word."""
+        return all(isinstance(target, ByMx) for target in self._targets_of(domain))
 
     def _destination(self, domain: str) -> str:
         """What limits are kept for: "host:port" where a route leads to a host, else the domain asked for its MX."""
-        target = self._target(domain)
-        return str(target) if isinstance(target, ByHost) else target.domain or domain
+        return ",".join(
+            str(target) if isinstance(target, ByHost) else target.domain or domain
+            for target in self._targets_of(domain)
+        )
 
-    def _target(self, domain: str) -> Target:
+    def _targets_of(self, domain: str) -> tuple[Target, ...]:
         return next(self._targets[pattern] for pattern in _patterns(domain) if pattern in self._targets)
 
-    def _all_hosts(self, domain: str) -> Iterator[Host | TransientError]:
-        target = self._target(domain)
-        try:
-            names, port = self._names(target, domain)
-            nothing = True
-            for name in names:
-                for found in self._at(name, port):
-                    nothing = False
-                    yield found
-            if nothing:
-                raise PermanentError(NO_HOST, "", f"no host of {domain} has an IP address: {', '.join(names[:10])}")
-        except PermanentError as error:
-            if target == _OWN_MX:
-                raise
-            raise TransientError(NOT_ROUTED, "", f"the route of {domain} to {target} fails: {error.text}") from error
+    def _routed(self, targets: Sequence[Target], domain: str) -> Iterator[Host | TransientError]:
+        """What is wrong with one target is yielded, so that the next one has its turn."""
+        for target in targets:
+            try:
+                yield from self._hosts_of(target, domain)
+            except DeliveryError as error:
+                status = NOT_ROUTED if isinstance(error, PermanentError) else error.status
+                yield TransientError(status, "", f"the route of {domain} to {target} fails: {error.text}")
+
+    def _hosts_of(self, target: Target, domain: str) -> Iterator[Host | TransientError]:
+        names, port = self._names(target, domain)
+        nothing = True
+        for name in names:
+            for found in self._at(name, port):
+                nothing = False
+                yield found
+        if nothing:
+            raise PermanentError(NO_HOST, "", f"no host of {domain} has an IP address: {', '.join(names[:10])}")
 
     def _names(self, target: Target, domain: str) -> tuple[list[str], int]:
         match target:

@@ -5,6 +5,7 @@ Pure: nothing is looked up. Each fault is a ValueError whose text is a line fit 
 """
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -12,8 +13,11 @@ from mailspool.errors import AddressError
 from mailspool.model.address import parse_domain
 
 SMTP_PORT = 25
+SUBMISSIONS_PORT = 465
+"""Where TLS begins before the first word (RFC 8314 §3.3)."""
 DNS_PORT = 53
 
+_IMPLICIT_TLS = "smtps://"
 _HOST_AND_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
 
 
@@ -41,12 +45,19 @@ Target = ByMx | ByHost
 """`parse_target(str(target)) == target` for each of them."""
 
 
+def parse_targets(texts: str | Sequence[str], port: int = SMTP_PORT) -> tuple[Target, ...]:
+    """Read one target, or several, each to be tried after the one before. Raises ValueError."""
+    return tuple(parse_target(text, port) for text in ([texts] if isinstance(texts, str) else texts))
+
+
 def parse_target(text: str, port: int = SMTP_PORT) -> Target:
-    """Read `host`, `host:port`, `[192.0.2.1]:port`, `[2001:db8::1]`, `mx` or `mx:other.domain`.
+    """Read `host`, `host:port`, `smtps://host`, `[192.0.2.1]:port`, `[2001:db8::1]`, `mx` or `mx:other.domain`.
 
     port: where the text names none. Brackets may stand around a name too, as Postfix users write it.
     Raises ValueError.
     """
+    if text.lower().startswith(_IMPLICIT_TLS):
+        return _submissions(text)
     kind, colon, domain = text.partition(":")
     if kind.lower() != "mx":
         return ByHost(*_host_and_port(text, port))
@@ -79,6 +90,14 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     if not _as_address(host):
         raise ValueError(f"{text!r}: a name server is given by its IP address, such as 192.0.2.1 or [2001:db8::1]:53")
     return host, port
+
+
+def _submissions(text: str) -> ByHost:
+    """The port alone says that TLS comes first, so that there is one way to say it."""
+    host, port = _host_and_port(text[len(_IMPLICIT_TLS) :], SUBMISSIONS_PORT)
+    if port != SUBMISSIONS_PORT:
+        raise ValueError(f"{text!r}: TLS begins before the first word on port {SUBMISSIONS_PORT} only")
+    return ByHost(host, port)
 
 
 def _host_and_port(text: str, default: int) -> tuple[str, int]:

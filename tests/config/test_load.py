@@ -114,7 +114,11 @@ def test_all_faults_are_told_at_once_with_line_value_and_what_is_allowed(toml):
         ({"mail_name": "-"}, "mail_name"),
         ({"postmaster_address": "nobody"}, "postmaster_address"),
         ({"smarthost": "a b"}, "smarthost"),
+        ({"smarthost": ["a:587", "b:0"]}, "smarthost"),
+        ({"smarthost": 25}, "smarthost"),
         ({"routes": {"a b": "mx"}}, "routes.a b"),
+        ({"routes": {"example.org": ["mx", "b:0"]}}, "routes.example.org"),
+        ({"routes": {"example.org": []}}, "routes.example.org"),
         ({"nameservers": ["localhost"]}, "nameservers"),
     ],
 )
@@ -147,6 +151,12 @@ def test_an_override_is_toml_and_a_bare_word_a_string():
     assert (settings.tls, settings.hostname, settings.dequeue_periods) == ("verify", "a.example", (0, 60))
     assert (settings.smarthost, settings.nameservers) == ("mx.example.net:587", ("192.0.2.53",))
     assert settings.routes == {"*": "mx"}
+
+
+def test_a_smarthost_and_a_route_may_be_lists(toml):
+    settings = load(toml('smarthost = ["a:587", "smtps://b"]\nroutes."x.example" = ["c", "mx"]\n'), environ={})
+    assert settings.smarthost == ("a:587", "smtps://b")
+    assert settings.routes == {"x.example": ("c", "mx")}
 
 
 def test_routes_keep_their_order(toml):

@@ -172,6 +172,28 @@ def test_a_route_may_lead_to_the_mx_of_another_domain():
     assert hosts(hooks, {"example.org": "mx:other.example"}) == [Host("a", "192.0.2.1", 25)]
 
 
+def test_several_targets_are_tried_in_their_order_whatever_is_wrong_with_one():
+    hooks = Hooks({"other.example": TROUBLE, "spare.example": ["a"]}, {"a": ["192.0.2.1"], "b": ["192.0.2.2"]})
+    names = ["mx:other.example", "nowhere.example", "b:587", "mx:spare.example", "smtps://b"]
+    for found in (hosts(hooks, smarthost=names), hosts(hooks, {"example.org": names})):
+        assert [error.status for error in found[:2]] == ["4.4.3", "4.4.4"]
+        assert found[2:] == [Host("b", "192.0.2.2", 587), Host("a", "192.0.2.1", 25), Host("b", "192.0.2.2", 465)]
+
+
+def test_a_second_target_is_not_looked_up_before_its_turn():
+    hooks = Hooks(hosts={"a": "192.0.2.1", "b": "192.0.2.2"})
+    found = route(hooks, smarthost=("a", "b")).find_hosts("example.org")
+    next(found)
+    assert hooks.asked == [("host", "a")]
+
+
+def test_the_own_mx_may_come_after_a_relay_and_is_no_more_permanent_then():
+    hooks = Hooks({"example.org": PermanentError("5.1.2", "", "no")}, {"a": "192.0.2.1"})
+    host, error = hosts(hooks, smarthost=("a", "mx"))
+    assert (host.name, error.status) == ("a", "4.4.4")
+    assert not route(smarthost=("a", "mx")).is_by_mx("example.org")
+
+
 def test_the_smarthost_takes_what_no_route_takes_literals_too():
     table = {"example.org": "mx"}
     assert hosts(Hooks(hosts={"example.org": "192.0.2.1"}), table, smarthost="192.0.2.9")[0].address == "192.0.2.1"
@@ -212,8 +234,8 @@ def test_the_most_specific_pattern_counts_in_whatever_order_they_stand(domain, t
 def test_no_fault_of_a_route_is_permanent(target):
     gone = PermanentError("5.1.2", "", "domain nowhere.example does not exist")
     for hooks in (Hooks(), Hooks({"nowhere.example": gone}, {"nowhere.example": gone})):
-        assert verdict(TransientError, hooks, {"example.org": target}) == "4.4.4"
-        assert verdict(TransientError, hooks, smarthost=target) == "4.4.4"
+        for found in (hosts(hooks, {"example.org": target}), hosts(hooks, smarthost=target)):
+            assert [(type(error), error.status) for error in found] == [(TransientError, "4.4.4")]
 
 
 def test_a_route_that_only_says_mx_is_the_domain_itself_and_may_be_permanent():
@@ -238,6 +260,7 @@ def test_limits_are_kept_for_the_next_hop_where_a_route_leads_to_one():
     assert found.destination("c.example") == "other.example"
     assert found.destination("d.example") == "d.example"
     assert found.destination("e.example") == "smart.example:25"
+    assert route(smarthost=("a:587", "mx")).destination("e.example") == "a:587,e.example"
 
 
 @given(st.text(max_size=30))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.model.target import ByHost, ByMx, parse_nameserver, parse_pattern, parse_target
+from mailspool.model.target import ByHost, ByMx, parse_nameserver, parse_pattern, parse_target, parse_targets
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -40,6 +40,24 @@ PORT = st.integers(1, 65535)
 )
 def test_each_form_of_a_target_is_read(text, target):
     assert parse_target(text) == target
+
+
+def test_one_target_or_several_are_read_in_their_order():
+    assert parse_targets("a", 2525) == (ByHost("a", 2525),)
+    assert parse_targets(["b:587", "mx"]) == (ByHost("b", 587), ByMx())
+    with pytest.raises(ValueError, match="x:0"):
+        parse_targets(["b", "x:0"])
+
+
+@pytest.mark.parametrize("text", ["smtps://Relay.example.org", "SMTPS://relay.example.org:465", "relay.example.org:465"])
+def test_implicit_tls_is_the_port_465(text):
+    assert parse_target(text) == ByHost("relay.example.org", 465)
+
+
+@pytest.mark.parametrize("text", ["smtps://", "smtps://host:587", "smtps://mx:other.example", "smtps://smtps://host"])
+def test_implicit_tls_is_for_a_host_and_on_no_other_port(text):
+    with pytest.raises(ValueError):
+        parse_target(text)
 
 
 def test_a_target_without_a_port_gets_the_configured_one():
