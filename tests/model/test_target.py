@@ -49,7 +49,9 @@ def test_one_target_or_several_are_read_in_their_order():
         parse_targets(["b", "x:0"])
 
 
-@pytest.mark.parametrize("text", ["smtps://Relay.example.org", "SMTPS://relay.example.org:465", "relay.example.org:465"])
+@pytest.mark.parametrize(
+    "text", ["smtps://Relay.example.org", "SMTPS://relay.example.org:465", "relay.example.org:465"]
+)
 def test_implicit_tls_is_the_port_465(text):
     assert parse_target(text) == ByHost("relay.example.org", 465)
 
