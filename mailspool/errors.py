@@ -98,6 +98,10 @@ class TransientError(DeliveryError):
     """It may succeed later (4yz, timeouts, DNS trouble, every local fault)."""
 
 
+class LoginFailed(TransientError):
+    """A host that we have credentials for does not let us in: a local fault, for an administrator to mend."""
+
+
 class InDoubt(TransientError):
     """The final dot may have been read and no reply to it was: another host asked now would make a second copy."""
 

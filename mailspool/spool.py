@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 from mailspool import log
 from mailspool.config.load import load, make
 from mailspool.config.schema import Settings
-from mailspool.errors import SpoolError, Unreadable, UsageError
+from mailspool.errors import ConfigError, SpoolError, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope, Recipient
@@ -33,6 +33,7 @@ from mailspool.supervisor.trigger import poke
 
 if TYPE_CHECKING:
     from mailspool.delivery.door import Door
+    from mailspool.model.credentials import Keyring
     from mailspool.smtp.reply import Reply
     from mailspool.smtp.session import Session
     from mailspool.store.handle import Handle, Node
@@ -115,6 +116,7 @@ class Spool:
         self._store = self._given_store
         self._attempts: tuple[int, Attempts] | None = None
         self._door: Door | None = None
+        self._credentials: Keyring | None = None
 
     # --- the spool itself
 
@@ -124,6 +126,15 @@ class Spool:
         if self._store is None:
             self._store = FileStore(self.settings.dequeue_dir, this_owner())
         return self._store
+
+    @property
+    def credentials(self) -> "Keyring":
+        """What to log in with, and where; read when first asked for. Raises ConfigError."""
+        if self._credentials is None:
+            from mailspool.config.credentials import daemon_reader, read_credentials  # only who delivers logs in
+
+            self._credentials = read_credentials(self.settings.credentials_file, daemon_reader(self.settings.user))
+        return self._credentials
 
     def forget_store(self) -> None:
         """A process that has forked itself into the background is another owner than the one that it was."""
@@ -288,6 +299,13 @@ class Spool:
         from mailspool.delivery.door import Alone, Door  # as above
         from mailspool.delivery.immediate import deliver_now
 
+        try:
+            self.credentials  # noqa: B018 - who may not read them leaves the delivery to the daemon, if that will do
+        except ConfigError:
+            if not spool_failures:
+                raise
+            self._send_mail_deferred(message, envelope)
+            return
         door = Door(self, self.settings, Alone(), timeout or 0.0)
         spool_message = self._send_mail_deferred if spool_failures else None
         deliver_now(door.agent, message, envelope, self.settings.max_recipients, spool_message)

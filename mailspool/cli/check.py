@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import click
 
 from mailspool.cli.options import Given, configured, examples
+from mailspool.config.credentials import daemon_reader, read_credentials
 from mailspool.config.load import config_file
 from mailspool.errors import ConfigError
 from mailspool.spool import Spool
@@ -54,6 +55,10 @@ def faults(spool: Spool) -> Iterator[str]:
     try:
         owner = privileges.resolve_user(settings.user)
         uid = owner.pw_uid if owner else uid
+    except ConfigError as error:
+        yield from error.problems
+    try:
+        read_credentials(settings.credentials_file, daemon_reader(settings.user))
     except ConfigError as error:
         yield from error.problems
     for place in places.own_places(settings.run_dir, settings.dequeue_dir):

@@ -63,6 +63,11 @@ def supervisor_status(spool: Spool) -> Status | None:
     return None
 
 
+def alarm_line(alarm: Status) -> str:
+    """One alarm of the supervisor."""
+    return f"to be mended here, since {span(alarm['seconds'])}: {shown(alarm['text'])}"
+
+
 def processes(status: Status, locations: Iterable[Location]) -> Iterator[Process]:
     """The supervisor, its services, its workers."""
     yield Process(status["pid"], "supervisor", phase="STOPPING" if status["stopping"] else "")

@@ -15,7 +15,7 @@ import msgspec
 
 from mailspool.cli import nodes, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.ps import Status, supervisor_status
+from mailspool.cli.ps import Status, alarm_line, supervisor_status
 from mailspool.cli.text import count, cut, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
@@ -139,6 +139,7 @@ def _sentences(supervisor: Status) -> Iterator[str]:
     waiting, delivered = count(supervisor["waiting"], "node"), supervisor["delivered"]
     drops = f", {count(drops, 'log line')} dropped" if (drops := supervisor["log_drops"]) else ""
     yield f"{workers}, {waiting} waiting for one, {delivered} delivered since its start{drops}"
+    yield from map(alarm_line, supervisor["alarms"])
 
 
 def _tiers(depths: Depths) -> "RenderableType":

@@ -14,7 +14,7 @@ import click
 
 from mailspool.cli import completion, nodes
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.ps import Status, supervisor_status, worker_of
+from mailspool.cli.ps import Status, alarm_line, supervisor_status, worker_of
 from mailspool.cli.select import Selector
 from mailspool.cli.text import count, moment, octets, shown, span
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
@@ -112,9 +112,13 @@ def _in_tier(spool: Spool, at: Location, status: Status | None) -> Iterator[str]
         return
     yield f"  in tier {at.tier}{f' since {moment(node.time)}' if node.time else ''}; {_due(spool, node)}"
     yield f"  {_looks(spool, node, status)}"
-    cooling = (status or {}).get("cooling", {}).get(node.destination)
+    destination = spool.door.route.destination(node.destination)
+    cooling = (status or {}).get("cooling", {}).get(destination)
     if cooling:
-        yield f"  {shown(node.destination)} could not be reached: it is left alone for another {span(cooling)}"
+        yield f"  {shown(destination)} could not be reached: it is left alone for another {span(cooling)}"
+    for alarm in (status or {}).get("alarms", ()):
+        if alarm["subject"] in destination.split(","):
+            yield f"  {alarm_line(alarm)}"
     yield f"  {_end(spool, node)}"
 
 

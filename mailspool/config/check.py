@@ -15,7 +15,7 @@ Fault = tuple[str, str]
 Text = TypeVar("Text")
 
 DIRECTORIES = ("dequeue_dir", "run_dir", "usage_log")
-FILES = ("log_file",)
+FILES = ("credentials_file", "log_file")
 MAX_RUN_DIR_OCTETS = 80  # the control socket's whole path must fit into the 108 octets of sun_path (unix(7))
 
 

@@ -21,7 +21,7 @@ from mailspool.errors import ConfigError
 CONFIG_FILE = "/etc/mailspool/mailspool.toml"
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """A value, what it came in, and the whole text of that, to find its line."""
 
     value: object
@@ -30,7 +30,11 @@ class _Given(NamedTuple):
 
     def place(self, name: str) -> str:
         """`tomllib` keeps no lines: look for the first that sets the name (of routes.PATTERN the pattern)."""
-        key = re.escape(name.partition(".")[2] or name)
+        return self.place_of(name.partition(".")[2] or name)
+
+    def place_of(self, word: str) -> str:
+        """Where a key or a part of one stands."""
+        key = re.escape(word)
         found = re.search(rf"""^[^#\n]*?(?<![\w.-])["']?{key}["']?\s*[=.\]]""", self.text, re.MULTILINE)
         return f"{self.source}:{_line_number(self.text, found.start())}" if found else self.source
 
@@ -65,7 +69,7 @@ def make(**properties: object) -> Settings:
     return _settings(_from_program(properties))
 
 
-def _from_file_if_any(path: str) -> dict[str, _Given]:
+def _from_file_if_any(path: str) -> dict[str, Given]:
     try:
         return _from_file(path)
     except _Missing:
@@ -76,7 +80,7 @@ class _Missing(ConfigError):
     """There is no such file."""
 
 
-def _from_file(path: str) -> dict[str, _Given]:
+def _from_file(path: str) -> dict[str, Given]:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 pathlib would cost `sendmail` milliseconds
             text = file.read()
@@ -84,10 +88,11 @@ def _from_file(path: str) -> dict[str, _Given]:
         raise _Missing([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from None
-    return {name: _Given(value, path, text) for name, value in _parse(path, text).items()}
+    return {name: Given(value, path, text) for name, value in parse_toml(path, text).items()}
 
 
-def _parse(path: str, text: str) -> dict[str, object]:
+def parse_toml(path: str, text: str) -> dict[str, object]:
+    """The text of a file. Raises ConfigError with its line."""
     import tomllib  # who has no file does not pay for it
 
     try:
@@ -102,9 +107,9 @@ def _line_number(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _from_override(override: str) -> tuple[str, _Given]:
+def _from_override(override: str) -> tuple[str, Given]:
     name, equals, text = override.partition("=")
-    return name.strip(), _Given(_value(text.strip()) if equals else None, "command line")
+    return name.strip(), Given(_value(text.strip()) if equals else None, "command line")
 
 
 def _value(text: str) -> object:
@@ -116,9 +121,9 @@ def _value(text: str) -> object:
         return text
 
 
-def _from_program(properties: Mapping[str, object]) -> dict[str, _Given]:
+def _from_program(properties: Mapping[str, object]) -> dict[str, Given]:
     """A program may name its paths relative to where it is; a daemon leaves that place."""
-    return {name: _Given(_absolute(name, value), "argument") for name, value in properties.items()}
+    return {name: Given(_absolute(name, value), "argument") for name, value in properties.items()}
 
 
 def _absolute(name: str, value: object) -> object:
@@ -127,7 +132,7 @@ def _absolute(name: str, value: object) -> object:
     return value
 
 
-def _settings(given: Mapping[str, _Given]) -> Settings:
+def _settings(given: Mapping[str, Given]) -> Settings:
     values = {name: one.value for name, one in given.items()}
     wrong: dict[str, str] = {}
     try:
@@ -144,7 +149,7 @@ def _settings(given: Mapping[str, _Given]) -> Settings:
     return settings
 
 
-def _place(given: Mapping[str, _Given], name: str) -> str:
+def _place(given: Mapping[str, Given], name: str) -> str:
     """Where a name was set; what nobody set came out of this machine's own names."""
     one = given.get(name.partition(".")[0])
     return one.place(name) if one else "default"

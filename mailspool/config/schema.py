@@ -22,6 +22,9 @@ Timeout = Annotated[float, Meta(gt=0, extra={"unit": " of seconds"})]
 _Type = TypeVar("_Type")
 AtStart = Annotated[_Type, Meta(extra={"restart": True})]
 
+CREDENTIALS_FILE = "/etc/mailspool/credentials"
+"""Where nothing need be; a file that is named must exist."""
+
 _RFC = Timeouts()
 
 
@@ -108,6 +111,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "mx:example.net" those of another.
     """
 
+    credentials_file: str = CREDENTIALS_FILE
+    """Users and passwords for hosts that ask for them (SMTP AUTH), in TOML: see docs/smarthost.md. Nobody but the
+    daemon's user, or its group, may be able to read it. The default need not exist."""
+
     smtp_port: Annotated[int, Meta(ge=1, le=65535)] = 25
     """The port to connect to where no route names one."""
 
@@ -153,6 +160,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     starttls_timeout: Timeout = _RFC.starttls
     """The wait for the reply to STARTTLS, and for the handshake."""
+
+    auth_timeout: Timeout = _RFC.auth
+    """The wait for each reply while logging in (AUTH)."""
 
     mail_timeout: Timeout = _RFC.mail
     """The wait for the reply to MAIL."""

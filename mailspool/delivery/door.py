@@ -62,6 +62,8 @@ class Door:
             timeouts=settings.timeouts,
             tls=TlsPolicy(TlsLevel(settings.tls)),
             watch=station.watch,
+            alarm=station.alarm,
+            keyring=lambda: hooks.credentials,
             shuffle=random.shuffle,
             judge=hooks.check_sock_status,
             families=_FAMILIES[settings.address_families],
@@ -249,11 +251,16 @@ class Door:
 
 
 class Alone:
-    """The station of a process that delivers by itself: no alarm, no supervisor."""
+    """The station of a process that delivers by itself: no SIGALRM, no supervisor."""
 
     serial = 0
     finishing = False
     watch = staticmethod(nobody_watches)
+
+    def alarm(self, subject: str, text: str) -> None:
+        """Nobody collects them here."""
+        if text:
+            log.error("alarm", subject=subject, error=text)
 
     def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mailspool.message.message import Message
+from mailspool.model.credentials import Keyring
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.session import Session
 from mailspool.store.base import Location, Store
@@ -21,6 +22,10 @@ class Hooks(Protocol):
     @property
     def store(self) -> Store:
         """Where the nodes are."""
+
+    @property
+    def credentials(self) -> Keyring:
+        """What to log in with, and where. Raises ConfigError."""
 
     def now(self) -> float:
         """Unix seconds."""

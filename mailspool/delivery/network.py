@@ -6,16 +6,18 @@ Postfix does by default: /etc/hosts and search lists are not consulted, so what 
 the machine. Two names need no DNS: an IP address is itself, and localhost is this host (RFC 6761 §6.3).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import ip_address
 
-import msgspec
+from msgspec.structs import replace
 
 from mailspool.dns.mx import Shuffle, order_hosts
 from mailspool.dns.resolver import Absent, Resolver
-from mailspool.errors import TransientError
+from mailspool.errors import LoginFailed, TransientError
+from mailspool.model.credentials import Keyring
 from mailspool.model.phase import Phase, Watch
-from mailspool.model.status import NOT_ROUTED
+from mailspool.model.status import NO_LOGIN, NOT_ROUTED, TLS_TROUBLE
+from mailspool.model.target import SUBMISSIONS_PORT
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.session import Session
@@ -27,6 +29,7 @@ _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 class Network:
     """The network as a worker sees it.
 
+    alarm: told (host:port, text) when we cannot log in there, and with "" when we can. keyring: asked for each session.
     own_names: names of this host besides `helo_name` and localhost.
     shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
     families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
@@ -41,6 +44,8 @@ class Network:
         timeouts: Timeouts,
         tls: TlsPolicy,
         watch: Watch,
+        alarm: Callable[[str, str], None],
+        keyring: Callable[[], Keyring],
         shuffle: Shuffle,
         judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
@@ -51,6 +56,8 @@ class Network:
         self._timeouts = timeouts
         self._tls = tls
         self._watch = watch
+        self._alarm = alarm
+        self._keyring = keyring
         self._shuffle = shuffle
         self._judge = judge
         self._families = families
@@ -72,31 +79,47 @@ class Network:
         return [] if isinstance(found, Absent) else list(found)
 
     def open_smtp_connection(self, host: str, port: int, timeout: float) -> Session:
-        """A session that is connected and greeted. Raises DeliveryError.
+        """A session that is connected, greeted, and logged in where we have credentials. Raises DeliveryError.
 
         host: `name[address]` (see `Host.label`), or a name or an address alone, whose first address is taken.
+        port: on 465 TLS begins before the first word (RFC 8314 §3.3).
         timeout: seconds that each phase up to EHLO may take at most; 0: as configured.
         """
         name, _, address = host.removesuffix("]").partition("[")
         address = address or next(iter(self.lookup_host(name)), "")
         if not address:
             raise TransientError(NOT_ROUTED, "", f"host {name} has no IP address")
-        timeouts = _at_most(self._timeouts, timeout) if timeout else self._timeouts
-        return Session.open(
-            address=address,
-            port=port,
-            name=name or address,
-            helo_name=self._helo_name,
-            timeouts=timeouts,
-            tls=self._tls,
-            watch=self._watch,
-            judge=self._judge,
-        )
+        name = name or address
+        credentials = self._keyring().find(name.lower(), port)
+        try:
+            session = Session.open(
+                address=address,
+                port=port,
+                name=name,
+                helo_name=self._helo_name,
+                timeouts=_at_most(self._timeouts, timeout) if timeout else self._timeouts,
+                tls=replace(self._tls, wrap=port == SUBMISSIONS_PORT),
+                watch=self._watch,
+                judge=self._judge,
+                credentials=credentials,
+            )
+        except TransientError as error:
+            if credentials and error.status in (NO_LOGIN, TLS_TROUBLE):
+                raise self._locked_out(f"{name}:{port}", error) from error
+            raise
+        if credentials:
+            self._alarm(f"{name}:{port}", "")
+        return session
+
+    def _locked_out(self, host: str, error: TransientError) -> LoginFailed:
+        """TLS that is asked for the password's sake is a part of the login: no message is given up for it."""
+        self._alarm(host, error.text)
+        return LoginFailed(NO_LOGIN, "", error.text)
 
 
 def _at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
     """Impatient until the session stands; what comes after keeps its RFC values."""
-    return msgspec.structs.replace(
+    return replace(
         timeouts,
         connect=min(timeouts.connect, seconds),
         greeting=min(timeouts.greeting, seconds),

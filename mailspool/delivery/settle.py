@@ -97,7 +97,7 @@ class Settler:
             return outcome
         if node.age >= self._policy.max_age:
             return _failed(status.EXPIRED, outcome)
-        if node.msh.tier.last and outcome.status != status.LOCAL_FAULT:
+        if node.msh.tier.last and outcome.status not in status.LOCAL_FAULTS:
             return _failed(status.as_permanent(outcome.status), outcome)
         return outcome
 

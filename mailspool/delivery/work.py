@@ -154,8 +154,12 @@ class SpoolWork:
         return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
 
     def preload(self) -> None:
-        """Load and build what each worker needs, before the first is forked; the store too, whose owner we are."""
+        """Load and build what each worker needs, before the first is forked; the store too, whose owner we are.
+
+        Raises ConfigError.
+        """
         preload()
+        self._spool.credentials  # noqa: B018 - a fault of theirs is told now, and a worker reads no file
         self._spool.store  # noqa: B018 - else a worker would open one, and claim what nobody could recover
 
     def deferred(self) -> int:

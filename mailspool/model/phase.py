@@ -14,13 +14,14 @@ class Phase(IntEnum):
     GREETING = 3
     EHLO = 4
     STARTTLS = 5
-    MAIL = 6
-    RCPT = 7
-    DATA = 8
-    CONTENT = 9
-    FINAL = 10  # the final dot may be on its way: whoever interrupts from here on risks a second copy
-    QUIT = 11
-    SETTLE = 12
+    AUTH = 6
+    MAIL = 7
+    RCPT = 8
+    DATA = 9
+    CONTENT = 10
+    FINAL = 11  # the final dot may be on its way: whoever interrupts from here on risks a second copy
+    QUIT = 12
+    SETTLE = 13
 
 
 Watch = Callable[[Phase, str, float], None]

@@ -12,11 +12,15 @@ NOT_ROUTED = "4.4.4"  # unable to route for now
 EXPIRED = "4.4.7"  # delivery time expired
 PROTOCOL_ERROR = "4.5.0"
 TLS_TROUBLE = "4.7.5"  # cryptographic failure
+NO_LOGIN = "4.7.8"  # authentication credentials invalid (RFC 5248): ours, so that it is for us to mend
 BAD_DOMAIN = "5.1.2"  # bad destination system address: no such domain
 NULL_MX = "5.1.10"  # recipient address has null MX (RFC 7505 §4.2)
 TOO_BIG = "5.3.4"  # message too big for system (RFC 1870 §6.3 as used by SIZE)
 LOOP = "5.4.6"  # routing loop detected
 NO_UTF8_ADDRESS = "5.6.7"  # non-ASCII address and the peer lacks SMTPUTF8 (RFC 6531 §3.5)
+
+LOCAL_FAULTS = frozenset((LOCAL_FAULT, NO_LOGIN))
+"""What a message is never given up for before `max_age`: it is not the message's fault, nor its recipient's."""
 
 _LEADING = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:\s|$)")
 

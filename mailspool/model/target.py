@@ -92,6 +92,14 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     return host, port
 
 
+def parse_server(text: str) -> tuple[str, int]:
+    """Read `host`, `host:port` or `[2001:db8::1]:port` as host and port; 0 where the text names none.
+
+    Raises ValueError.
+    """
+    return _host_and_port(text, 0)
+
+
 def _submissions(text: str) -> ByHost:
     """The port alone says that TLS comes first, so that there is one way to say it."""
     host, port = _host_and_port(text[len(_IMPLICIT_TLS) :], SUBMISSIONS_PORT)
@@ -107,7 +115,7 @@ def _host_and_port(text: str, default: int) -> tuple[str, int]:
     if not match:
         raise ValueError(f"{text!r} is none of: host, host:port, [192.0.2.1]:port, [2001:db8::1]:port")
     port = int(match[3] or default)
-    if not 1 <= port <= 65535:
+    if match[3] and not 1 <= port <= 65535:
         raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
     host = match[1] or match[2]
     return _as_address(re.sub("^ipv6:", "", host, flags=re.IGNORECASE)) or _host_name(text, host), port

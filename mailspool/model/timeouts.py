@@ -11,6 +11,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     greeting: float = 300.0  # §4.5.3.2.1
     ehlo: float = 300.0
     starttls: float = 60.0
+    auth: float = 180.0  # for each answer; hosts delay their refusals on purpose
     mail: float = 300.0  # §4.5.3.2.2
     rcpt: float = 300.0  # §4.5.3.2.3
     data: float = 120.0  # §4.5.3.2.4

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The client's rules of SMTP without any I/O: what to say next, and what the replies mean for each recipient.
 
-RFC 5321, with RFC 1870 (SIZE), 2920 (PIPELINING), 3207 (STARTTLS), 3461 (DSN), 6152 (8BITMIME), 6531 (SMTPUTF8).
+RFC 5321, with RFC 1870 (SIZE), 2920 (PIPELINING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH), 6152 (8BITMIME),
+6531 (SMTPUTF8), 8314 §3.3 (implicit TLS).
 Each talk is a generator of steps. A step is answered by exactly one Reply, sent in; or, where the connection
 failed, by the TransientError, thrown in. No rule of SMTP stands anywhere else, so all of them are tested without
 a socket.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from mailspool.errors import DeliveryError, InDoubt, PermanentError, TransientError, Unreadable
+from mailspool.errors import DeliveryError, InDoubt, LoginFailed, PermanentError, TransientError, Unreadable
+from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
 from mailspool.model.phase import Phase
-from mailspool.model.status import NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
+from mailspool.model.status import NO_LOGIN, NO_UTF8_ADDRESS, PROTOCOL_ERROR, TLS_TROUBLE, TOO_BIG
+from mailspool.smtp import auth
 from mailspool.smtp.content import END
 from mailspool.smtp.extensions import Extensions, parse_extensions
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
@@ -34,7 +37,22 @@ class Secure(NamedTuple):
     """Drop what was read ahead (it came in clear), do the TLS handshake, then go on as with Say."""
 
     phase: Phase
+    octets: bytes = b""
+
+
+class Whisper(NamedTuple):
+    """As Say, but nobody but the peer may learn the octets: others are shown something else.
+
+    conceal: takes out of the peer's words what it repeats of them.
+    """
+
+    phase: Phase
     octets: bytes
+    shown: bytes
+    conceal: Callable[[str], str]
+
+    def __repr__(self) -> str:
+        return f"Whisper({self.phase!r}, {self.shown!r})"
 
 
 class SendContent(NamedTuple):
@@ -44,7 +62,9 @@ class SendContent(NamedTuple):
     phase: Phase = Phase.FINAL
 
 
-Step = Say | Secure | SendContent
+_POSITIVE = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}  # first digits; 2 after all others
+
+Step = Say | Secure | Whisper | SendContent
 Result = TypeVar("Result")
 Talk = Generator[Step, Reply, Result]
 
@@ -53,16 +73,20 @@ class Dialogue:
     """What one session knows. host: for outcomes and errors, as "mx.example.org[192.0.2.1]:25".
 
     extensions: as last announced. over: nothing may be said any more, not even QUIT. judge: says what a refusal,
-    and the last reply of all, means for a recipient; it cannot make a refusal a delivery.
+    and the last reply of all, means for a recipient; it cannot make a refusal a delivery. credentials: to log in
+    with, which a peer that does not let us do so must not be sent mail without.
     """
 
-    def __init__(self, host: str, helo_name: str, judge: Judge = judge_by_code) -> None:
+    def __init__(
+        self, host: str, helo_name: str, judge: Judge = judge_by_code, credentials: Credentials | None = None
+    ) -> None:
         self.host = host
         self.extensions = Extensions()
         self.over = False
         self.names: set[str] = set()
         self._helo_name = helo_name
         self._judge = judge
+        self._credentials = credentials
         self._transaction_open = False  # the peer still holds what was left of a mail transaction
 
     # --- opening
@@ -70,12 +94,18 @@ class Dialogue:
     def greet(self, tls: TlsPolicy) -> Talk[None]:
         """From the greeting until mail may be sent.
 
-        Raises PermanentError or TransientError: by the peer's refusal, for TLS that is required but not to be had.
+        Raises PermanentError or TransientError: by the peer's refusal, for TLS that is required but not to be had;
+        LoginFailed.
         """
-        self._note_name((yield from self._command(Say(Phase.GREETING))))
+        greeting = Secure(Phase.GREETING) if tls.wrap else Say(Phase.GREETING)
+        self._note_name((yield from self._command(greeting)))
         yield from self._hello(Say)
-        if not tls.wanted:
-            return
+        if tls.wanted and not tls.wrap:
+            yield from self._secure(tls)
+        if self._credentials:
+            yield from self._log_in(self._credentials)
+
+    def _secure(self, tls: TlsPolicy) -> Talk[None]:
         refusal = yield from self._start_tls()
         if not refusal:
             yield from self._hello(Secure)
@@ -100,6 +130,40 @@ class Dialogue:
         else:
             self.extensions = parse_extensions(reply)
         self._note_name(reply)
+
+    def _log_in(self, credentials: Credentials) -> Talk[None]:
+        """With the strongest mechanism offered; with the next one only if it is the mechanism that is refused.
+
+        A temporary failure is the host's trouble (RFC 4954 §6, 454); any other is ours, so that it is not permanent.
+        """
+        refusal = "it offers no AUTH that is known here"
+        for mechanism in auth.choose(self.extensions.auth):
+            reply = yield from self._authenticate(mechanism, credentials)
+            if not reply.refused:
+                return
+            refusal = f"AUTH {mechanism.name} was refused: {reply}"
+            if reply.code not in auth.TRY_ANOTHER:
+                if reply.code < 500:
+                    raise reply.as_error(self.host)
+                break
+        raise LoginFailed(NO_LOGIN, "", f"no login at {self.host}: {refusal}")
+
+    def _authenticate(self, mechanism: auth.Mechanism, credentials: Credentials) -> Talk[Reply]:
+        """The last reply of the exchange, 2yz or a refusal. What we cannot answer is cancelled (RFC 4954 §4)."""
+        said = auth.initial_response(mechanism, credentials)
+        command = f"AUTH {mechanism.name}"
+        opening = _whisper(f"{command} ", said, credentials) if said else Say(Phase.AUTH, _line(command))
+        reply = yield from self._ask(opening)
+        for answer in mechanism.answers[1:] if said else mechanism.answers:
+            challenge = auth.read_challenge(reply)
+            if challenge is None:
+                break
+            reply = yield from self._ask(_whisper("", auth.encode(answer(credentials, challenge)), credentials))
+        if reply.code == auth.CONTINUE:
+            reply = yield from self._ask(Say(Phase.AUTH, auth.CANCEL))
+            if not reply.refused:
+                raise TransientError(PROTOCOL_ERROR, self.host, f"out of place after AUTH was cancelled: {reply}")
+        return reply
 
     def _note_name(self, reply: Reply) -> None:
         """The first word is the peer's name (RFC 5321 §4.2)."""
@@ -219,7 +283,7 @@ class Dialogue:
         kind = reply.code // 100
         if reply.code == 421:
             raise reply.as_error(self.host)
-        if kind < 4 and kind != (3 if step.phase is Phase.DATA else 2):
+        if kind < 4 and kind not in _POSITIVE.get(step.phase, (2,)):
             raise TransientError(PROTOCOL_ERROR, self.host, f"out of place after {step.phase.name}: {reply}")
         return reply
 
@@ -250,6 +314,11 @@ def _in_vain(phase: Phase, heard: Sequence[Reply]) -> bool:
     if heard and heard[0].refused:
         return True
     return phase is Phase.DATA and all(reply.refused for reply in heard[1:])
+
+
+def _whisper(prefix: str, said: bytes, credentials: Credentials) -> Whisper:
+    shown = _line(f"{prefix}***")
+    return Whisper(Phase.AUTH, prefix.encode() + said + b"\r\n", shown, auth.concealer(credentials, said))
 
 
 def _all_ascii(envelope: Envelope, recipients: Sequence[Recipient]) -> bool:

@@ -4,6 +4,8 @@
 Keywords are read without regard to case; unknown and malformed ones are passed over.
 """
 
+import re
+
 import msgspec
 
 from mailspool.smtp.reply import Reply
@@ -20,7 +22,11 @@ class Extensions(msgspec.Struct, frozen=True):
     enhanced_codes: bool = False  # RFC 2034
     dsn: bool = False  # RFC 3461
     chunking: bool = False  # RFC 3030
+    auth: frozenset[str] = frozenset()  # RFC 4954: names of SASL mechanisms, in upper case
 
+
+_OLD_AUTH = re.compile("^AUTH=", re.IGNORECASE)
+"""As hosts offered it before RFC 2554; those that still do so add it beside the proper line, or instead of it."""
 
 _FLAGS = {
     "PIPELINING": "pipelining",
@@ -37,11 +43,12 @@ def parse_extensions(reply: Reply) -> Extensions:
     """Read a positive reply to EHLO; its first line is the peer's name and greeting."""
     offered = dict(_keyword(line) for line in reply.lines[1:])
     flags = {field: True for keyword, field in _FLAGS.items() if keyword in offered}
-    return Extensions(size=_size(offered.get("SIZE")), **flags)
+    auth = frozenset(offered.get("AUTH", "").upper().split())
+    return Extensions(size=_size(offered.get("SIZE")), auth=auth, **flags)
 
 
 def _keyword(line: str) -> tuple[str, str]:
-    keyword, _, parameters = line.partition(" ")
+    keyword, _, parameters = _OLD_AUTH.sub("AUTH ", line).partition(" ")
     return keyword.upper(), parameters.strip()
 
 

@@ -11,18 +11,19 @@ from contextlib import suppress
 from typing import IO, Self, TypeVar
 
 from mailspool.errors import DeliveryError, InDoubt, TransientError
+from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Outcome
 from mailspool.model.phase import Phase, Watch, nobody_watches
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp import content
-from mailspool.smtp.dialogue import Dialogue, Secure, SendContent, Step, Talk
+from mailspool.smtp.dialogue import Dialogue, Secure, SendContent, Step, Talk, Whisper
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
 from mailspool.smtp.transcript import Transcript
 from mailspool.tls.context import context_for
-from mailspool.tls.policy import NO_TLS, TlsPolicy
+from mailspool.tls.policy import NO_TLS, TlsLevel, TlsPolicy
 
 Result = TypeVar("Result")
 
@@ -63,20 +64,25 @@ class Session:
         tls: TlsPolicy,
         watch: Watch = nobody_watches,
         judge: Judge = judge_by_code,
+        credentials: Credentials | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
-        """A session that is ready for mail: connected, greeted, in TLS as `tls` demands.
+        """A session that is ready for mail: connected, greeted, in TLS as `tls` and the credentials demand, logged in.
 
         address: numeric, IPv4 or IPv6. name: the host's name, for logs and its certificate. helo_name: our own.
         clock: monotonic, in seconds. Where TLS may be but need not, a handshake that fails is answered by one
-        more connection, in clear. Raises TransientError; PermanentError where the host refuses for good (5yz).
+        more connection, in clear. Raises TransientError, of which LoginFailed is one; PermanentError where the host
+        refuses for good (5yz).
         """
         host = f"{name}[{address}]:{port}"
         note = f"connected to {host}"
+        if credentials:
+            tls = tls.at_least(TlsLevel(credentials.tls))
         while True:
             watch(Phase.CONNECT, host, timeouts.connect)
             stream = Stream(connect(address, port, timeouts.connect, host), host, clock)
-            session = cls(stream, Dialogue(host, helo_name, judge), name, timeouts=timeouts, tls=tls, watch=watch)
+            dialogue = Dialogue(host, helo_name, judge, credentials)
+            session = cls(stream, dialogue, name, timeouts=timeouts, tls=tls, watch=watch)
             session.transcript.note(note)
             try:
                 session._run(session._dialogue.greet(tls))
@@ -162,8 +168,10 @@ class Session:
         if step.octets:
             if self._stream.spoke_early():
                 return self._interruption(step.phase, (421,))
-            self.transcript.say(step.octets)
+            self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
             self._stream.write(step.octets, step.phase, seconds)
+        if isinstance(step, Whisper):
+            return self._read_concealed(step, seconds)
         return self._read_reply(step.phase, seconds)
 
     def _start_tls(self) -> None:
@@ -208,6 +216,16 @@ class Session:
         seconds = self._seconds[phase]
         self._watch(phase, self.host, seconds)
         return seconds
+
+    def _read_concealed(self, step: Whisper, seconds: float) -> Reply:
+        """Neither a reply nor an error that quotes one may repeat the secret."""
+        try:
+            code, lines = self._stream.read_reply(step.phase, seconds)
+        except TransientError as error:
+            raise TransientError(error.status, error.host, step.conceal(error.text)) from None
+        reply = Reply(code, tuple(map(step.conceal, lines)))
+        self.transcript.hear(reply)
+        return reply
 
     def _read_reply(self, phase: Phase, seconds: float) -> Reply:
         reply = self._stream.read_reply(phase, seconds)

@@ -51,11 +51,21 @@ class Station(Protocol):
     def watch(self) -> Watch:
         """To be told of each phase."""
 
+    def alarm(self, subject: str, text: str) -> None:
+        """Something that an administrator must mend, in one line; "": it works. Said as often as it is met."""
+
     def deadline(self, seconds: float, about: str = "") -> AbstractContextManager[None]:
         """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.FINAL.
 
         about: what is done, for the title.
         """
+
+
+class Report(NamedTuple):
+    """What a worker sends for a batch: a result for each job, and the alarms met, by subject."""
+
+    results: list[Result]
+    alarms: dict[str, str]
 
 
 class Limits(NamedTuple):
@@ -79,7 +89,7 @@ class Work(Protocol):
         """What is due now, oldest first."""
 
     def preload(self) -> None:
-        """Load what workers will need, so that a fork costs no import."""
+        """Load what workers will need, so that a fork costs no import. Raises ConfigError."""
 
     def reload(self) -> "Reload":
         """The same work under the configuration as it now is. Raises ConfigError: then nothing has changed."""

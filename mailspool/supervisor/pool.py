@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mailspool.log import get_logger
 from mailspool.model.phase import Phase
+from mailspool.supervisor.alarms import Alarms
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.job import Job, Result, Work
@@ -50,6 +51,7 @@ class Pool:
         self.work = work
         self.dispatch = Dispatch(work.limits())
         self.delivered = 0
+        self.alarms = Alarms(clock)
         self.paused = False  # nothing is given
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
@@ -125,15 +127,17 @@ class Pool:
 
     def hear(self, worker: Worker) -> None:
         """A worker reports, or its channel has ended."""
-        results = worker.report()
-        if results is None:
+        report = worker.report()
+        if report is None:
             self._retire(worker)  # it is about to be reaped
             return
+        results = report.results
         batch, worker.batch = worker.batch, []
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
         self.dispatch.finished(batch, results, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
+        self.alarms.hear(report.alarms)
         self._fork.over()
         self._judge_faults(batch, results)
         if worker.leaving or worker.jobs_done >= self.dispatch.limits.worker_jobs:

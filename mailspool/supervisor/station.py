@@ -19,7 +19,7 @@ from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
-from mailspool.supervisor.job import Job, Work
+from mailspool.supervisor.job import Job, Report, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 
@@ -33,7 +33,10 @@ LINGER = 1.0
 """Seconds without a job after which a worker lets go of its session."""
 
 MAX_PACKET = 1 << 17
-"""Octets of a batch or its results; twice dispatch.MAX_BATCH of the longest names fit into it."""
+"""Octets of a batch or its report; twice dispatch.MAX_BATCH of the longest names fit into it."""
+
+MAX_ALARMS, MAX_ALARM = 8, 1000
+"""Of one report, and characters of one of them: MAX_PACKET has room for so much beside the results."""
 
 _FOREVER = float("inf")
 
@@ -51,6 +54,7 @@ class WorkerStation:
         self._interruptible = False
         self._until = _FOREVER  # end of the present budget
         self._host = self._about = ""
+        self._alarms: dict[str, str] = {}
 
     @property
     def handlers(self) -> Handlers:
@@ -68,7 +72,8 @@ class WorkerStation:
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
             results = work.perform(batch, self)
             self._report(Phase.IDLE, self._host, _FOREVER)
-            self._channel.send(_encode(results))
+            self._channel.send(_encode(Report(results, self._alarms)))
+            self._alarms = {}
         work.idle()
 
     # --- waiting for jobs
@@ -107,6 +112,11 @@ class WorkerStation:
             self._interruptible = False
 
     # --- doing one
+
+    def alarm(self, subject: str, text: str) -> None:
+        """The parent says it once for all workers."""
+        if subject in self._alarms or len(self._alarms) < MAX_ALARMS:
+            self._alarms[subject] = text[:MAX_ALARM]
 
     @property
     def watch(self) -> Watch:

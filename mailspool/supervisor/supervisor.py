@@ -150,6 +150,7 @@ class Supervisor:
         work, kept = self._work.reload()
         work.preload()
         self._work = self._pool.work = work
+        self._pool.alarms.forget()  # it may have been what the reload is to mend; if not, it is met again
         self._generation += 1
         self._pool.paused = False
         self._pool.dispatch.limits = work.limits()
@@ -278,6 +279,7 @@ class Supervisor:
                 "services": [{"role": "recover", "pid": pid} for pid in self._recovery.pids],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
+                "alarms": self._pool.alarms.lines(),
                 "next_look": round(self._looks.next_tick, 1),
                 **self._work.summary(),
             }

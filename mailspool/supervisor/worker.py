@@ -9,12 +9,12 @@ from collections.abc import Callable
 import msgspec
 
 from mailspool.supervisor.child import fork_child
-from mailspool.supervisor.job import Job, Result, Work
+from mailspool.supervisor.job import Job, Report, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.station import MAX_PACKET, WorkerStation
 
 _encode = msgspec.msgpack.encode
-_decode_results = msgspec.msgpack.Decoder(list[Result]).decode
+_decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
 class Worker:
@@ -34,13 +34,13 @@ class Worker:
         self.batch, self.destination = batch, batch[0].destination
         self.channel.send(_encode(batch))
 
-    def report(self) -> list[Result] | None:
-        """The results of its batch, None if it has ended."""
+    def report(self) -> Report | None:
+        """What became of its batch, None if it has ended."""
         try:
             packet = self.channel.recv(MAX_PACKET)
         except OSError:
             return None
-        return _decode_results(packet) if packet else None
+        return _decode_report(packet) if packet else None
 
     def signal(self, number: int) -> None:
         """Send a signal; a worker that is gone but not yet reaped is fine."""

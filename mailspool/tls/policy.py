@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""How much TLS a session with one host must have (RFC 3207, RFC 7435), as a value that others can look at.
+"""How much TLS a session with one host must have (RFC 3207, 7435, 8314), as a value that others can look at.
 
 It decides nothing about certificates itself: `context` builds what a level asks for, `smtp.dialogue` acts on it.
 """
@@ -18,10 +18,14 @@ class TlsLevel(StrEnum):
     VERIFY = "verify"  # no delivery without a certificate that names the host, from an authority we know
 
 
+_LEVELS = list(TlsLevel)
+
+
 class TlsPolicy(msgspec.Struct, frozen=True):
-    """What holds for one host."""
+    """What holds for one host. wrap: TLS begins before the first word (RFC 8314 §3.3)."""
 
     level: TlsLevel = TlsLevel.MAY
+    wrap: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -31,7 +35,11 @@ class TlsPolicy(msgspec.Struct, frozen=True):
     @property
     def required(self) -> bool:
         """Whether a session in clear must not carry mail."""
-        return self.level in {TlsLevel.ENCRYPT, TlsLevel.VERIFY}
+        return self.wrap or self.level in {TlsLevel.ENCRYPT, TlsLevel.VERIFY}
+
+    def at_least(self, level: TlsLevel) -> "TlsPolicy":
+        """The same, or one that asks for more."""
+        return msgspec.structs.replace(self, level=max(self.level, level, key=_LEVELS.index))
 
 
 NO_TLS = TlsPolicy(TlsLevel.NONE)

@@ -30,12 +30,16 @@ class Station:
     def __init__(self, interrupt=None):
         self.finishing = False
         self.phases = []
+        self.alarms = []
         self._interrupt = interrupt
 
     def watch(self, phase, host, seconds):
         self.phases.append(phase)
         if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
             raise self._interrupt[2]
+
+    def alarm(self, subject, text):
+        self.alarms.append((subject, text))
 
     @contextmanager
     def deadline(self, seconds, about=""):

@@ -13,6 +13,7 @@ import pytest
 from mailspool.delivery.network import Network
 from mailspool.dns.resolver import Resolver
 from mailspool.errors import PermanentError, TransientError
+from mailspool.model.credentials import Keyring
 from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
 from mailspool.tls.policy import NO_TLS
@@ -27,13 +28,15 @@ def server():
     server.close()
 
 
-def network(server, *, watch=nobody_watches, families=(6, 4), own_names=()):
+def network(server, *, watch=nobody_watches, families=(6, 4), own_names=(), keys=None, alarms=None):
     return Network(
         resolver=Resolver([server.address], 10.0, time.monotonic),
         helo_name="Us.example.org",
         timeouts=Timeouts(connect=10.0, greeting=10.0, ehlo=10.0),
         tls=NO_TLS,
         watch=watch,
+        alarm=lambda subject, text: alarms.append((subject, text)),
+        keyring=lambda: Keyring(keys),
         shuffle=random.Random(0).shuffle,
         families=families,
         own_names=own_names,

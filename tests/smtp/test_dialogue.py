@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.errors import PermanentError, TransientError, Unreadable
+from mailspool.errors import LoginFailed, PermanentError, TransientError, Unreadable
+from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
 from mailspool.model.phase import Phase
-from mailspool.smtp.dialogue import WINDOW, Dialogue, Say, Secure, SendContent
+from mailspool.smtp.dialogue import WINDOW, Dialogue, Say, Secure, SendContent, Whisper
 from mailspool.smtp.extensions import Extensions
 from mailspool.smtp.reply import Reply
 from mailspool.tls.policy import TlsLevel, TlsPolicy
@@ -112,6 +115,148 @@ def test_a_refusal_while_opening_is_raised_as_what_it_is(answers, kind, status):
 def test_what_a_peer_calls_itself_is_noted(answers):
     dialogue, _, _ = greet(NONE, *answers)
     assert "client.example.net" in dialogue.names
+
+
+# --- AUTH
+
+JOE = Credentials(user="joe", password="tanstaaf")
+PLAIN, USER, PASSWORD = "AGpvZQB0YW5zdGFhZg==", "am9l", "dGFuc3RhYWY="
+
+
+def log_in(*answers, credentials=JOE, tls=NONE):
+    dialogue = Dialogue(HOST, "client.example.net", credentials=credentials)
+    return play(dialogue.greet(tls), "220 mx", *answers)
+
+
+def test_plain_is_said_with_the_command():
+    steps, result = log_in("250 mx|AUTH PLAIN LOGIN", "235 2.7.0 welcome")
+    assert result is None
+    assert said(steps)[1:] == [f"AUTH PLAIN {PLAIN}"]
+
+
+def test_plain_waits_for_the_challenge_where_the_line_would_be_too_long():
+    steps, result = log_in(
+        "250 mx|AUTH PLAIN", "334 ", "235 welcome", credentials=Credentials(user="u" * 300, password="p" * 100)
+    )
+    assert result is None
+    assert said(steps)[1] == "AUTH PLAIN"
+    assert len(said(steps)[2]) > 500
+
+
+def test_login_says_user_and_password_as_it_is_asked():
+    steps, result = log_in("250 mx|AUTH LOGIN", "334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "235 welcome")
+    assert result is None
+    assert said(steps)[1:] == ["AUTH LOGIN", USER, PASSWORD]
+
+
+def test_cram_md5_comes_before_all_others_and_answers_the_challenge():
+    steps, result = log_in("250 mx|AUTH PLAIN LOGIN CRAM-MD5", "334 PDE+", "235 welcome")
+    assert result is None
+    assert said(steps)[1] == "AUTH CRAM-MD5"
+    assert base64.b64decode(said(steps)[2]).startswith(b"joe ")
+
+
+@pytest.mark.parametrize("code", ["432", "501", "504", "534", "538"])
+def test_a_mechanism_that_is_refused_is_followed_by_the_next(code):
+    steps, result = log_in("250 mx|AUTH PLAIN CRAM-MD5", f"{code} not that one", "235 welcome")
+    assert result is None
+    assert said(steps)[1:] == ["AUTH CRAM-MD5", f"AUTH PLAIN {PLAIN}"]
+
+
+@pytest.mark.parametrize("code", ["500", "530", "535", "550", "554"])
+def test_credentials_that_are_refused_are_not_tried_again_and_are_a_fault_of_ours(code):
+    steps, error = log_in("250 mx|AUTH PLAIN LOGIN", f"{code} 5.7.8 no")
+    assert (type(error), error.status, error.host) == (LoginFailed, "4.7.8", "")
+    assert error.text == f"no login at {HOST}: AUTH PLAIN was refused: {code} 5.7.8 no"
+    assert len(said(steps)) == 2
+
+
+@pytest.mark.parametrize("answers", [["250 mx"], ["250 mx|AUTH GSSAPI"], ["500 what", "250 mx"]])
+def test_a_peer_without_auth_that_we_know_is_sent_no_mail_without(answers):
+    _, error = log_in(*answers)
+    assert (type(error), error.status) == (LoginFailed, "4.7.8")
+    assert "offers no AUTH" in error.text
+
+
+def test_a_login_that_fails_for_now_is_the_hosts_trouble():
+    _, error = log_in("250 mx|AUTH PLAIN", "454 4.7.0 data base is down")
+    assert (type(error), error.status) == (TransientError, "4.7.0")
+
+
+@pytest.mark.parametrize("challenge", ["334 no base64", "334-PDE+|PDI+", "334 " + "Zm9v" * 5])
+def test_a_challenge_that_cannot_be_answered_is_cancelled(challenge):
+    offered = "250 mx|AUTH " + ("PLAIN" if "Zm9v" in challenge else "CRAM-MD5")
+    steps, error = log_in(offered, challenge.replace("334-", "334 "), "501 cancelled")
+    assert said(steps)[-1] == "*"
+    assert (type(error), error.status) == (LoginFailed, "4.7.8")
+
+
+def test_a_peer_that_goes_on_after_the_cancellation_is_no_peer():
+    _, error = log_in("250 mx|AUTH CRAM-MD5", "334 !", "334 PDE+")
+    assert (type(error), error.status) == (TransientError, "4.5.0")
+
+
+def test_without_credentials_nobody_logs_in():
+    steps, _ = log_in("250 mx|AUTH PLAIN", credentials=None)
+    assert len(steps) == 2
+
+
+def test_the_password_is_not_said_before_tls():
+    answers = ["250 mx|STARTTLS|AUTH PLAIN", "220 go", "250 mx|AUTH PLAIN", "235 welcome"]
+    steps, result = log_in(*answers, tls=ENCRYPT)
+    assert result is None
+    assert isinstance(steps[3], Secure)
+    assert isinstance(steps[4], Whisper)
+    steps, error = log_in("250 mx|AUTH PLAIN", tls=ENCRYPT)
+    assert error.status == "4.7.5"
+    assert not [step for step in steps if isinstance(step, Whisper)]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["250 mx|AUTH PLAIN", "235 welcome"],
+        ["250 mx|AUTH LOGIN", "334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "235 welcome"],
+    ],
+)
+def test_no_step_shows_what_is_whispered(answers):
+    steps, _ = log_in(*answers)
+    shown = "".join(repr(step) + (step.shown.decode() if isinstance(step, Whisper) else "") for step in steps)
+    assert not [secret for secret in (PLAIN, USER, PASSWORD, "tanstaaf") if secret in shown]
+    assert "***" in shown
+
+
+# a peer may say anything at any point of a login
+@given(
+    st.lists(st.sampled_from(["CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"]), unique=True),
+    st.lists(
+        st.sampled_from(["334 ", "334 PDE+", "334 ?", "235 ok", "250 ok", "421 bye", "454 no", "501 no", "535 no"])
+    ),
+)
+def test_whatever_a_peer_answers_a_login_ends_as_success_or_as_transient(mechanisms, answers):
+    talk = Dialogue(HOST, "client.example.net", credentials=JOE).greet(NONE)
+    next(talk)
+    talk.send(reply("220 mx"))
+    try:
+        talk.send(reply(f"250 mx|AUTH {' '.join(mechanisms)}"))
+        for answer in [*answers, *["421 bye"] * 9]:
+            talk.send(reply(answer))
+    except StopIteration:
+        assert any(answer[0] == "2" for answer in answers)
+    except TransientError:
+        pass
+    else:
+        raise AssertionError("it goes on for ever")
+
+
+# --- implicit TLS
+
+
+def test_in_implicit_tls_the_handshake_comes_before_the_greeting_and_starttls_is_not_asked_for():
+    tls = TlsPolicy(TlsLevel.VERIFY, wrap=True)
+    _, steps, result = greet(tls, "220 mx", "250 mx|STARTTLS")
+    assert result is None
+    assert steps == [Secure(Phase.GREETING), Say(Phase.EHLO, b"EHLO client.example.net\r\n")]
 
 
 # --- STARTTLS

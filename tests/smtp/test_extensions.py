@@ -31,7 +31,12 @@ def test_a_size_without_a_number_is_an_offer_without_a_limit(line, size):
 
 
 def test_unknown_keywords_are_passed_over():
-    assert parse("XCLIENT NAME ADDR", "AUTH=LOGIN PLAIN", "", "DSN") == Extensions(dsn=True)
+    assert parse("XCLIENT NAME ADDR", "XAUTH=LOGIN PLAIN", "", "DSN") == Extensions(dsn=True)
+
+
+@pytest.mark.parametrize("line", ["AUTH PLAIN CRAM-MD5", "auth plain  cram-md5", "AUTH=PLAIN CRAM-MD5"])
+def test_the_mechanisms_of_auth_are_read_in_the_old_form_too(line):
+    assert parse(line).auth == {"PLAIN", "CRAM-MD5"}
 
 
 @given(st.lists(st.text(max_size=40), min_size=1))

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+import base64
 import io
 import signal
 import time
+import traceback
 from contextlib import suppress
 
 import pytest
 
 from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, TransientError, Unreadable
+from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
 from mailspool.model.phase import Phase
@@ -22,7 +25,7 @@ OUTGOING = "MAIL FROM:<joe@example.net> SIZE={}"
 
 
 def open_session(port, tls=NONE, timeouts=None, name="mx.example.org", **more):
-    timeouts = timeouts or Timeouts(*[20.0] * 10)
+    timeouts = timeouts or Timeouts(*[20.0] * 11)
     return Session.open("127.0.0.1", port, name, "client.example.net", timeouts=timeouts, tls=tls, **more)
 
 
@@ -125,7 +128,7 @@ def test_the_watch_hears_of_each_phase_before_it_begins_and_of_the_final_dot_bef
         peer.expect("QUIT")
 
     session = open_session(
-        serve(script), timeouts=Timeouts(*map(float, range(20, 30))), watch=lambda *a: seen.append(a)
+        serve(script), timeouts=Timeouts(*map(float, range(20, 31))), watch=lambda *a: seen.append(a)
     )
     send(session, BIG)
     session.quit()
@@ -135,12 +138,12 @@ def test_the_watch_hears_of_each_phase_before_it_begins_and_of_the_final_dot_bef
         ("CONNECT", 20),
         ("GREETING", 21),
         ("EHLO", 22),
-        ("MAIL", 24),
-        ("RCPT", 25),
-        ("DATA", 26),
-        *[("CONTENT", 27)] * 4,
-        ("FINAL", 28),
-        ("QUIT", 29),
+        ("MAIL", 25),
+        ("RCPT", 26),
+        ("DATA", 27),
+        *[("CONTENT", 28)] * 4,
+        ("FINAL", 29),
+        ("QUIT", 30),
     ]
 
 
@@ -173,7 +176,7 @@ def test_an_ipv6_peer_is_as_good(serve):
         thread = threading.Thread(target=greet)
         thread.start()
         with pytest.raises(PermanentError) as caught:
-            Session.open("::1", port := server.getsockname()[1], "six", "me", timeouts=Timeouts(*[20.0] * 10), tls=NONE)
+            Session.open("::1", port := server.getsockname()[1], "six", "me", timeouts=Timeouts(*[20.0] * 11), tls=NONE)
         thread.join()
     assert caught.value.host == f"six[::1]:{port}"
 
@@ -341,7 +344,105 @@ def test_quit_is_brief(serve):
         peer.expect("QUIT")
         peer.hear_end()
 
-    open_session(serve(script), timeouts=Timeouts(*[20.0] * 9, quit=0.01)).quit()
+    open_session(serve(script), timeouts=Timeouts(*[20.0] * 10, quit=0.01)).quit()
+
+
+# --- AUTH
+
+JOE = Credentials(user="joe", password="tanstaaf", tls="may")
+SECRETS = ("AGpvZQB0", "am9l", "dGFuc3Rh", "tanstaaf")
+
+
+def log_in(serve, answer, mechanism="PLAIN"):
+    def script(peer):
+        peer.greet(f"AUTH {mechanism}")
+        heard = peer.hear()
+        if mechanism == "LOGIN":
+            for challenge in ("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"):
+                peer.say(challenge)
+                heard = peer.hear()
+        peer.socket.sendall(answer(heard).encode() + b"\r\n")
+        peer.hear_end()
+
+    return open_session(serve(script), credentials=JOE)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_the_transcript_shows_that_we_logged_in_and_not_how(serve, mechanism):
+    session = log_in(serve, lambda heard: f"235 2.7.0 welcome {heard}", mechanism)
+    session.close()
+    transcript = str(session.transcript)
+    assert f"C: AUTH {mechanism}" in transcript
+    assert "***" in transcript
+    assert not [secret for secret in SECRETS if secret in transcript]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda heard: f"535 5.7.8 not with {heard}, {base64.b64decode(heard.split()[-1]).decode()}",
+        lambda heard: f"454 4.7.0 not now: '{heard[:25]}'",
+        lambda heard: f"500-5.5.1 <{heard}>\r\n500 5.5.1 is unknown",
+        lambda heard: heard,
+        lambda heard: f"!{heard[-12:]}",
+    ],
+)
+def test_no_error_repeats_what_a_host_repeats_of_the_password(serve, answer, mechanism):
+    with pytest.raises(TransientError) as caught:
+        log_in(serve, answer, mechanism)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not [secret for secret in SECRETS if secret in told]
+
+
+def test_a_challenge_without_an_end_is_not_read_on(serve):
+    def script(peer):
+        peer.greet("AUTH CRAM-MD5")
+        peer.expect("AUTH CRAM-MD5")
+        with suppress(OSError):
+            peer.socket.sendall(b"334 " + b"Zm9v" * 10_000)
+        peer.hear_end()
+
+    with pytest.raises(TransientError) as caught:
+        open_session(serve(script), credentials=JOE)
+    assert caught.value.status == "4.5.0"
+
+
+@pytest.mark.parametrize("level", ["encrypt", "verify"])
+def test_the_credentials_may_ask_for_more_tls_than_the_policy(serve, level):
+    def script(peer):
+        peer.greet("AUTH PLAIN")
+        assert not peer.hear_end()
+
+    with pytest.raises(TransientError) as caught:
+        open_session(serve(script), NONE, credentials=Credentials(user="joe", password="tanstaaf", tls=level))
+    assert caught.value.status == "4.7.5"
+
+
+# --- implicit TLS
+
+
+def test_a_message_goes_out_in_implicit_tls(serve, server_tls):
+    def script(peer):
+        peer.start_tls(server_tls)
+        peer.greet("STARTTLS", "PIPELINING", "SIZE 0")
+        expect_message(peer)
+        peer.expect("QUIT")
+        peer.say("221 bye")
+
+    session = open_session(serve(script), TlsPolicy(TlsLevel.NONE, wrap=True))
+    assert session.secured
+    assert isinstance(send(session)[0], Delivered)
+    session.quit()
+
+
+def test_a_handshake_that_fails_in_implicit_tls_is_not_followed_by_a_session_in_clear(serve):
+    def script(peer):
+        peer.say("220 mx.example.org ESMTP")
+        peer.hear_end()
+
+    with pytest.raises(TransientError, match="TLS handshake"):
+        open_session(serve(script), TlsPolicy(TlsLevel.MAY, wrap=True))
 
 
 # --- TLS

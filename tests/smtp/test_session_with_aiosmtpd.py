@@ -53,7 +53,7 @@ def start():
         servers.append(server)
         port = server.sockets[0].getsockname()[1]
         tls = TlsPolicy(TlsLevel(level))
-        timeouts = Timeouts(*[20.0] * 10)
+        timeouts = Timeouts(*[20.0] * 11)
         return mailbox, Session.open(
             "127.0.0.1", port, "mx.example.org", "client.example.net", timeouts=timeouts, tls=tls
         )

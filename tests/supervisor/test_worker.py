@@ -16,7 +16,7 @@ from mailspool.supervisor.child import EXIT_BROKEN, fork_child
 from mailspool.supervisor.job import Job, Result
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.signals import Signals
-from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
+from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE, MAX_ALARM, MAX_ALARMS
 from mailspool.supervisor.worker import fork_worker
 from tests.running import eventually, is_running, title_of
 
@@ -87,11 +87,28 @@ def settled(jobs, _station, _say):
     return [Result.SETTLED] * len(jobs)
 
 
+def alarming(jobs, station, _say):
+    for n in range(40):
+        station.alarm("mx:587", f"{n} " + "ä" * 4000)
+        station.alarm(f"mx{n}:587", "x")
+    return [Result.SETTLED] * len(jobs)
+
+
+def test_alarms_go_with_the_report_of_the_batch_once_each_and_bounded(start):
+    worker, _ = start(alarming)
+    for _ in range(2):
+        worker.give([JOB] * 1000)
+        results, alarms = worker.report()
+        assert len(results) == 1000
+        assert alarms["mx:587"] == ("39 " + "ä" * 4000)[:MAX_ALARM]
+        assert len(alarms) == MAX_ALARMS
+
+
 def test_it_does_its_batch_reports_and_waits_for_the_next(start):
     worker, _ = start(settled)
     for _ in range(3):
         worker.give([JOB, JOB])
-        assert worker.report() == [Result.SETTLED, Result.SETTLED]
+        assert worker.report().results == [Result.SETTLED, Result.SETTLED]
 
 
 def test_it_ends_when_its_channel_is_closed(start):
@@ -107,7 +124,7 @@ def test_without_jobs_it_lets_go_of_its_session_and_goes_on(start):
     worker.report()
     assert work.heard() == ["idle"]
     worker.give([JOB])
-    assert worker.report() == [Result.SETTLED]
+    assert worker.report().results == [Result.SETTLED]
 
 
 @pytest.mark.parametrize("rested", [False, True])
@@ -134,7 +151,7 @@ def test_term_lets_it_finish_what_is_begun(start):
     worker.give([JOB])
     assert work.heard() == ["begun"]
     worker.signal(signal.SIGTERM)
-    assert worker.report() == [Result.DELIVERED]
+    assert worker.report().results == [Result.DELIVERED]
     assert end_of(worker) == 0
 
 
@@ -153,7 +170,7 @@ def test_after_term_nothing_new_is_begun(start):
     worker.give([JOB])
     assert work.heard() == ["begun"]
     worker.signal(signal.SIGTERM)
-    assert worker.report() == [Result.RETURNED]
+    assert worker.report().results == [Result.RETURNED]
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if Phase.IDLE < phase < Phase.FINAL])
@@ -172,7 +189,7 @@ def test_quit_interrupts_every_phase_before_the_final_dot(start, phase):
     worker.give([JOB])
     work.heard()
     worker.signal(signal.SIGINT)
-    assert worker.report() == [Result.RETURNED]
+    assert worker.report().results == [Result.RETURNED]
 
 
 def test_the_deadline_interrupts_before_the_final_dot(start):
@@ -187,7 +204,7 @@ def test_the_deadline_interrupts_before_the_final_dot(start):
 
     worker, _ = start(do)
     worker.give([JOB])
-    assert worker.report() == [Result.REFUSED]
+    assert worker.report().results == [Result.REFUSED]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM])
@@ -206,7 +223,7 @@ def test_from_the_final_dot_on_nothing_interrupts(start, number, phase):
     worker.give([JOB])
     work.heard()
     worker.signal(number)
-    assert worker.report() == [Result.DELIVERED]
+    assert worker.report().results == [Result.DELIVERED]
 
 
 def test_on_the_next_host_the_rest_of_the_budget_counts_again(start):
@@ -223,7 +240,7 @@ def test_on_the_next_host_the_rest_of_the_budget_counts_again(start):
 
     worker, _ = start(do)
     worker.give([JOB])
-    assert worker.report() == [Result.REFUSED]
+    assert worker.report().results == [Result.REFUSED]
 
 
 def test_claiming_and_settling_are_never_interrupted(start):
@@ -240,7 +257,7 @@ def test_claiming_and_settling_are_never_interrupted(start):
     worker.give([JOB])
     work.heard()
     worker.signal(signal.SIGINT)
-    assert worker.report() == [Result.SETTLED]
+    assert worker.report().results == [Result.SETTLED]
     assert end_of(worker) == 0
 
 
@@ -262,7 +279,7 @@ def test_a_storm_of_signals_around_a_deadline_only_ever_ends_in_one_of_its_two_e
     worker, work = start(do)
     worker.give([JOB] * 150)
     work.heard()
-    results = worker.report()
+    results = worker.report().results
     assert results is not None
     assert len(results) == 150
 
@@ -290,18 +307,18 @@ def test_the_parent_reads_by_when_it_must_have_gone_on(start):
         assert (entry.phase, entry.host) == (phase, "mx.example")
         assert seconds + KILL_GRACE <= entry.until - began < seconds + KILL_GRACE + 20
         os.write(key, b"x")
-    assert worker.report() == [Result.DELIVERED]
+    assert worker.report().results == [Result.DELIVERED]
     assert worker.slot.read().until == float("inf")
 
 
 def test_hangups_from_a_terminal_are_the_parent_s_business(start):
     worker, _ = start(settled)
     worker.give([JOB])
-    assert worker.report() == [Result.SETTLED]
+    assert worker.report().results == [Result.SETTLED]
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         worker.signal(number)
     worker.give([JOB])
-    assert worker.report() == [Result.SETTLED]
+    assert worker.report().results == [Result.SETTLED]
 
 
 def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_code(start):

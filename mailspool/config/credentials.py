@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Reads the file with the passwords, and only if nobody else can: its owner and mode are part of its syntax.
+
+A TOML table for each host, or host:port. A fault is told with file and line, never with a value out of the file.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from mailspool.config.load import Given, parse_toml
+from mailspool.config.schema import CREDENTIALS_FILE
+from mailspool.errors import ConfigError
+from mailspool.model.address import control_character
+from mailspool.model.credentials import Credentials, Keyring
+from mailspool.model.target import parse_server
+
+_WORLD, _GROUP_WRITES, _GROUP_READS = 0o007, 0o030, 0o040
+
+
+class Reader(NamedTuple):
+    """Who is to read the file: the daemon, by the numbers of its user and of that user's own group."""
+
+    uid: int
+    gid: int
+
+
+def daemon_reader(user: str) -> Reader:
+    """Us; or, as long as we are root, whom root becomes to deliver."""
+    if os.geteuid() == 0:
+        with suppress(KeyError):
+            entry = pwd.getpwnam(user)
+            return Reader(entry.pw_uid, entry.pw_gid)
+    return Reader(os.geteuid(), os.getegid())
+
+
+def read_credentials(path: str, reader: Reader) -> Keyring:
+    """All that the file holds; nothing if there is none, as may be only with the default one, and with "".
+
+    Raises ConfigError with every fault found: it cannot be read, others can read or change it, it makes no sense.
+    """
+    if not path:
+        return Keyring()
+    try:
+        with Path(path).open("rb") as file:
+            if refusal := _refuse(os.fstat(file.fileno()), reader):
+                raise ConfigError([f"{path}: {refusal}: {_remedy(path, reader)}"])
+            text = file.read().decode()
+    except FileNotFoundError:
+        if path == CREDENTIALS_FILE:
+            return Keyring()
+        raise ConfigError([f"credentials_file: there is no file {path}"]) from None
+    except PermissionError:
+        raise ConfigError([f"{path}: uid {os.geteuid()} cannot read it: {_remedy(path, reader)}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+        raise ConfigError([f"{path}: cannot be read: {what}"]) from None
+    return _keyring(Given(parse_toml(path, text), path, text))
+
+
+def _refuse(file: os.stat_result, reader: Reader) -> str:
+    """Why this file may not hold passwords for the reader; "" if it may."""
+    mode = stat.S_IMODE(file.st_mode)
+    owns = file.st_uid == reader.uid
+    if not stat.S_ISREG(file.st_mode):
+        return "it is no file"
+    if not owns and file.st_uid != 0:
+        return f"it belongs to uid {file.st_uid}, who could read and change it"
+    if mode & (_WORLD | _GROUP_WRITES) or (mode & _GROUP_READS and file.st_gid != reader.gid):
+        return f"others can read or change it (mode {mode:04o}, group {file.st_gid})"
+    if reader.uid and not owns and not mode & _GROUP_READS:
+        return f"the daemon (uid {reader.uid}) cannot read it"
+    return ""
+
+
+def _remedy(path: str, reader: Reader) -> str:
+    return f"chown 0:{reader.gid} {path} && chmod 0640 {path}"
+
+
+def _keyring(given: Given) -> Keyring:
+    assert isinstance(given.value, Mapping)
+    entries: dict[tuple[str, int], Credentials] = {}
+    faults: list[str] = []
+    for name, table in given.value.items():
+        try:
+            entries[parse_server(name)] = _credentials(table)
+        except ValueError as error:  # of which msgspec's is one; its text names the key, and types only
+            faults.append(f"{given.place_of(name)}: {name}: {error}")
+    if faults:
+        raise ConfigError(faults)
+    return Keyring(entries)
+
+
+def _credentials(table: object) -> Credentials:
+    """Raises ValueError."""
+    credentials = msgspec.convert(table, Credentials)
+    if unfit := " and ".join(_unfit(credentials)):
+        raise ValueError(f"{unfit} must not be empty, nor hold a control character")
+    return credentials
+
+
+def _unfit(credentials: Credentials) -> Iterator[str]:
+    for name in ("user", "password"):
+        value = getattr(credentials, name)
+        if not value or control_character(value):
+            yield name
