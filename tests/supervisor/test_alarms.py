@@ -20,10 +20,9 @@ def clock():
 
 
 @pytest.fixture
-def alarms(clock):
-    log.configure("info", "stderr", "test")
-    yield Alarms(clock)
-    log.configure()
+def alarms(clock, monkeypatch):
+    monkeypatch.setattr(log, "_writer", log.Stderr())
+    return Alarms(clock)
 
 
 @pytest.fixture
