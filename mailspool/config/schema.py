@@ -101,8 +101,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bounce returns the whole of a message up to this size, of a larger one only its header."""
 
     smarthost: Targets = ""
-    """Where all mail goes that no route matches: "mx.example.net:587", or "smtps://mx.example.net" where TLS comes first
-    (port 465). Of several, each is tried after the one before. Default: to each domain's own hosts.
+    """Where all mail goes that no route matches: "mx.example.net:587", or "smtps://mx.example.net" where TLS comes
+    first (port 465). Of several, each is tried after the one before. Default: to each domain's own hosts.
     """
 
     routes: dict[str, Targets] = {}

@@ -108,6 +108,7 @@ class Operator:
     def __init__(self, station, spool, phase, act):
         self._place, self._spool, self._phase, self._act = station(), spool, phase, act
         self.serial, self.finishing, self.deadline = self._place.serial, False, self._place.deadline
+        self.alarm = self._place.alarm
 
     def watch(self, phase, host, seconds):
         if phase is self._phase:
