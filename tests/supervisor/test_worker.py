@@ -355,7 +355,7 @@ def test_a_signal_in_a_worker_s_first_moment_is_heard_as_any_later_one(start, mo
         assert end_of(worker) == 0
     else:
         worker.give([JOB])
-        assert worker.report() == [Result.SETTLED]
+        assert worker.report().results == [Result.SETTLED]
 
 
 def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
@@ -370,7 +370,7 @@ def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
         worker, _ = start(settled)
         assert signals.take() == [signal.SIGUSR2]
     worker.give([JOB])
-    assert worker.report() == [Result.SETTLED]
+    assert worker.report().results == [Result.SETTLED]
 
 
 def test_a_child_whose_lines_syslogd_did_not_take_says_so_at_its_end(tmp_path):
