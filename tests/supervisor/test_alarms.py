@@ -4,6 +4,7 @@
 import pytest
 
 from mailspool import log
+from mailspool.log.writer import Stderr
 from mailspool.supervisor.alarms import REMIND, Alarms
 
 
@@ -21,7 +22,7 @@ def clock():
 
 @pytest.fixture
 def alarms(clock, monkeypatch):
-    monkeypatch.setattr(log, "_writer", log.Stderr())
+    monkeypatch.setattr(log, "_writer", Stderr("line"))
     return Alarms(clock)
 
 
