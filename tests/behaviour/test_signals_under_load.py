@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A minute of 500 messages a second, and signals all the while: nothing is lost or doubled, and the log is complete."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from tests.running import ENVIRONMENT, ROOT, eventually
+
+RATE, SECONDS = 500, 60
+
+SUBMITTER = """
+import sys, time
+from mailspool.spool import Spool
+config, rate, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+spool, message = Spool.from_config(config), "Subject: hello\\n\\n" + "world\\n" * 600
+began = time.monotonic()
+for n in range(rate * seconds):
+    print(spool.send_mail(to=f"r{n}@x{n % 20}.example", from_="me@y.example", message=message))
+    if (early := began + n / rate - time.monotonic()) > 0:
+        sys.stdout.flush()
+        time.sleep(early)
+print(f"took {time.monotonic() - began:.1f} s", file=sys.stderr)
+"""
+
+SIGNALS = {
+    signal.SIGHUP: 8,
+    signal.SIGUSR1: 4,
+    signal.SIGTTIN: 4,
+    signal.SIGTTOU: 4,
+    signal.SIGUSR2: 1,
+    signal.SIGTERM: 1,
+}
+"""How often each is sent, on average, in a score."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_signals_under_load_lose_nothing_double_nothing_and_leave_the_log_whole(daemon, make_spool, sink, tmp_path):
+    dice = random.Random(3)
+    # What is given back at TERM is due again at the next tick; the log is a file, for USR1 to reopen.
+    options = {"sink": sink, "max_dequeue_processes": 8, "dequeue_timeout": 1.0, "log_file": str(tmp_path / "log")}
+    spool, running = make_spool(**options), daemon(**options)
+    command = [sys.executable, "-c", SUBMITTER, str(running.config), str(RATE), str(SECONDS)]
+    sent = Counter()
+    with (tmp_path / "accepted").open("w+") as accepted:
+        with subprocess.Popen(command, stdout=accepted, cwd=ROOT, env=ENVIRONMENT) as submitter:
+            while submitter.poll() is None:
+                (number,) = dice.choices(list(SIGNALS), list(SIGNALS.values()))
+                if number == signal.SIGUSR1:
+                    (tmp_path / "log").rename(tmp_path / f"log.{sent[number]}")
+                running.send(number)
+                sent[number] += 1
+                if number == signal.SIGTERM:
+                    assert running.wait() == 0
+                    running.start()
+                time.sleep(dice.random() * 0.4)  # the load goes on meanwhile
+        assert submitter.returncode == 0
+        accepted.seek(0)
+        ids = accepted.read().split()
+    assert len(ids) == RATE * SECONDS
+    eventually(lambda: not list(spool.store.locations()), timeout=120, what="an empty spool")
+    assert running.stop() == 0
+    print(f"\n{len(ids)} messages, {json.dumps({each.name: n for each, n in sent.items()})}")
+
+    arrived = Counter(mail.queue_id for mail in sink.mails)
+    assert arrived.keys() == set(ids)
+    assert arrived.most_common(1)[0][1] == 1
+    lines = "".join(path.read_text() for path in tmp_path.glob("log*"))
+    logged = Counter(re.findall(r" (\w+): to=<.*status=sent ", lines))
+    assert logged == arrived
+    assert "dropped" not in lines
