@@ -67,6 +67,7 @@ DANGERS = {
             "supervisor/daemonize.py": "the pid file",
             "supervisor/places.py": "the daemon's own directories and log file, which root makes for it",
             "config/sample.py": "writes the documentation in a checkout",
+            "cli/manual.py": "writes the man pages in a checkout",
             "cli/demo/command.py": "a spool to throw away",
             "cli/setup/": "installs files of the host, none of the spool",
             "cli/sink/certificate.py": "a key to throw away",
