@@ -56,8 +56,8 @@ def with_setup(with_programs, layers):
 def make_machine(tmp_path):
     made = []
 
-    def make(layers):
-        made.append(Machine(tmp_path / f"machine{len(made)}", layers))
+    def make(layers, **more):
+        made.append(Machine(tmp_path / f"machine{len(made)}", layers, **more))
         return made[-1]
 
     yield make

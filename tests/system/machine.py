@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """A whole system to try things on, and to throw away: this one, with everything that is written kept apart (overlayfs).
 
-It has namespaces of its own for mounts and processes, and its own /run, /tmp and /dev/shm; when it ends, so does all
-that runs in it. The network is this one's. Only root can make one.
+It has namespaces of its own for mounts and processes, and its own /dev, /run and /tmp; when it ends, so does all that
+runs in it. The network is this one's. Only root can make one.
 """
 
 import os
@@ -11,40 +11,77 @@ import stat
 import subprocess
 from pathlib import Path
 
-from tests.running import ROOT
+from tests.running import ROOT, eventually
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
-_BOOT = """
+_UNSHARE = ("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
+
+_BUILD = """
 set -e
 root=$1 lower=$2 upper=$3 work=$4
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" "$root"
-mount --rbind /dev "$root/dev"
-mount -t proc proc "$root/proc"
-for volatile in run tmp dev/shm; do mount -t tmpfs -o mode=1777 tmpfs "$root/$volatile"; done
-chmod 0755 "$root/run"
 cd "$root"
+for volatile in dev run tmp; do mount -t tmpfs -o mode=0755 tmpfs $volatile; done
+mkdir dev/pts dev/shm
+chmod 1777 tmp dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 0666 "dev/${node%:*}" c 1 "${node#*:}"; done
+mknod -m 0666 dev/tty c 5 0
+mount -t proc proc proc
+"""
+
+_IDLE = """
 exec chroot . /bin/sh -c 'echo up; while :; do sleep 3600 & wait; done'
+"""
+
+_SYSTEMD = """
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs tmpfs sys/fs/cgroup
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mkdir "sys/fs/cgroup/$5"
+echo 0 >"sys/fs/cgroup/$5/cgroup.procs"
+umount sys/fs/cgroup
+exec unshare --cgroup sh -ec '
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+    exec chroot . sh -c "
+        echo up
+        exec env -i container=test PATH=/usr/sbin:/usr/bin /lib/systemd/systemd --unit=basic.target \\
+            --show-status=no --log-target=journal >/dev/null 2>&1"
+'
+"""
+
+_FORGET = """
+mount -t cgroup2 cgroup2 /mnt
+[ ! -d "/mnt/$1" ] || find "/mnt/$1" -depth -type d -exec rmdir {} +
 """
 
 
 class Machine:
-    """layers: directories that lie above this system's files, the uppermost first. `written`: all it has written."""
+    """layers: directories that lie above this system's files, the uppermost first. `written`: all it has written.
 
-    def __init__(self, folder, layers=()):
+    systemd: it is the first process there, with all that it starts in a control group of its own, and has booted.
+    """
+
+    def __init__(self, folder, layers=(), *, systemd=False):
         self.written, self._layers = folder / "written", layers
         for name in ("root", "written", "work"):
             (folder / name).mkdir(parents=True)
+        self._group = f"mailspool-test-{os.getpid()}-{id(self)}" if systemd else ""
         lower = ":".join(map(str, (*layers, "/")))
+        arguments = (folder / "root", lower, self.written, folder / "work", self._group)
         self._process = subprocess.Popen(
-            [*_UNSHARE, "sh", "-c", _BOOT, "sh", folder / "root", lower, self.written, folder / "work"],
+            [*_UNSHARE, "sh", "-c", _BUILD + (_SYSTEMD if systemd else _IDLE), "sh", *arguments],
             stdout=subprocess.PIPE,
         )
-        assert self._process.stdout.readline() == b"up\n"
+        assert self._process.stdout.readline() == b"up\n"  # said when it has left our own root
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self.pid = int(children[0])
         self._words = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--root", "env", "--chdir=/"]
+        if systemd:
+            booted = {"running\n", "degraded\n"}  # degraded: something that is no business of ours
+            eventually(lambda: self.call("systemctl", "is-system-running").stdout in booted, what="a boot")
 
     def call(self, *words, input="", user=None, **environment):  # noqa: A002 - as subprocess has it
         """What became of a command, whose output and errors are in `stdout`."""
@@ -81,6 +118,9 @@ class Machine:
         """keep: what was written may be another one's layer."""
         self._process.kill()
         self._process.communicate()
+        if self._group:
+            words = ["unshare", "--mount", "sh", "-ec", _FORGET, "sh", self._group]
+            eventually(lambda: not subprocess.run(words, stderr=subprocess.DEVNULL).returncode, what="its last process")
         if not keep:
             shutil.rmtree(self.written.parent, ignore_errors=True)
 
