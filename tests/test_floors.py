@@ -119,8 +119,6 @@ DANGERS = {
             "supervisor/": "the control socket, and socket pairs between parent and children",
             "status/": "the status page",
             "log/writer.py": "syslog and journald",
-            "cli/sink.py": "the demo's server that takes mail",
-            "log.py": "syslog",
             "cli/sink/host.py": "a server to try programs against",
         },
     ),

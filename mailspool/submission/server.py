@@ -27,7 +27,12 @@ MAX_LINE = 2048  # octets of a command; RFC 5321 §4.5.3.1.4 asks for 512, exten
 _CLIENT = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")  # a domain or an address literal, and what others take for one
 _CHUNK = re.compile(r"([0-9]{1,19})( +LAST)?", re.IGNORECASE)
 _SYNTAX = frozenset({500, 501, 502, 503, 504, 555})
-_HELP = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
+_ANSWERS = {  # to commands that change nothing
+    "NOOP": Reply(250, "2.0.0", "ok"),
+    "VRFY": Reply(252, "2.5.0", "send it and see"),
+    "HELP": Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"),
+    "QUIT": Reply(221, "2.0.0", "goodbye"),
+}
 
 R = TypeVar("R")
 
@@ -74,10 +79,6 @@ class Session(Generic[C]):
             "BDAT": self._bdat,
             "STARTTLS": self._start_tls,
             "RSET": self._rset,
-            "NOOP": self._noop,
-            "VRFY": self._vrfy,
-            "HELP": self._help,
-            "QUIT": self._quit,
         }
 
     # --- for whoever has the connection
@@ -143,10 +144,13 @@ class Session(Generic[C]):
             return Reply(500, "5.5.2", "a command is ASCII, or UTF-8 (RFC 6531)")
         if fault := control_character(text):
             return Reply(500, "5.5.2", f"the command holds {fault}")
-        verb, _, argument = text.partition(" ")
-        if self._turned_away and verb.upper() != "QUIT":
+        word, _, argument = text.partition(" ")
+        verb = word.upper()
+        if self._turned_away and verb != "QUIT":
             return Reply(503, "5.5.1", "no mail is taken from you; say QUIT")
-        return self._ask(lambda: self._verbs.get(verb.upper(), self._unknown)(argument.strip()))
+        if verb in _ANSWERS:
+            return _ANSWERS[verb]
+        return self._ask(lambda: self._verbs.get(verb, self._unknown)(argument.strip()))
 
     def _ask(self, question: Callable[[], R]) -> R | Reply:
         """The answer; an error's reply instead of it."""
@@ -174,7 +178,7 @@ class Session(Generic[C]):
         return Reply(220, "", f"{self._name} ESMTP mailspool")
 
     def _ehlo(self, argument: str) -> Reply:
-        self._begin_session(argument, "ESMTP")
+        self._begin_session(argument, "ESMTPS" if self._tls else "ESMTP")
         return Reply(250, "", self._name, tuple(self._extensions()))
 
     def _helo(self, argument: str) -> Reply:
@@ -200,7 +204,7 @@ class Session(Generic[C]):
             raise Refused(503, "5.5.1", "say EHLO or HELO first")
         if self._transaction:
             raise Refused(503, "5.5.1", "there is a sender already")
-        transaction = read_mail(argument, self._client, self._protocol + ("S" if self._tls else ""))
+        transaction = read_mail(argument, self._client, self._protocol)
         if 0 < self._limits.size < transaction.size:
             raise TooLarge(f"the message would have more than the {self._limits.size} octets that are taken")
         transaction.sender = self._policy.check_sender(transaction)
@@ -218,7 +222,7 @@ class Session(Generic[C]):
     def _need_transaction(self) -> Transaction:
         if not self._transaction:
             raise Refused(503, "5.5.1", "MAIL comes first")
-        if self._content:
+        if self._intake:
             raise Refused(503, "5.5.1", "BDAT has begun")
         return self._transaction
 
@@ -250,18 +254,6 @@ class Session(Generic[C]):
     def _rset(self, _argument: str) -> Reply:
         self._reset()
         return Reply(250, "2.0.0", "forgotten")
-
-    def _noop(self, _argument: str) -> Reply:
-        return Reply(250, "2.0.0", "ok")
-
-    def _vrfy(self, _argument: str) -> Reply:
-        return Reply(252, "2.5.0", "send it and see")
-
-    def _help(self, _argument: str) -> Reply:
-        return Reply(214, "2.0.0", _HELP)
-
-    def _quit(self, _argument: str) -> Reply:
-        return Reply(221, "2.0.0", "goodbye")
 
     def _unknown(self, _argument: str) -> Reply:
         return Reply(500, "5.5.2", "there is no such command; HELP lists all")
@@ -309,7 +301,7 @@ class Session(Generic[C]):
         """All content has come: it is accepted now, or refused and gone."""
         assert self._transaction
         assert self._intake
-        assert self._content
+        assert self._content is not None
         try:
             if self._intake.fault:
                 raise self._intake.fault
@@ -322,6 +314,6 @@ class Session(Generic[C]):
     def _reset(self) -> None:
         """No transaction is open."""
         content, self._content, self._intake, self._transaction = self._content, None, None, None
-        if content:
+        if content is not None:
             with suppress(OSError, MailspoolError):  # what was accepted must not look refused
                 content.close()
