@@ -30,7 +30,10 @@ _IN_TIERS = {State.QUEUED, State.CLAIMED}
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-@click.command(epilog=examples("mailspool hold --domain example.org", "mailspool hold 0TP1B2C3D4E5F6G7H8J9.0"))
+@click.command(
+    short_help="Put nodes aside until they are released.",
+    epilog=examples("mailspool hold --domain example.org", "mailspool hold 0TP1B2C3D4E5F6G7H8J9.0"),
+)
 @selects
 @configured
 def hold(spool: Spool, *, selector: Selector) -> int:
@@ -44,7 +47,10 @@ def hold(spool: Spool, *, selector: Selector) -> int:
     return code
 
 
-@click.command(epilog=examples("mailspool release ALL", "mailspool release --held --older 2h --to @example.org"))
+@click.command(
+    short_help="Put back what is held, due now.",
+    epilog=examples("mailspool release ALL", "mailspool release --held --older 2h --to @example.org"),
+)
 @selects
 @configured
 def release(spool: Spool, *, selector: Selector) -> int:
@@ -57,7 +63,10 @@ def release(spool: Spool, *, selector: Selector) -> int:
     return code
 
 
-@click.command(epilog=examples("mailspool retry 0TP1B2C3D4E5F6G7H8J9", "mailspool retry --domain example.org"))
+@click.command(
+    short_help="Try nodes again now.",
+    epilog=examples("mailspool retry 0TP1B2C3D4E5F6G7H8J9", "mailspool retry --domain example.org"),
+)
 @selects
 @configured
 def retry(spool: Spool, *, selector: Selector) -> int:
@@ -71,7 +80,8 @@ def retry(spool: Spool, *, selector: Selector) -> int:
 
 
 @click.command(
-    epilog=examples("mailspool delete 0TP1B2C3D4E5F6G7H8J9.0", "mailspool delete --yes --from '<>' --older 1d")
+    short_help="Delete nodes for good, telling nobody.",
+    epilog=examples("mailspool delete 0TP1B2C3D4E5F6G7H8J9.0", "mailspool delete --yes --from '<>' --older 1d"),
 )
 @selects
 @_yes
@@ -88,7 +98,10 @@ def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
     return code
 
 
-@click.command(epilog=examples("mailspool bounce --domain exmaple.org --reason 'mistyped, see ticket 4711'"))
+@click.command(
+    short_help="Give up nodes now, with a report to the sender.",
+    epilog=examples("mailspool bounce --domain exmaple.org --reason 'mistyped, see ticket 4711'"),
+)
 @selects
 @click.option("--reason", metavar="TEXT", default="", help="What the report says besides.")
 @_yes
@@ -102,7 +115,10 @@ def bounce(spool: Spool, *, selector: Selector, reason: str, yes: bool) -> int:
     return _give_up(spool, selector, lambda _attempts: Failed("5.0.0", "", text), "Bounce {} to {senders}?", yes=yes)
 
 
-@click.command(epilog=examples("mailspool expire --tier 4- --domain example.org", "mailspool expire --older 2d"))
+@click.command(
+    short_help="Give up nodes now as if they were too old.",
+    epilog=examples("mailspool expire --tier 4- --domain example.org", "mailspool expire --older 2d"),
+)
 @selects
 @_yes
 @configured

@@ -29,7 +29,7 @@ or, in bash, for this session only:
 """
 
 
-@click.command(name="completion", epilog=_EPILOG)
+@click.command(short_help="Print a shell's completion script.", name="completion", epilog=_EPILOG)
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, *, shell: str) -> None:

@@ -38,7 +38,10 @@ class Process(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
 
 
-@click.command(epilog=examples("mailspool ps", "mailspool ps --json | jq -r 'select(.seconds > 60).pid'"))
+@click.command(
+    short_help="List the daemon's processes.",
+    epilog=examples("mailspool ps", "mailspool ps --json | jq -r 'select(.seconds > 60).pid'"),
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each process.")
 @configured
 def ps(spool: Spool, *, as_json: bool) -> None:

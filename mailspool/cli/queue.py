@@ -69,11 +69,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(
+    short_help="List what is in the spool.",
     epilog=examples(
         "mailspool queue --domain example.org --older 2h",
         "mailspool queue --from '*@example.net' --tier 3- --count",
         "mailspool queue --json --held | jq -r .node | mailspool release -",
-    )
+    ),
 )
 @selects
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each node, named as by postqueue -j.")
@@ -85,14 +86,18 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
 
     Each message is followed by its nodes, one for each recipient: number, state, address, and what went wrong last.
     Lines are cut to the width of a terminal, never in a pipe.
+
+    The members of --json: queue_id, arrival_time, message_size, sender and recipients (address, delay_reason) mean what
+    they mean in Postfix; queue_name (queued, claimed, held, quarantined), tier, node (ID.N), destination and owner (whose
+    claim it is) are ours.
     """
     store = nodes.existing(spool)
     selection = nodes.select(store, selector, spool.now())
     if only_count and not selector.reads:
         click.echo(len(selection.locations[:limit]))
     else:
-        watch = not sys.stdout.isatty()  # else the list itself shows how far it is
-        locations = terminal.watched(selection.locations, "reading") if watch else iter(selection.locations)
+        # A list itself shows how far it is, and a bar would stand in the pager behind the pipe.
+        locations = terminal.watched(selection.locations, "reading") if only_count else iter(selection.locations)
         entries = islice(nodes.meant(nodes.read(store, locations), selector), limit)
         sys.stdout.writelines(_lines(spool, entries, selector, as_json=as_json, only_count=only_count))
     for word in selection.unknown:

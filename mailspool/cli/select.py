@@ -24,6 +24,7 @@ from mailspool.store.base import Location, State
 ALL = "ALL"
 _STDIN = "-"
 
+_TOGETHER = "What is asked for must all hold; of one option given several times, any."
 _TIERS = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
 
 
@@ -164,6 +165,7 @@ def selects(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(selector=selector, **given)
 
+    run.__doc__ = f"{command.__doc__}\n    {_TOGETHER}"
     for parameter in reversed(_PARAMETERS):
         parameter(run)  # notes itself on the function
     return run

@@ -28,6 +28,7 @@ NOT_RUNNING = 3
 """Exit code: as the Linux Standard Base has it for the status of a service."""
 
 _LAST_ERRORS = 3
+_HISTORIES = 50  # so many are read to find them: names under TIME 0 do not tell when they failed
 _MOST_WORKERS = 5  # on a terminal; with seven tiers and all else below, 24 lines are full
 _MOST_COOLING = 3
 
@@ -59,7 +60,10 @@ class Trouble(msgspec.Struct):
     text: str
 
 
-@click.command(epilog=examples("mailspool status", "mailspool status --json | jq .supervisor.waiting"))
+@click.command(
+    short_help="Show the daemon and the depths of the tiers.",
+    epilog=examples("mailspool status", "mailspool status --json | jq .supervisor.waiting"),
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="Everything as one JSON object; supervisor is null if none answers."
 )
@@ -72,7 +76,7 @@ def status(spool: Spool, *, as_json: bool) -> int:
     store = nodes.existing(spool)
     locations = nodes.once(store.locations())
     depths = measure(store, locations, len(spool.settings.tiers), spool.now())
-    errors = list(last_errors(store, locations, spool.now()))
+    errors = last_errors(store, locations, spool.now())
     supervisor = supervisor_status(spool)
     if as_json:
         found = {"supervisor": supervisor, "spool": depths, "last_errors": errors}
@@ -104,14 +108,26 @@ def _measure_tier(tier: int, names: Sequence[str], now: float) -> Depth:
     return Depth(tier, len(names), max(0.0, round(now - min(times), 1)) if times else None)
 
 
-def last_errors(store: Store, locations: Sequence[Location], now: float) -> Iterator[Trouble]:
+def last_errors(store: Store, locations: Sequence[Location], now: float) -> list[Trouble]:
     """The newest, at most three."""
-    failed = (at for at in locations if at.tier and at.state is State.QUEUED)
-    for at in nlargest(_LAST_ERRORS, failed, key=lambda at: nodename.entered(at.name)):
-        node_id = nodename.node_id_of(at.name)
-        for attempt in store.history(node_id)[-1:] if node_id else ():
-            ago = max(0.0, round(now - attempt.time, 1))
-            yield Trouble(node_id, nodename.destination_in(at.name), ago, attempt.host, attempt.text)
+    failed = (at for at in locations if at.state is State.QUEUED and _may_have_failed(at))
+    newest = nlargest(_HISTORIES, failed, key=lambda at: nodename.entered(at.name))
+    last = ((attempt, at) for at in newest for attempt in store.history(nodename.node_id_of(at.name) or "-")[-1:])
+    return [
+        Trouble(
+            nodename.node_id_of(at.name),
+            nodename.destination_in(at.name),
+            max(0.0, round(now - attempt.time, 1)),
+            attempt.host,
+            attempt.text,
+        )
+        for attempt, at in nlargest(_LAST_ERRORS, last, key=lambda one: one[0].time)
+    ]
+
+
+def _may_have_failed(at: Location) -> bool:
+    """In tier 0 only what is due again after its worker's end; what an operator retries has lost its TIME too."""
+    return at.tier > 0 or not nodename.entered(at.name)
 
 
 # --- for people

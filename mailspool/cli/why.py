@@ -167,6 +167,8 @@ def _claimed(at: Location, status: Status | None) -> Iterator[str]:
         return
     by = f"worker {worker} of the supervisor {owner.pid}" if worker else f"process {owner.pid}"
     yield f"  claimed out of tier {at.tier} by {shown(by)} on {owner.host}"
+    if at.sealed:
+        yield "  past its final dot: the host may have taken it, and it is too late to hold or delete it"
     with suppress(SpoolError):
         if is_dead(owner, this_owner()):
             yield "  which has ended: it returns to its tier when mailspoold is started here"

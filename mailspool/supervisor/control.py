@@ -31,6 +31,7 @@ def ask(run_dir: str, request: str) -> str:
     except OSError as error:
         raise NotRunning(
             f"no supervisor answers on {path} ({error.strerror or error}): is mailspoold running?"
+            " 'mailspool check' tells what keeps it from starting"
         ) from None
     return answer.decode()
 

@@ -100,10 +100,10 @@ def test_a_wrong_configuration_ends_with_78_and_every_fault(house):
     assert [line.split(": ")[2] for line in ran.err.splitlines()] == ["dequeue_timeout", "smart_host"]
 
 
-@pytest.mark.parametrize("name", sorted({*mailspool.commands} - {"completion"}))
+@pytest.mark.parametrize("name", mailspool.list_commands(click.Context(mailspool)))
 def test_the_help_of_each_command_has_an_example(name, capsys):
     assert main([name, "--help"]) == 0
-    assert f" mailspool {name}" in capsys.readouterr().out.partition("Example")[2]
+    assert re.search(rf"(?s)(Example|Where to put it).* mailspool {name}", capsys.readouterr().out)
 
 
 def test_the_help_lists_the_exit_codes_and_the_version_is_told(capsys):
@@ -186,6 +186,12 @@ def test_why_of_a_dead_owners_claim_says_when_it_returns(house):
     assert "which has ended: it returns to its tier when mailspoold is started here" in out
 
 
+def test_why_of_a_sealed_claim_says_that_it_is_too_late(house):
+    message, at = house.node()
+    house.store.seal(house.claim(at))
+    assert "\n  past its final dot: the host may have taken it" in house.run("why", message).out
+
+
 def test_why_of_quarantine_tells_the_reason_and_the_way_back(house):
     message, at = house.node()
     house.store.quarantine(at, "not liked")
@@ -264,6 +270,8 @@ def test_the_last_errors_are_the_newest(house):
     assert [error["node"] for error in errors] == [nodename.node_id_of(at.name) for at in failed[:1:-1]]
     assert [error["text"] for error in errors] == ["451 4.0.4 no", "451 4.0.3 no", "451 4.0.2 no"]
     assert errors[0]["destination"] == "d4.example"
+    house.run("retry", "ALL")
+    assert json.loads(house.run("status", "--json").out)["last_errors"][0]["node"] == errors[0]["node"]
 
 
 @pytest.mark.parametrize("words", [["ps"], ["ps", "--json"]], ids=" ".join)

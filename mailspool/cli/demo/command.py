@@ -27,7 +27,7 @@ from mailspool import log
 from mailspool.cli.demo.play import Clock, Play
 from mailspool.cli.demo.scenes import FAULTS, GREYLISTED, HOME, HOSTS, Arrived, Fate, Scene
 from mailspool.cli.demo.view import WIDTH, print_fates, say, view_on
-from mailspool.cli.options import complain
+from mailspool.cli.options import complain, examples
 from mailspool.cli.sink.faults import Faults, Greylist
 from mailspool.cli.sink.host import Rules, Sink
 from mailspool.cli.sink.keep import HandOn
@@ -61,7 +61,7 @@ shutdown_timeout = 2
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=examples("mailspool demo --keep"), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--keep", is_flag=True, help="Leave the spool and its configuration file to be explored.")
 def demo(*, keep: bool) -> NoReturn:
     """Show mailspool at work: a spool, its daemon and a dozen messages, all thrown away afterwards.
