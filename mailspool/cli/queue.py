@@ -87,9 +87,9 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
     Each message is followed by its nodes, one for each recipient: number, state, address, and what went wrong last.
     Lines are cut to the width of a terminal, never in a pipe.
 
-    The members of --json: queue_id, arrival_time, message_size, sender and recipients (address, delay_reason) mean what
-    they mean in Postfix; queue_name (queued, claimed, held, quarantined), tier, node (ID.N), destination and owner (whose
-    claim it is) are ours.
+    The members of --json: queue_id, arrival_time, message_size, sender and recipients (address, delay_reason) mean
+    what they mean in Postfix; queue_name (queued, claimed, held, quarantined), tier, node (ID.N), destination and
+    owner (whose claim it is) are ours.
     """
     store = nodes.existing(spool)
     selection = nodes.select(store, selector, spool.now())
