@@ -7,10 +7,13 @@
 from typing import Any
 
 __all__ = ["Spool", "daemon", "dequeue", "send_mail"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from mailspool.version import VERSION  # `sendmail` never asks
+
+        return VERSION
     if name == "Spool":
         from mailspool.spool import Spool  # `import mailspool.errors` must not load the whole house
 

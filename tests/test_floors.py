@@ -30,6 +30,7 @@ FLOORS = {
     "dns": 2,
     "model": 1.5,  # plain values: supervisor and dns may speak in them too
     "log": 1,
+    "version": 1,
     "errors": 1,
 }
 
@@ -83,6 +84,7 @@ DANGERS = {
         {
             "supervisor/": "the one room with processes",
             "cli/demo/command.py": "starts a whole daemon to look at",
+            "cli/doctor/finding.py": "threads: checks that wait, beside each other",
             "cli/setup/": "calls the system's own programs, and enters another root",
             "cli/sink/certificate.py": "openssl makes a certificate",
         },

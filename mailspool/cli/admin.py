@@ -10,7 +10,6 @@ from importlib import import_module
 
 import click
 
-from mailspool import __version__
 from mailspool.cli.change import bounce, delete, expire, hold, release, retry
 from mailspool.cli.check import check
 from mailspool.cli.completion import completion
@@ -22,12 +21,13 @@ from mailspool.cli.why import why
 from mailspool.errors import ConfigError
 from mailspool.spool import Spool
 from mailspool.supervisor import control
+from mailspool.version import VERSION
 
 _EXIT_CODES = """\b
 Exit codes:
   0   done
   1   some node that was named is not there, was left alone, or it was
-      too late; or the answer to a question was no
+      too late; or the answer to a question was no; doctor: a problem
   3   status: no supervisor answers
   64  the command line makes no sense, names no nodes, or somebody had to
       be asked and there is no terminal
@@ -37,11 +37,7 @@ Exit codes:
 """
 
 
-_LOADED_WHEN_ASKED_FOR = {
-    "demo": "mailspool.cli.demo.command",
-    "setup": "mailspool.cli.setup.command",
-    "sink": "mailspool.cli.sink.command",
-}
+_LOADED_WHEN_ASKED_FOR = {name: f"mailspool.cli.{name}.command" for name in ("demo", "doctor", "setup", "sink")}
 
 
 class _Commands(click.Group):
@@ -58,7 +54,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mailspool")
+@click.version_option(VERSION, prog_name="mailspool")
 @takes_settings
 @click.pass_context
 def mailspool(context: click.Context, *, config: str | None, overrides: tuple[str, ...]) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import click
 
-from mailspool import __version__
 from mailspool.cli.check import examine
 from mailspool.cli.options import configured, exit_code
 from mailspool.spool import Spool
+from mailspool.version import VERSION
 
 _EPILOG = """\b
 Signals:
@@ -37,7 +37,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mailspoold")
+@click.version_option(VERSION, prog_name="mailspoold")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to standard error.")
 @click.option("-t", "--check", is_flag=True, help="Only tell whether it could start, as mailspool check does.")
 @configured

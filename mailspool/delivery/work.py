@@ -25,6 +25,7 @@ from mailspool.store.recover import shorten
 from mailspool.supervisor import daemonize, places, privileges
 from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Station
 from mailspool.supervisor.supervisor import Supervisor
+from mailspool.version import VERSION
 
 
 class Workplace(Hooks, Protocol):
@@ -151,7 +152,7 @@ class SpoolWork:
 
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""
-        return {"tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
+        return {"version": VERSION, "tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
 
     def preload(self) -> None:
         """Load and build what each worker needs, before the first is forked; the store too, whose owner we are.

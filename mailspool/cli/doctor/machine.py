@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Checks of this machine: permissions, room, clock, log, daemon, and whose `sendmail` it is. They ask no network."""
+
+import ctypes
+import os
+import pwd
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailspool import log
+from mailspool.cli.check import faults
+from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
+from mailspool.cli.ps import supervisor_status
+from mailspool.cli.text import octets, span
+from mailspool.config.schema import Settings
+from mailspool.spool import Spool
+from mailspool.version import VERSION
+
+LITTLE_ROOM = (0.05, 200 << 20)  # of all, and octets: less than both is a warning
+NO_ROOM = (0.01, 20 << 20)  # less than both is a problem
+SKEW = 5.0  # seconds between the spool's file server and this host that nobody minds
+
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
+
+
+def permissions(spool: Spool, config: str) -> Iterator[Found]:
+    """The daemon's directories as its start would judge them, and the configuration file. config: "" if none."""
+    wrong = list(faults(spool))
+    for fault in wrong:  # whose last part is the fix
+        text, _, fix = fault.rpartition(": ")
+        yield problem(text, fix)
+    if config:
+        yield from _config_file(config, spool.settings.user)
+    if not wrong:
+        yield ok(f"{spool.settings.dequeue_dir} and {spool.settings.run_dir} are safe for the daemon's user")
+
+
+def _config_file(path: str, user: str) -> Iterator[Found]:
+    facts = os.stat(path)  # noqa: PTH116 - one call for owner and mode
+    if facts.st_mode & 0o022:
+        yield problem(f"{path} may be written by others than its owner", f"chmod go-w {path}")
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return  # told above, where it matters
+    bit = 0o400 if facts.st_uid == entry.pw_uid else 0o040 if facts.st_gid == entry.pw_gid else 0o004
+    if os.geteuid() == 0 and entry.pw_uid and not facts.st_mode & bit:
+        fix = f"chgrp {entry.pw_gid} {path} && chmod g+r {path}"
+        yield problem(f"{user} cannot read {path}: every reload would be refused", fix)
+
+
+def room(settings: Settings) -> Iterator[Found]:
+    """Octets and inodes."""
+    path = settings.dequeue_dir if os.path.isdir(settings.dequeue_dir) else str(Path(settings.dequeue_dir).parent)  # noqa: PTH112 - one line
+    facts = os.statvfs(path)
+    free, size = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
+    fix = f"make room on the file system of {path}"
+    for level, (share, least) in ((problem, NO_ROOM), (warning, LITTLE_ROOM)):
+        if free < share * size and free < least:
+            yield level(f"{octets(free)} octets are free for the spool, of {octets(size)}", fix)
+            break
+        if facts.f_files and facts.f_favail < share * facts.f_files:  # 0: a file system that does not count them
+            yield level(f"{facts.f_favail} inodes are free for the spool, of {facts.f_files}", fix)
+            break
+    else:
+        inodes = f", {facts.f_favail} inodes" if facts.f_files else ""
+        yield ok(f"{octets(free)} octets{inodes} are free for the spool")
+
+
+def clock(settings: Settings, now: float) -> Iterator[Found]:
+    """The clock against the spool's file times, and whether the kernel holds it for synchronised."""
+    fix = "have the clock kept: timedatectl set-ntp true"
+    newest = max(_times(settings.dequeue_dir), default=0.0)
+    if newest > now + SKEW:
+        yield problem(f"the spool has files {span(newest - now)} from now: one of the clocks is wrong", fix)
+    state = _adjtimex()
+    if state < 0:
+        yield unknown("the kernel does not tell whether its clock is synchronised")
+    elif state == _TIME_ERROR:
+        yield warning("the kernel holds its clock for not synchronised: periods and Date fields depend on it", fix)
+    elif newest <= now + SKEW:
+        yield ok(f"it is {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(now))}, synchronised")
+
+
+def _times(directory: str) -> Iterator[float]:
+    if os.path.isdir(directory):  # noqa: PTH112 - as above
+        for entry in os.scandir(directory):
+            yield entry.stat(follow_symlinks=False).st_mtime
+
+
+def _adjtimex() -> int:
+    """Its return code, -1 for none. All zero: it changes nothing."""
+    timex = ctypes.create_string_buffer(512)  # more than struct timex on any machine
+    try:
+        return int(ctypes.CDLL(None).adjtimex(timex))
+    except AttributeError:
+        return -1
+
+
+def logging(settings: Settings) -> Iterator[Found]:
+    """Whether the log's lines arrive."""
+    if settings.log_file:
+        path = Path(settings.log_file)
+        if path.is_file() or path.parent.is_dir():
+            yield ok(f"lines go to {path}")
+        else:
+            yield problem(f"log_file {path} cannot be: there is no {path.parent}", f"mkdir -m 0755 {path.parent}")
+        return
+    try:
+        there = stat.S_ISSOCK(os.stat(log.SYSLOG_SOCKET).st_mode)  # noqa: PTH116 - as above
+    except OSError:
+        there = False
+    if there:
+        yield ok(f"syslog listens on {log.SYSLOG_SOCKET}")
+    else:
+        lost = f"nothing listens on {log.SYSLOG_SOCKET}: lines of a daemon in the background, and of sendmail, get lost"
+        yield warning(lost, "start a syslog service, or set log_file")
+
+
+def daemon(spool: Spool) -> Iterator[Found]:
+    """Whether it runs, is of our version, and gets rid of its log."""
+    status = supervisor_status(spool)
+    if status is None:
+        yield problem(f"no supervisor answers in {spool.settings.run_dir}: nothing is delivered", "mailspoold")
+        return
+    pid, version, dropped = status["pid"], status.get("version", "another one"), status.get("log_drops", 0)
+    if version != VERSION:
+        yield warning(f"the supervisor {pid} is of version {version}, this is {VERSION}", "restart mailspoold")
+    if dropped:
+        yield warning(f"the supervisor could not log {dropped} lines", "look after syslog, or set log_file")
+    yield ok(f"the supervisor {pid} runs, {status.get('delivered', 0)} delivered")
+
+
+def sendmail(places: tuple[str, ...] = ()) -> Iterator[Found]:
+    """Whether programs that hand their mail to `sendmail` hand it to us. places: where to look; the usual ones."""
+    names = places or (*_SENDMAILS, *(f"{folder}/sendmail" for folder in os.get_exec_path()))
+    there = [name for name in dict.fromkeys(names) if os.access(name, os.X_OK)]
+    foreign = [name for name in there if not _is_ours(name)]
+    if not there:
+        yield warning("there is no sendmail: cron and others cannot send mail", "mailspool setup --system")
+    elif foreign:
+        yield warning(f"not ours: {', '.join(foreign)}", "mailspool setup --system")
+    else:
+        yield ok(f"ours: {', '.join(there)}")
+
+
+def _is_ours(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return b"mailspool" in file.read(4096)
