@@ -15,7 +15,7 @@ from mailspool.config.schema import Settings
 from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.status import LOOP
-from mailspool.model.target import ByHost, ByMx, Target, parse_target
+from mailspool.model.target import ByHost, ByMx, Target, parse_targets
 from mailspool.spool import Spool
 
 PATIENCE = 4.0
@@ -38,8 +38,8 @@ def checks(settings: Settings) -> Mapping[str, Check]:
 
 def targets(settings: Settings) -> list[Target]:
     """Where mail goes: as configured, or, where it goes to each domain's own hosts, to those of the postmaster."""
-    named = [text for text in (settings.smarthost, *settings.routes.values()) if text]
-    found = [parse_target(text, settings.smtp_port) for text in named]
+    named = [texts for texts in (settings.smarthost, *settings.routes.values()) if texts]
+    found = [target for texts in named for target in parse_targets(texts, settings.smtp_port)]
     own = ByMx(_postmaster_domain(settings))
     if not settings.smarthost and "*" not in settings.routes:
         found.append(own)
