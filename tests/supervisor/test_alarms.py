@@ -27,8 +27,8 @@ def alarms(clock, monkeypatch):
 
 
 @pytest.fixture
-def lines(capsys):
-    return lambda: capsys.readouterr().err.splitlines()
+def lines(capfd):
+    return lambda: capfd.readouterr().err.splitlines()
 
 
 def test_what_many_workers_meet_is_said_once_and_again_each_hour(alarms, clock, lines):
