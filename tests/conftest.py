@@ -4,6 +4,10 @@
 How to wait and what else there is to import: tests/running.py and tests/sink.py.
 """
 
+import shutil
+import ssl
+import subprocess
+
 import pytest
 
 from mailspool.config.load import make
@@ -80,3 +84,26 @@ def daemon(properties, tmp_path):
     yield start
     for each in made:
         each.end()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A file with a key and its self-signed certificate for mx.example.org."""
+    assert shutil.which("openssl"), "these tests need the openssl command: install the package openssl"
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
+    key_kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-days", "2", *key_kind, *names, *files], check=True, capture_output=True
+    )
+    both.write_text(key.read_text() + cert.read_text())
+    return both
+
+
+@pytest.fixture
+def server_tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context

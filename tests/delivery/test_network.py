@@ -12,8 +12,8 @@ import pytest
 
 from mailspool.delivery.network import Network
 from mailspool.dns.resolver import Resolver
-from mailspool.errors import PermanentError, TransientError
-from mailspool.model.credentials import Keyring
+from mailspool.errors import LoginFailed, PermanentError, TransientError
+from mailspool.model.credentials import Credentials, Keyring
 from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
 from mailspool.tls.policy import NO_TLS
@@ -157,3 +157,61 @@ def test_a_name_without_addresses_opens_no_session(server):
     with pytest.raises(TransientError) as caught:
         network(server).open_smtp_connection("nowhere.example.org", 25, 5.0)
     assert caught.value.status == "4.4.4"
+
+
+# --- logging in
+
+JOE = Credentials(user="joe", password="secret", tls="may")
+
+
+@pytest.mark.parametrize("key", [("mx.example.org", 0), ("mx.example.org", None), ("127.0.0.1", 0)])
+def test_a_host_that_we_have_credentials_for_but_that_offers_no_login_raises_the_alarm(server, listener, key):
+    port, _ = listener
+    host, key_port = key
+    alarms = []
+    keys = {(host, port if key_port is None else key_port): JOE}
+    with pytest.raises(LoginFailed) as caught:
+        network(server, keys=keys, alarms=alarms).open_smtp_connection(f"{host}[127.0.0.1]", port, 5.0)
+    assert (caught.value.status, caught.value.host) == ("4.7.8", "")
+    ((subject, text),) = alarms
+    assert subject == f"{host}:{port}"
+    assert "offers no AUTH" in text
+
+
+def test_tls_that_the_password_needs_is_a_part_of_the_login(server, listener):
+    port, _ = listener
+    alarms = []
+    keys = {("mx.example.org", port): Credentials(user="joe", password="secret")}
+    with pytest.raises(LoginFailed) as caught:
+        network(server, keys=keys, alarms=alarms).open_smtp_connection("mx.example.org[127.0.0.1]", port, 5.0)
+    assert caught.value.status == "4.7.8"
+    assert "STARTTLS is not offered" in alarms[0][1]
+
+
+def test_credentials_for_another_port_are_not_for_this_one(server, listener):
+    port, heard = listener
+    alarms = []
+    keys = {("mx.example.org", port + 1): JOE}
+    network(server, keys=keys, alarms=alarms).open_smtp_connection("mx.example.org[127.0.0.1]", port, 5.0).quit()
+    assert alarms == []
+    assert not [line for line in heard if line.startswith(b"AUTH")]
+
+
+def test_on_the_port_for_it_tls_comes_before_the_first_word(server, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        port = listening.getsockname()[1]
+        monkeypatch.setattr("mailspool.delivery.network.SUBMISSIONS_PORT", port)
+        heard = []
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                heard.append(connection.recv(5))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(TransientError):
+            network(server).open_smtp_connection("127.0.0.1", port, 5.0)
+        thread.join(20)
+    assert heard[0][:1] == b"\x16"  # a TLS record with a handshake

@@ -210,6 +210,25 @@ def test_a_local_fault_in_the_last_tier_never_bounces_before_its_time(post, sink
     assert post.to() == ["joe@x.example"]
 
 
+def test_a_login_that_fails_is_no_message_s_fault_but_none_waits_for_ever(post, sink, clock, tmp_path):
+    (tmp_path / "credentials").touch(0o600)
+    (tmp_path / "credentials").write_text(f'["{sink.address}"]\nuser = "joe"\npassword = "secret"\ntls = "may"\n')
+    options = {"dequeue_periods": [0], "dequeue_priority": [1], "max_age": 20 * HOUR, "delay_notice": 0}
+    post = post(sink, credentials_file=str(tmp_path / "credentials"), **options)
+    post.send("joe@x.example")
+    for _ in range(19):
+        post.look()
+        assert post.tiers() == [0]
+        clock.sleep(HOUR)
+    (node,) = post.nodes()
+    assert {attempt.status for attempt in node.history()} == {"4.7.8"}
+    assert sink.mails == []
+    (tmp_path / "credentials").write_text("")
+    post.spool.configure()
+    post.look()
+    assert sink.recipients == ["joe@x.example"]
+
+
 def test_a_tier_beyond_the_configured_ones_is_emptied(post, sink, clock):
     post = post(sink, dequeue_periods=[0, 10, 10], dequeue_priority=[1, 1, 1], delay_notice=0)
     post.send("later@x.example")

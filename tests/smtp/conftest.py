@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """A scripted SMTP server on loopback: each connection is a plain function that says and hears in its own thread."""
 
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 
 import pytest
@@ -109,26 +106,3 @@ def serve():
     yield start
     for server in servers:
         server.finish()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A file with a key and its self-signed certificate for mx.example.org."""
-    assert shutil.which("openssl"), "these tests need the openssl command: install the package openssl"
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    key_kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    names = ["-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org"]
-    files = ["-keyout", str(key), "-out", str(cert)]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-days", "2", *key_kind, *names, *files], check=True, capture_output=True
-    )
-    both.write_text(key.read_text() + cert.read_text())
-    return both
-
-
-@pytest.fixture
-def server_tls(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
