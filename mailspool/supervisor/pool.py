@@ -137,7 +137,8 @@ class Pool:
         worker.jobs_done += len(results)
         self.dispatch.finished(batch, results, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
-        self.alarms.hear(report.alarms)
+        if not worker.leaving:  # else it may not know what a reload has mended
+            self.alarms.hear(report.alarms)
         self._fork.over()
         self._judge_faults(batch, results)
         if worker.leaving or worker.jobs_done >= self.dispatch.limits.worker_jobs:

@@ -150,12 +150,12 @@ class Supervisor:
         work, kept = self._work.reload()
         work.preload()
         self._work = self._pool.work = work
-        self._pool.alarms.forget()  # it may have been what the reload is to mend; if not, it is met again
         self._generation += 1
         self._pool.paused = False
         self._pool.dispatch.limits = work.limits()
         self._pool.dispatch.forget_waiting()
         self._pool.tell(signal.SIGTERM)
+        self._pool.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
         self._recovery.add(self._rearrange)
         self._looks.everywhere()
         log.info("reloaded", generation=self._generation)
