@@ -88,3 +88,18 @@ def test_what_is_bounced_while_it_hangs_is_reported_and_not_sent(scene):
     eventually(lambda: sink.mails and not list(spool.store.locations()))
     assert sink.recipients == ["me@y.example"]
     assert b"given up by the administrator" in sink.mails[0].content
+
+
+def test_whatever_is_held_and_released_in_the_middle_of_deliveries_arrives_exactly_once(daemon, make_spool, sink):
+    options = {"sink": sink, "dequeue_timeout": 1}
+    running, spool = daemon(**options), make_spool(**options)
+    sent = [send(spool, f"r{n}@x.example", f"s{n}@y.example") for n in range(60)]
+    eventually(lambda: sink.mails)
+    for _ in range(5):
+        mailspool(running, "hold", "ALL")  # 1 where a delivery was past its final dot, or has just ended
+        mailspool(running, "release", "ALL")
+    eventually(lambda: not list(spool.store.locations()))
+    assert sorted(sink.recipients) == sorted(
+        f"{letter}{n}@{domain}.example" for n in range(60) for letter, domain in ("rx", "sy")
+    )
+    assert {mail.queue_id for mail in sink.mails} == set(sent)
