@@ -20,6 +20,8 @@ Signals:
   INT, QUIT  stop at once
   USR1       open the log file anew (for logrotate)
   USR2       write the scoreboard to the log
+  TTIN, TTOU one worker more, or less, until the next HUP
+  WINCH      pause until the next HUP (ignored at a terminal)
 
 \b
 Exit codes:

@@ -55,6 +55,7 @@ class WorkerStation:
         self._until = _FOREVER  # end of the present budget
         self._host = self._about = ""
         self._alarms: dict[str, str] = {}
+        self._since, self._next_second = "", 0.0  # for the title, a second old at most
 
     @property
     def handlers(self) -> Handlers:
@@ -149,13 +150,19 @@ class WorkerStation:
         self._report(phase, host, self._until)
 
     def _report(self, phase: Phase, host: str, until: float) -> None:
+        now = self._clock()
         changed = phase != self._phase or host != self._host
         self._phase, self._host = phase, host
-        self._slot.write(phase, host, until + KILL_GRACE, self._clock())
+        self._slot.write(phase, host, until + KILL_GRACE, now)
         if changed and phase is not Phase.IDLE:
-            where = f" → {host}" if host else ""
-            since = time.strftime("%H:%M:%S")
-            setproctitle(f"mailspool: worker {self.serial}{self._about}{where} {phase.name} since {since}")
+            self._show(phase, host, now)
+
+    def _show(self, phase: Phase, host: str, now: float) -> None:
+        """Some seven times for each message, so the time of day is asked for only once a second."""
+        if now >= self._next_second:
+            self._since, self._next_second = time.strftime("%H:%M:%S"), now + 1.0
+        where = f" → {host}" if host else ""
+        setproctitle(f"mailspool: worker {self.serial}{self._about}{where} {phase.name} since {self._since}")
 
     # --- signals
 
