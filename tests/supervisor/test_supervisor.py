@@ -220,6 +220,10 @@ class Running:
         eventually(self.ended)
         return self._status
 
+    def at_work(self):
+        """Once a job is past the point up to which a shutdown gives it back untried."""
+        eventually(lambda: [w for w in self.status()["workers"] if w["phase"] in ("CONTENT", "FINAL")])
+
     def done(self, *names):
         return eventually(lambda: self.work.names("done") == sorted(names), what=f"{names} in done")
 
@@ -493,7 +497,7 @@ def test_a_worker_too_many_finishes_what_it_does_and_goes_and_an_idle_one_goes_f
 def test_winch_pauses_until_the_next_hup_and_lets_deliveries_in_progress_end(run):
     one = run(os.setsid)
     one.add("a-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     for _ in range(2):
         one.send(signal.SIGWINCH)
         eventually(lambda: one.status()["paused"])
@@ -522,7 +526,7 @@ def test_usr1_reopens_the_logs_of_all_and_interrupts_nothing(run, tmp_path):
 
     one = run(note_it)
     one.add("a-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     one.send(signal.SIGUSR1)
     for pid in (one.pid, *one.workers()):
         eventually(lambda pid=pid: (tmp_path / f"reopened-{pid}").exists())
@@ -541,7 +545,7 @@ def test_a_bug_in_an_overridden_reload_does_not_end_the_daemon(run):
 def test_a_reload_lets_deliveries_in_progress_end(run):
     one = run()
     one.add("a-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     (old,) = one.workers()
     one.send(signal.SIGHUP)
     eventually(lambda: one.status()["workers_allowed"] == 2)
@@ -556,7 +560,7 @@ def test_a_reload_lets_deliveries_in_progress_end(run):
 def test_a_worker_that_did_not_hear_that_it_shall_go_is_let_go_after_its_batch(run):
     one = run()
     one.add("a-deaf-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     (old,) = one.workers()
     one.send(signal.SIGHUP)
     eventually(lambda: one.status()["workers_allowed"] == 2)
@@ -568,7 +572,7 @@ def test_a_worker_that_did_not_hear_that_it_shall_go_is_let_go_after_its_batch(r
 def test_term_finishes_deliveries_in_progress_and_begins_no_more(run):
     one = run(workers=2, per_destination=1)
     one.add("a-wait-1", "a-wait-2", "a-wait-3")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     one.send(signal.SIGTERM)
     eventually(lambda: one.status()["stopping"])
     assert not one.ended()
@@ -582,7 +586,7 @@ def test_term_finishes_deliveries_in_progress_and_begins_no_more(run):
 def test_when_the_time_to_stop_is_over_claims_are_given_back(run):
     one = run(shutdown=0.1)
     one.add("a-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     one.send(signal.SIGTERM)
     assert one.end() == 0
     assert (one.work.names("todo"), one.work.names("claimed")) == (["a-wait-1"], [])
@@ -592,7 +596,7 @@ def test_when_the_time_to_stop_is_over_claims_are_given_back(run):
 def test_int_and_quit_give_claims_back_at_once(run, number):
     one = run()
     one.add("a-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     began = time.monotonic()
     one.send(number)
     assert one.end() == 0
@@ -603,7 +607,7 @@ def test_int_and_quit_give_claims_back_at_once(run, number):
 def test_who_is_past_its_final_dot_is_waited_for_after_term_however_short_the_time(run):
     one = run(shutdown=0.05)
     one.add("a-final-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     one.send(signal.SIGTERM)
     eventually(lambda: "time to stop is over" in one.log)
     assert not one.ended()
@@ -638,7 +642,7 @@ def test_when_the_parent_is_killed_its_workers_die_and_a_new_one_recovers_at_onc
 def test_usr2_writes_the_scoreboard_to_the_log(run):
     one = run()
     one.add("slow-wait-1")
-    eventually(lambda: one.work.names("claimed"))
+    one.at_work()
     one.send(signal.SIGUSR2)
     eventually(lambda: "scoreboard worker=1" in one.log)
     eventually(lambda: "waiting=0" in one.log)
