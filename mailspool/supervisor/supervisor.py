@@ -21,7 +21,7 @@ from mailspool.supervisor.control import Control
 from mailspool.supervisor.job import Work
 from mailspool.supervisor.looks import Looks
 from mailspool.supervisor.notify import Notifier
-from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.pause import FIRST_PAUSE, Pause
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
 from mailspool.supervisor.shutdown import Shutdown
@@ -82,7 +82,7 @@ class Supervisor:
         except (OSError, MemoryError) as error:
             self._trouble.begin(repr(error))
             self._pool.tell(signal.SIGTERM)  # what was half done with one of them is found again after its end
-            time.sleep(self._trouble.left)
+            time.sleep(min(FIRST_PAUSE, self._trouble.left))  # a watchdog and signals do not wait for long
         else:
             self._trouble.over()
 
