@@ -20,6 +20,7 @@ from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
+from mailspool.store.claim import Owner, is_dead, this_owner
 from mailspool.store.handle import Node
 
 Step = Callable[[Spool, Location], None]
@@ -111,11 +112,21 @@ def _due_now(at: Location) -> str:
 
 
 def _refuse(at: Location, reasons: Mapping[State, str]) -> None:
-    """Raise LeftAlone with the reason for this state, if there is one; and always for what is past its final dot."""
+    """Raise LeftAlone with the reason for this state, if there is one; and always for what is past its final dot.
+
+    But what a dead owner sealed, nobody sends any more until it is recovered: it may be taken.
+    """
     if reason := reasons.get(at.state):
         raise LeftAlone(reason)
-    if at.sealed:
+    if at.sealed and not _has_ended(at.owner):
         raise LeftAlone(f"{_TOO_LATE}; 'mailspool why {called(at)}' tells")
+
+
+def _has_ended(owner: str) -> bool:
+    """Whether it is certain that the owner runs no more. Raises SpoolError."""
+    with suppress(Unreadable):
+        return is_dead(Owner.parse(owner), this_owner())
+    return False
 
 
 class Bounces:

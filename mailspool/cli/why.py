@@ -167,12 +167,14 @@ def _claimed(at: Location, status: Status | None) -> Iterator[str]:
         return
     by = f"worker {worker} of the supervisor {owner.pid}" if worker else f"process {owner.pid}"
     yield f"  claimed out of tier {at.tier} by {shown(by)} on {owner.host}"
-    if at.sealed:
-        yield "  past its final dot: the host may have taken it, and it is too late to hold or delete it"
     with suppress(SpoolError):
         if is_dead(owner, this_owner()):
             yield "  which has ended: it returns to its tier when mailspoold is started here"
+            if at.sealed:
+                yield "  past its final dot: the host may have it, and would then get a second copy"
             return
+    if at.sealed:
+        yield "  past its final dot: the host may have it, and it is too late to hold or delete it"
     if status and status["pid"] == owner.pid:
         doing = {str(one["worker"]): one for one in status["workers"]}.get(worker)
         yield f"  {_doing(doing)}" if doing else "  which has ended: the supervisor is about to recover it"

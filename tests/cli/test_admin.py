@@ -189,7 +189,16 @@ def test_why_of_a_dead_owners_claim_says_when_it_returns(house):
 def test_why_of_a_sealed_claim_says_that_it_is_too_late(house):
     message, at = house.node()
     house.store.seal(house.claim(at))
-    assert "\n  past its final dot: the host may have taken it" in house.run("why", message).out
+    assert "\n  past its final dot: the host may have it, and it is too late" in house.run("why", message).out
+
+
+def test_why_of_what_a_dead_owner_sealed_warns_of_a_second_copy(house):
+    message, at = house.node()
+    dead = FileStore(house.store.root, this_owner()._replace(start=1))
+    dead.seal(dead.claim(at, "w3.1"))
+    out = house.run("why", message).out
+    assert "which has ended: it returns to its tier" in out
+    assert "and would then get a second copy" in out
 
 
 def test_why_of_quarantine_tells_the_reason_and_the_way_back(house):

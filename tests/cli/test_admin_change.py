@@ -177,6 +177,15 @@ def test_past_the_final_dot_it_is_too_late(house, command):
     assert [at for at in house.store.find(other) if at.state is State.QUEUED] == []
 
 
+@pytest.mark.parametrize("command", ["hold", "delete", "bounce"])
+def test_what_a_dead_owner_has_sealed_may_be_taken_so_that_there_is_no_second_copy(house, command):
+    message, at = house.node()
+    dead = FileStore(house.store.root, this_owner()._replace(start=1))
+    dead.seal(dead.claim(at, "w1.1"))
+    assert house.run(command, message, *(["--yes"] if command in DESTRUCTIVE else [])).code == 0
+    assert [now.state for now in house.store.find(message)] == ([State.HELD] if command == "hold" else [])
+
+
 def test_release_all_leaves_quarantine_and_release_of_an_id_takes_it_to_tier_0(house):
     message, at = house.node()
     house.store.quarantine(at, "not liked")
