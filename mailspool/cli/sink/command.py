@@ -15,7 +15,7 @@ import click
 from mailspool.cli.options import complain, examples, say
 from mailspool.cli.sink.certificate import server_context
 from mailspool.cli.sink.faults import Drop, Fault, Faults, Greylist, Hang, parse_failure, parse_silence
-from mailspool.cli.sink.host import Rules, Sink
+from mailspool.cli.sink.host import Rules, Sink, bracketed
 from mailspool.cli.sink.keep import Keep
 from mailspool.cli.text import count, octets
 from mailspool.errors import MailspoolError
@@ -159,7 +159,7 @@ def _serve(
     with Signals() as signals, Sink(rules) as server:
         host, port = listen
         port = server.listen(host, port, drip or 0.0)
-        say(f"listening on {f'[{host}]' if ':' in host else host}:{port}; it ends at INT and TERM")
+        say(f"listening on {bracketed(host)}:{port}; it ends at INT and TERM")
         server.wake_for(signals)
         while not _END.intersection(signals.take()):
             server.serve(_ROUND)

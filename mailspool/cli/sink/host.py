@@ -31,6 +31,11 @@ _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _FOR_EVER = 1 << 62  # a client under test may do what it does as often as it likes
 
 
+def bracketed(host: str) -> str:
+    """As it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Rules(NamedTuple, Generic[C]):
     """How clients are received. size: octets of the largest message, 0 for any. tls: what STARTTLS is done with."""
 
@@ -213,7 +218,7 @@ class Sink:
         with suppress(OSError):  # the client has gone, or no descriptor is free: it may come again
             client, address = listener.accept()
             self.accepted += 1
-            manners = Manners(self._rules, f"{address[0]}:{address[1]}")
+            manners = Manners(self._rules, f"{bracketed(address[0])}:{address[1]}")
             session = Session(manners, self._rules.name, self._limits, starttls=self._rules.tls is not None)
             connection = Connection(client, session, self._rules.tls, pace, self._clock())
             self._connections.add(connection)
