@@ -118,7 +118,9 @@ _EXAMPLES = examples(
 @click.option("--max-size", type=click.IntRange(min=0), default=0, metavar="OCTETS", help="Refuse larger messages.")
 @click.option("--seed", type=int, metavar="N", help="Roll the same dice each time.")
 def sink(**options: Any) -> None:
-    """Take mail and send none: an SMTP server to try programs against, with faults to order.
+    """Take mail and send none, with faults to order.
+
+    It is an SMTP server to try programs against.
 
     It shows a line for each message. It ends at INT and TERM, and then tells the totals.
     """
