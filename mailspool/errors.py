@@ -55,6 +55,18 @@ class ConfigError(MailspoolError):
         self.problems = tuple(problems)
 
 
+class ConfigUnreadable(ConfigError):
+    """A file of the configuration is there and could not be read just now."""
+
+    exit_code = MailspoolError.exit_code
+
+
+class ConfigForbidden(ConfigError):
+    """Who asks may not read a part of the configuration, or look at what it speaks of."""
+
+    exit_code = 77  # EX_NOPERM
+
+
 class AlreadyRunning(MailspoolError):
     """Another supervisor holds this host's lock."""
 

@@ -13,6 +13,7 @@ import click
 from mailspool.cli.change import bounce, delete, expire, hold, release, retry
 from mailspool.cli.check import check
 from mailspool.cli.completion import completion
+from mailspool.cli.config import config
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
 from mailspool.cli.ps import ps
 from mailspool.cli.queue import queue
@@ -33,6 +34,7 @@ Exit codes:
       be asked and there is no terminal
   69  no supervisor answers, and the command needs one
   75  a local fault (disk, permission, no spool): it may be tried again
+  77  you may not read the configuration: ask again as root
   78  the configuration is wrong, or was refused
 """
 
@@ -88,7 +90,7 @@ def reload_(spool: Spool) -> None:
         click.echo(f"{option} is unchanged until mailspoold is restarted")
 
 
-for command in (queue, why, hold, release, retry, delete, bounce, expire, status, ps, check, completion):
+for command in (queue, why, hold, release, retry, delete, bounce, expire, status, ps, check, config, completion):
     mailspool.add_command(command)
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import click
 
 from mailspool.cli.options import Given, configured, examples
+from mailspool.config.complaint import complaint
 from mailspool.config.credentials import daemon_reader, read_credentials
-from mailspool.config.load import config_file
-from mailspool.errors import ConfigError
+from mailspool.config.layers import COMMAND_LINE
+from mailspool.config.load import layers
+from mailspool.errors import ConfigError, ConfigForbidden
 from mailspool.spool import Spool
 
 _DIRECTORIES = ("dequeue_dir", "run_dir")
@@ -24,21 +26,23 @@ _DIRECTORIES = ("dequeue_dir", "run_dir")
 def check(spool: Spool) -> None:
     """Check the configuration and the spool's directories.
 
-    Every fault found is told, one a line, with what is allowed; then the exit code is 78. Try a new configuration
-    with it before mailspool reload. mailspool doctor looks further: at the network and the machine.
+    Every fault found in every file is told, one a line, with what is allowed; then the exit code is 78, or 77 if
+    you may not look. Try a new configuration with it before mailspool reload. mailspool doctor looks further: at
+    the network and the machine.
     """
     examine(spool)
 
 
 def examine(spool: Spool) -> None:
     """Say that all is well, or raise ConfigError with every fault."""
-    problems = list(faults(spool))
+    found = layers(*(click.get_current_context().find_object(Given) or Given()))
+    hidden = complaint(found).problems  # in values that others hide: the daemon would start
+    problems = [*hidden, *faults(spool)]
     if problems:
-        raise ConfigError(problems)
-    given = click.get_current_context().find_object(Given)
-    click.echo(
-        f"ok: {config_file(given.config if given else None) or 'no configuration file, all options at their defaults'}"
-    )
+        forbidden = not hidden and _is_anothers(spool.settings.dequeue_dir)
+        raise (ConfigForbidden if forbidden else ConfigError)(problems)
+    read = [layer.source for layer in found if layer.text or (layer.values and layer.source != COMMAND_LINE)]
+    click.echo(f"ok: {', '.join(read) or 'no configuration file, all options at their defaults'}")
     for name in _DIRECTORIES:
         directory = getattr(spool.settings, name)
         click.echo(
@@ -64,6 +68,14 @@ def faults(spool: Spool) -> Iterator[str]:
     for place in places.own_places(settings.run_dir, settings.dequeue_dir):
         yield from places.faults(place, uid)
     yield from _faults_inside(settings.dequeue_dir, uid)
+
+
+def _is_anothers(directory: str) -> bool:
+    """Whether it is not for us to look into it."""
+    try:
+        return os.geteuid() not in (0, os.lstat(directory).st_uid)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def _faults_inside(directory: str, uid: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from mailspool import __version__
 from mailspool.cli.admin import mailspool
 from mailspool.cli.mailspoold import mailspoold
 from mailspool.config import sample
-from mailspool.config.explain import options
+from mailspool.config.explain import options, toml
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,13 +113,14 @@ def of_configuration() -> Iterator[str]:
     """mailspool.toml(5)."""
     yield from head("mailspool.toml", 5, "the configuration of mailspool")
     yield ".SH DESCRIPTION"
-    yield from paragraphs(re.sub(r"^#.*$|<!--.*?-->|`", "", sample.DOCS_HEAD, flags=re.MULTILINE))
+    items_apart = re.sub(r"\n(?=- |\d\. )", "\n\n", sample.DOCS_HEAD)
+    yield from paragraphs(re.sub(r"^#.*$|<!--.*?-->|`|\*\*", "", items_apart, flags=re.MULTILINE))
     for option in options():
         if option.name in sample.SECTIONS:
             yield f".SH {escape(sample.SECTIONS[option.name]).upper()}"
         yield from (".TP", bold(option.name))
         yield escape(option.help.replace("`", ""))
-        allowed = f"{option.allowed[0].upper()}{option.allowed[1:]}; default {sample.toml(option.default)}."
+        allowed = f"{option.allowed[0].upper()}{option.allowed[1:]}; default {toml(option.default, option.unit)}."
         yield escape(f"{allowed} A change needs a restart." if option.restart else allowed)
 
 

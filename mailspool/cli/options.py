@@ -34,12 +34,12 @@ def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
         "--config",
         metavar="FILE",
         callback=_absolute,
-        help="Read this configuration file; otherwise $MAILSPOOL_CONFIG, or /etc/mailspool/mailspool.toml.",
+        help="Read this file and conf.d beside it; else $MAILSPOOL_CONFIG or /etc/mailspool/mailspool.toml.",
     )(command)
 
 
-def configured(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Give a command the options -c and -o, and the spool that they describe as its first argument.
+def located(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Give a command the options -c and -o, and what they say, `Given`, as its first argument.
 
     Where the command belongs to a group, the group's own -c and -o count too. What it returns is the exit code.
     A MailspoolError is said in its own words, and its exit code taken.
@@ -52,13 +52,25 @@ def configured(command: Callable[..., int | None]) -> Callable[..., None]:
         above = context.find_object(Given) or Given()
         context.obj = given = Given(config or above.config, above.overrides + overrides)
         try:
-            spool = Spool.from_config(*given)
-            log.configure(stream="quiet", **spool.settings.log_options)
-            code = command(spool, **arguments)
+            code = command(given, **arguments)
         except MailspoolError as error:
             complain(error)
             code = error.exit_code
-        sys.exit(code or 0)
+        if code or not context.invoked_subcommand:  # a group goes on with the command that was named
+            sys.exit(code or 0)
+
+    return run
+
+
+def configured(command: Callable[..., int | None]) -> Callable[..., None]:
+    """As `located`, but the first argument is the spool that the configuration describes."""
+
+    @located
+    @wraps(command)
+    def run(given: Given, /, **arguments: Any) -> int | None:
+        spool = Spool.from_config(*given)
+        log.configure(stream="quiet", **spool.settings.log_options)
+        return command(spool, **arguments)
 
     return run
 

@@ -21,7 +21,12 @@ MAX_RUN_DIR_OCTETS = 80  # the control socket's whole path must fit into the 108
 
 def faults(settings: Settings) -> Iterator[Fault]:
     """All that is wrong with settings whose types are right and whose defaults are filled in."""
-    yield from _tiers(settings)
+    yield from alone(settings)
+    yield from together(settings)
+
+
+def alone(settings: Settings) -> Iterator[Fault]:
+    """What is wrong with a value whatever the others are."""
     yield from _paths(settings)
     yield from _parsed("hostname", settings.hostname, parse_domain)
     if settings.mail_name != settings.hostname:  # else it is told above
@@ -30,9 +35,23 @@ def faults(settings: Settings) -> Iterator[Fault]:
         yield from _parsed("postmaster_address", settings.postmaster_address, parse_address)
     if settings.smarthost or settings.routes or settings.nameservers:
         yield from _targets(settings)
+    if not settings.dequeue_periods:
+        yield "dequeue_periods", "found an empty list; allowed: one duration or more, one for each tier"
+    if any(map(isinf, settings.dequeue_periods)):
+        yield "dequeue_periods", "found inf; allowed: finite numbers"
     for name in settings.__struct_fields__:
         if getattr(settings, name) == float("inf"):
             yield name, "found inf; allowed: a finite number"
+
+
+def together(settings: Settings) -> Iterator[Fault]:
+    """Which values do not fit each other."""
+    periods, priorities = settings.dequeue_periods, settings.dequeue_priority
+    if len(periods) != len(priorities):
+        yield (
+            "dequeue_priority",
+            f"found {len(priorities)} numbers; allowed: as many as in dequeue_periods, which has {len(periods)}",
+        )
 
 
 def _targets(settings: Settings) -> Iterator[Fault]:
@@ -41,25 +60,14 @@ def _targets(settings: Settings) -> Iterator[Fault]:
     if settings.smarthost:
         yield from _parsed("smarthost", settings.smarthost, parse_targets)
     for pattern, targets in settings.routes.items():
+        if pattern in settings.__struct_fields__:
+            yield f"routes.{pattern}", "is an option of its own: put it above the line [routes]"
         yield from _parsed(f"routes.{pattern}", pattern, parse_pattern)
         if not targets:
             yield f"routes.{pattern}", "names no target"
         yield from _parsed(f"routes.{pattern}", targets, parse_targets)
     for server in settings.nameservers:
         yield from _parsed("nameservers", server, parse_nameserver)
-
-
-def _tiers(settings: Settings) -> Iterator[Fault]:
-    periods, priorities = settings.dequeue_periods, settings.dequeue_priority
-    if not periods:
-        yield "dequeue_periods", "found an empty list; allowed: one number or more, one for each tier"
-    if any(map(isinf, periods)):
-        yield "dequeue_periods", "found inf; allowed: finite numbers"
-    if len(periods) != len(priorities):
-        yield (
-            "dequeue_priority",
-            f"found {len(priorities)} numbers; allowed: as many as in dequeue_periods, which has {len(periods)}",
-        )
 
 
 def _paths(settings: Settings) -> Iterator[Fault]:

@@ -7,14 +7,14 @@ A TOML table for each host, or host:port. A fault is told with file and line, ne
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from mailspool.config.load import Given, parse_toml
+from mailspool.config import statements
 from mailspool.config.schema import CREDENTIALS_FILE
 from mailspool.errors import ConfigError
 from mailspool.model.address import control_character
@@ -61,7 +61,7 @@ def read_credentials(path: str, reader: Reader) -> Keyring:
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
         raise ConfigError([f"{path}: cannot be read: {what}"]) from None
-    return _keyring(Given(parse_toml(path, text), path, text))
+    return _keyring(path, statements.read(text))
 
 
 def _refuse(file: os.stat_result, reader: Reader) -> str:
@@ -83,15 +83,14 @@ def _remedy(path: str, reader: Reader) -> str:
     return f"chown 0:{reader.gid} {path} && chmod 0640 {path}"
 
 
-def _keyring(given: Given) -> Keyring:
-    assert isinstance(given.value, Mapping)
+def _keyring(path: str, read: statements.Statements) -> Keyring:
     entries: dict[tuple[str, int], Credentials] = {}
-    faults: list[str] = []
-    for name, table in given.value.items():
+    faults = [f"{path}:{fault.line}: {fault.what}" for fault in read.faults]
+    for name, table in read.values.items():
         try:
             entries[parse_server(name)] = _credentials(table)
         except ValueError as error:  # of which msgspec's is one; its text names the key, and types only
-            faults.append(f"{given.place_of(name)}: {name}: {error}")
+            faults.append(f"{path}:{read.lines[name]}: {name}: {error}")
     if faults:
         raise ConfigError(faults)
     return Keyring(entries)

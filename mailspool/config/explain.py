@@ -3,6 +3,7 @@
 
 import ast
 import inspect
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -22,7 +23,10 @@ from msgspec.inspect import (
     type_info,
 )
 
-from mailspool.config.schema import Settings
+from mailspool.config import statements
+from mailspool.config.schema import Settings, unit
+from mailspool.config.units import written
+from mailspool.errors import ConfigError, UsageError
 
 
 class Option(NamedTuple):
@@ -34,6 +38,7 @@ class Option(NamedTuple):
     allowed: str
     help: str
     restart: bool
+    unit: str = ""
 
 
 def options() -> tuple[Option, ...]:
@@ -41,43 +46,112 @@ def options() -> tuple[Option, ...]:
     return tuple(_option(field) for field in structs.fields(Settings))
 
 
+class Change(NamedTuple):
+    """An option whose value a reload would change. counts: False where it takes a restart."""
+
+    name: str
+    old: Any
+    new: Any
+    counts: bool
+
+    def __str__(self) -> str:
+        counted = unit(self.name)
+        return f"{self.name}: {toml(self.old, counted)} -> {toml(self.new, counted)}"
+
+
+def changes(old: Settings, new: Settings) -> list[Change]:
+    """The options that differ, in the order of their declaration."""
+    pairs = ((option, getattr(old, option.name), getattr(new, option.name)) for option in options())
+    return [Change(option.name, one, other, not option.restart) for option, one, other in pairs if one != other]
+
+
 def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """The options that differ although a HUP cannot change them."""
-    return [o.name for o in options() if o.restart and getattr(old, o.name) != getattr(new, o.name)]
+    """The names of those of them that a HUP cannot change."""
+    return [change.name for change in changes(old, new) if not change.counts]
 
 
-def wrong_values(values: Mapping[str, object]) -> dict[str, str]:
-    """For each name that is no option, and each value of a wrong type: what is the matter."""
+def option_named(name: str) -> Option:
+    """The option of that name, or of a key "table.key". Raises UsageError that names the nearest."""
     known = {option.name: option for option in options()}
-    told = {
-        name: _fault(known[name], value) if name in known else _unknown(name, known) for name, value in values.items()
-    }
+    name = name.removeprefix("MAILSPOOL_").lower() if name.isupper() else name
+    if found := known.get(name.partition(".")[0]):
+        return found
+    raise UsageError(f"{name}: {_unknown(name, {one: one for one in known})}")
+
+
+def wrong_values(values: Mapping[str, object], titles: Mapping[str, str]) -> dict[str, str]:
+    """For each name that is no option, and each value (of a table: each key) of a wrong type: what is the matter.
+
+    titles: what each option is called where the values come from.
+    """
+    known = {option.name: option for option in options()}
+    told: dict[str, str] = {}
+    for name, value in values.items():
+        if name not in known:
+            told[name] = _unknown(name, titles)
+        elif isinstance(known[name].default, dict) and isinstance(value, dict):
+            told |= {f"{name}.{key}": _key_fault(known[name], key, inner, known) for key, inner in value.items()}
+        else:
+            told[name] = _fault(known[name], value)
     return {name: fault for name, fault in told.items() if fault}
+
+
+def no_toml(path: str, text: str) -> tuple[dict[str, object], ConfigError]:
+    """What can be read of a file that is no TOML, and what cannot."""
+    read = statements.read(text)
+    return read.values, ConfigError([f"{path}:{fault.line}: {_told(fault)}" for fault in read.faults])
+
+
+def _told(fault: statements.Fault) -> str:
+    if not fault.name or not fault.found:
+        return ": ".join(word for word in (fault.name, fault.what, fault.found) if word)
+    what = f"{fault.name}: found {fault.found}, which is no TOML ({fault.what}; text stands in quotes)"
+    return f"{what}; {_allowed(fault.name)}"
+
+
+def _allowed(name: str) -> str:
+    """What may stand there: for a complaint about what could not be read."""
+    known = {option.name: option for option in options()}
+    return f"allowed: {known[name].allowed}" if name in known else _unknown(name, {one: one for one in known})
 
 
 def _fault(option: Option, value: object) -> str:
     try:
         convert(value, option.type)
     except ValidationError:
-        return f"found {_shown(value)}; allowed: {option.allowed}"
+        return f"found {_shown(value, option.unit)}; allowed: {option.allowed}"
     return ""
 
 
-def _shown(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
+def _key_fault(table: Option, key: str, value: object, known: Mapping[str, Option]) -> str:
+    try:
+        convert({key: value}, table.type)
+    except ValidationError:
+        allowed = table.allowed.removeprefix(_TABLE)
+    else:
+        return ""
+    if key in known:
+        return f"is an option of its own: put it above the line [{table.name}]"
+    if isinstance(value, dict):
+        return f'found a table; allowed: {allowed}. A name with dots stands in quotes: {table.name}."example.org"'
+    return f"found {_shown(value)}; allowed: {allowed}"
+
+
+def _shown(value: object, counted: str = "") -> str:
+    text = toml(value, counted)
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _unknown(name: str, known: Mapping[str, Option]) -> str:
-    nearest = get_close_matches(name, known, 1)
-    return "there is no such option" + (f"; {nearest[0]} is the nearest" if nearest else "")
+def _unknown(name: str, titles: Mapping[str, str]) -> str:
+    near = get_close_matches(name, titles, 1)
+    return "there is no such option" + (f"; {titles[near[0]]} is the nearest" if near else "")
 
 
 def _option(field: structs.FieldInfo) -> Option:
     info = type_info(field.type)
     default = field.default_factory() if field.default is NODEFAULT else field.default
     restart = isinstance(info, Metadata) and bool((info.extra or {}).get("restart"))
-    return Option(field.name, field.type, default, in_words(info), _helps()[field.name], restart)
+    return Option(field.name, field.type, default, in_words(info), _helps()[field.name], restart, unit(field.name))
 
 
 @cache
@@ -93,26 +167,33 @@ def _helps() -> dict[str, str]:
     }
 
 
-def in_words(info: Type, unit: str = "") -> str:
+def in_words(info: Type, counted: str = "") -> str:
     """What a value of this type may be."""
     match info:
         case Metadata():
-            words = in_words(info.type, (info.extra or {}).get("unit", unit))
-        case IntType():
-            words = f"a whole number{unit}{_limits(info)}"
-        case FloatType():
-            words = f"a number{unit}{_limits(info)}"
+            words = in_words(info.type, (info.extra or {}).get("unit", counted))
+        case IntType() | FloatType():
+            words = f"{_NUMBERS.get(counted) or _NUMBERS[type(info).__name__]}{_limits(info)}"
         case LiteralType():
             words = "one of " + ", ".join(f'"{value}"' for value in info.values)
         case VarTupleType():
             words = f"a list, each of it {in_words(info.item_type)}"
         case DictType():
-            words = f"a table, each value {in_words(info.value_type)}"
+            words = f"{_TABLE}{in_words(info.value_type)}"
         case UnionType():
             words = ", or ".join(in_words(each) for each in info.types)
         case _:
             words = "a string"
     return words
+
+
+_TABLE = "a table, each value "
+_NUMBERS = {
+    "seconds": 'a duration such as "1h30m", or a number of seconds,',
+    "octets": 'a size such as "10 MB" or "10 MiB", or a number of octets,',
+    "IntType": "a whole number",
+    "FloatType": "a number",
+}
 
 
 def _limits(info: IntType | FloatType) -> str:
@@ -121,3 +202,19 @@ def _limits(info: IntType | FloatType) -> str:
     if info.le is not None:
         return f" from {info.ge:g} to {info.le:g}"
     return f" from {info.ge:g} on"
+
+
+def toml(value: object, counted: str = "") -> str:
+    """A value as it is written in TOML: durations and sizes as people write them."""
+    match value:
+        case None:
+            return "nothing"
+        case list() | tuple():
+            return "[" + ", ".join(toml(each, counted) for each in value) + "]"
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(key)} = {toml(each, counted)}" for key, each in value.items()) + "}"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f'"{words}"' if (words := written(value, counted)) else f"{value:.15g}"
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")

@@ -3,6 +3,10 @@
 
 import os
 
+from msgspec.structs import replace
+
+from mailspool.config.schema import Settings
+
 
 def host_name(nodename: str, mailname: str, hosts: str) -> str:
     """The host's fully qualified name, as far as it can be told; else its short one.
@@ -18,6 +22,20 @@ def machine_names() -> tuple[str, str]:
     """The default of `hostname`, and what /etc/mailname says, "" if it says nothing."""
     mailname = _read("/etc/mailname").partition("\n")[0].strip()
     return host_name(os.uname().nodename, mailname, _read("/etc/hosts")), mailname
+
+
+def filled_in(settings: Settings) -> Settings:
+    """With a value for each "" that stands for a default which only the machine or other options can tell."""
+    hostname, mail_name = machine_names()
+    hostname = settings.hostname or hostname
+    mail_name = settings.mail_name or mail_name or hostname
+    return replace(
+        settings,
+        hostname=hostname,
+        mail_name=mail_name,
+        postmaster_address=settings.postmaster_address or f"postmaster@{mail_name}",
+        usage_log=settings.usage_log or f"{settings.dequeue_dir}/usage",
+    )
 
 
 def _read(path: str) -> str:

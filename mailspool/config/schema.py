@@ -13,11 +13,12 @@ from msgspec import Meta, Struct
 from mailspool.model.tier import Tier, make_tiers
 from mailspool.model.timeouts import Timeouts
 
-Seconds = Annotated[float, Meta(ge=0, extra={"unit": " of seconds"})]
-Octets = Annotated[int, Meta(ge=0, extra={"unit": " of octets"})]
+Seconds = Annotated[float, Meta(ge=0, extra={"unit": "seconds"})]
+Octets = Annotated[int, Meta(ge=0, extra={"unit": "octets"})]
 Count = Annotated[int, Meta(ge=1)]
+Rate = Annotated[int, Meta(ge=1, extra={"unit": "octets"})]
 Targets = str | tuple[str, ...]
-Timeout = Annotated[float, Meta(gt=0, extra={"unit": " of seconds"})]
+Timeout = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 
 _Type = TypeVar("_Type")
 AtStart = Annotated[_Type, Meta(extra={"restart": True})]
@@ -50,7 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The longest that one look at one node may take, whatever its size. Then the worker is stopped."""
 
     max_age: Seconds = 432000.0
-    """A node that could not be delivered for so long bounces, even if tiers are left (5 days)."""
+    """A node that could not be delivered for so long bounces, even if tiers are left."""
 
     delay_notice: Seconds = 14400.0
     """The sender is told once of a delay, when a node has waited so long; 0: never."""
@@ -146,7 +147,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delivery_timeout: Timeout = 1200.0
     """The budget of one look at one node, before the time for its size is added."""
 
-    min_rate: Count = 1000
+    min_rate: Rate = 1000
     """The time for a message's size is added to the budget at so many octets per second."""
 
     connect_timeout: Timeout = _RFC.connect
@@ -200,3 +201,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def budget(self, size: int) -> float:
         """Seconds that one look at one node may take, for a message of `size` octets."""
         return min(self.delivery_timeout + size / self.min_rate, self.max_connection_time)
+
+
+def unit(name: str) -> str:
+    """What the numbers of an option count, "seconds" or "octets" (see `config.units`), "" where they just count."""
+    declared = Settings.__annotations__.get(name)
+    for part in (declared, *getattr(declared, "__args__", ())):  # a list's unit is that of what is in it
+        for meta in getattr(part, "__metadata__", ()):
+            if meta.extra and "unit" in meta.extra:
+                return str(meta.extra["unit"])
+    return ""

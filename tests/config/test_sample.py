@@ -2,16 +2,16 @@
 import re
 import tomllib
 
-import msgspec
-
 from mailspool.config.explain import options
+from mailspool.config.load import load, make
 from mailspool.config.sample import ROOT, SECTIONS, docs, main, sample, stale
-from mailspool.config.schema import Settings
 
 
-def test_the_sample_with_every_comment_sign_removed_is_the_default_configuration():
+def test_the_sample_with_every_comment_sign_removed_is_the_default_configuration(tmp_path):
     text = re.sub(r"^#(?=\w)", "", sample(options()), flags=re.MULTILINE)
-    assert msgspec.convert(tomllib.loads(text), Settings) == Settings()
+    path = tmp_path / "mailspool.toml"
+    path.write_text(text)
+    assert load(str(path), environ={}) == make()
     assert tomllib.loads(text).keys() == {option.name for option in options()}
 
 

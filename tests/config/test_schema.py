@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-from mailspool.config.explain import needs_restart, options
+from mailspool.config.explain import changes, needs_restart, options
 from mailspool.config.schema import Settings
 from mailspool.model.timeouts import Timeouts
 
@@ -38,3 +38,16 @@ def test_the_tiers_follow_from_periods_and_priorities():
 def test_options_that_a_hup_cannot_change_are_told():
     new = Settings(run_dir="/elsewhere", tls="none")
     assert needs_restart(Settings(), new) == ["run_dir"]
+
+
+def test_each_change_tells_the_old_and_the_new_value_in_words_and_whether_it_counts():
+    told = changes(Settings(), Settings(run_dir="/elsewhere", max_age=3600.0, bounce_size_limit=1024))
+    assert [(str(change), change.counts) for change in told] == [
+        ('max_age: "5d" -> "1h"', True),
+        ('run_dir: "/run/mailspool" -> "/elsewhere"', False),
+        ('bounce_size_limit: "50 kB" -> "1 KiB"', True),
+    ]
+
+
+def test_an_option_without_help_is_not_to_be_had():
+    assert {option.name for option in options()} == {*Settings.__struct_fields__}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mailspool.cli.setup.sendmail import sendmail_steps
 from mailspool.cli.setup.steps import Account, Directory, Failed, File, Link, Refused, Registration, Step, sha256_of
-from mailspool.config.load import CONFIG_FILE
+from mailspool.config.layers import CONFIG_FILE
 
 USER = "mailspool"
 RUN_DIR = "/run/mailspool"
