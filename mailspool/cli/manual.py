@@ -86,7 +86,7 @@ def subcommand(group: click.Group, name: str, above: click.Context) -> Iterator[
 
 def of_administrator() -> Iterator[str]:
     """mailspool(1)."""
-    context = click.Context(mailspool, info_name="mailspool")
+    context = click.Context(mailspool, info_name="mailspool", **mailspool.context_settings)
     yield from head("mailspool", 1, "looks after the mail spool and its daemon")
     yield from (".SH SYNOPSIS", usage(mailspool, context), ".SH DESCRIPTION")
     yield from paragraphs(mailspool.help or "")
@@ -101,7 +101,7 @@ def of_administrator() -> Iterator[str]:
 
 def of_daemon() -> Iterator[str]:
     """mailspoold(8)."""
-    context = click.Context(mailspoold, info_name="mailspoold")
+    context = click.Context(mailspoold, info_name="mailspoold", **mailspoold.context_settings)
     yield from head("mailspoold", 8, "delivers what is in the mail spool")
     yield from (".SH SYNOPSIS", usage(mailspoold, context), ".SH DESCRIPTION")
     yield from paragraphs(mailspoold.help or "")
