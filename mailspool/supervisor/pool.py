@@ -50,9 +50,10 @@ class Pool:
     ) -> None:
         self.work = work
         self.dispatch = Dispatch(work.limits())
+        self.generation = 0  # of workers; each reload makes another
         self.delivered = 0
         self.alarms = Alarms(clock)
-        self.paused = False  # nothing is given
+        self.paused = False
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
         self._scoreboard = Scoreboard(MAX_SLOTS)
@@ -155,6 +156,20 @@ class Pool:
             self._fault.over()
 
     # --- ending
+
+    def renew(self, work: Work) -> None:
+        """Go on with this work, under its limits. The old generation of workers finishes its node and goes."""
+        self.work, self.paused = work, False
+        self.generation += 1
+        self.dispatch.limits = work.limits()
+        self.dispatch.forget_waiting()
+        self.tell(signal.SIGTERM)
+        self.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
+
+    def pause(self) -> None:
+        """Nothing is given until `renew`; workers finish their node and go."""
+        self.paused = True
+        self.tell(signal.SIGTERM)
 
     def tell(self, number: int) -> None:
         """Send a signal that ends workers, sooner or later; they get no more jobs."""

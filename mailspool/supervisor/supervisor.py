@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mailspool.errors import ConfigError
-from mailspool.log import drops, get_logger, reopen
+from mailspool.log import get_logger, reopen
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.control import Control
 from mailspool.supervisor.job import Work
@@ -26,6 +26,7 @@ from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
 from mailspool.supervisor.shutdown import Shutdown
 from mailspool.supervisor.signals import Signals, has_terminal
+from mailspool.supervisor.status import Status
 from mailspool.supervisor.title import Title
 from mailspool.supervisor.trigger import Trigger
 from mailspool.supervisor.worker import Worker
@@ -40,17 +41,17 @@ class Supervisor:
     """One per host and spool. `clock` is monotonic: it neither runs while the machine sleeps nor jumps."""
 
     def __init__(self, work: Work, run_dir: str, clock: Callable[[], float]) -> None:
-        self._work, self._run_dir, self._clock = work, run_dir, clock
+        self._run_dir = run_dir
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(work, self._selector, clock, self._release_in_child, self._abandoned)
         self._looks = Looks(self._pool.dispatch, clock)
         self._recovery = Recovery(self._release_in_child, clock)
         self._recovery.add(work.recover)
         self._shutdown = Shutdown(self._pool, self._recovery, clock)
+        self._status = Status(self._pool, self._looks, self._recovery, self._shutdown, clock)
         self._trouble = Pause("supervise", clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
-        self._generation = 0  # reloads so far
 
     # --- the whole daemon
 
@@ -62,7 +63,7 @@ class Supervisor:
             self._trigger = Trigger(self._run_dir)
             self._selector.register(self._control, selectors.EVENT_READ)
             self._selector.register(self._trigger, selectors.EVENT_READ)
-            self._work.preload()
+            self._pool.work.preload()
             gc.freeze()  # what is loaded by now stays shared with the children
             log.info("started", run_dir=self._run_dir)
             ready()
@@ -96,7 +97,7 @@ class Supervisor:
         if self._shutdown:
             self._shutdown.harder_if_due()
         else:
-            self._looks.look_if_due(self._work)
+            self._looks.look_if_due(self._pool.work)
             self._pool.assign()
 
     # --- signals and requests: docs/signals.md
@@ -108,7 +109,7 @@ class Supervisor:
             signal.SIGINT: self._stop_at_once,
             signal.SIGQUIT: self._stop_at_once,
             signal.SIGUSR1: self._reopen_logs,
-            signal.SIGUSR2: self._dump,
+            signal.SIGUSR2: self._status.log,
             signal.SIGTTIN: partial(self._resize, 1),
             signal.SIGTTOU: partial(self._resize, -1),
             signal.SIGWINCH: self._pause,
@@ -118,7 +119,7 @@ class Supervisor:
                 handler()
 
     def _answers(self) -> dict[str, Callable[[], str]]:
-        return {"look": self._look_everywhere, "status": self._status, "reload": self._reload}
+        return {"look": self._look_everywhere, "status": self._status.json, "reload": self._reload}
 
     def _stop(self) -> None:
         self._notifier.stopping()
@@ -146,19 +147,13 @@ class Supervisor:
             self._notifier.ready()
 
     def _switch(self) -> str:
-        """To the new configuration. The old generation of workers finishes its node and goes."""
-        work, kept = self._work.reload()
+        """To the new configuration. Raises ConfigError, and whatever an override does."""
+        work, kept = self._pool.work.reload()
         work.preload()
-        self._work = self._pool.work = work
-        self._generation += 1
-        self._pool.paused = False
-        self._pool.dispatch.limits = work.limits()
-        self._pool.dispatch.forget_waiting()
-        self._pool.tell(signal.SIGTERM)
-        self._pool.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
+        self._pool.renew(work)
         self._recovery.add(self._rearrange)
         self._looks.everywhere()
-        log.info("reloaded", generation=self._generation)
+        log.info("reloaded", generation=self._pool.generation)
         if kept:
             log.warning("unchanged until the next restart", options=", ".join(kept))
         return "\n".join(("reloaded", *kept))
@@ -176,8 +171,7 @@ class Supervisor:
         """Nothing more is begun until the next reload; workers finish their node and go."""
         if self._shutdown or has_terminal():  # to which WINCH says that its window has another size
             return
-        self._pool.paused = True
-        self._pool.tell(signal.SIGTERM)
+        self._pool.pause()
         log.warning("paused until the next HUP")
 
     def _look_everywhere(self) -> str:
@@ -200,10 +194,10 @@ class Supervisor:
                 self._looks.poked()  # what was given back may be due
 
     def _abandoned(self, serial: int, how: str) -> None:
-        self._recovery.add(partial(self._work.recover_worker, serial, how))
+        self._recovery.add(partial(self._pool.work.recover_worker, serial, how))
 
     def _rearrange(self) -> None:
-        self._work.rearrange()
+        self._pool.work.rearrange()
 
     def _release_in_child(self) -> None:
         """Close what is the parent's."""
@@ -234,53 +228,8 @@ class Supervisor:
             times.append(self._recovery.pause.left)
         return max(0.0, min(times))
 
-    # --- telling
-
     def _show(self) -> None:
         """In the title, and to systemd."""
-        state = self._state()
-        if self._title.show(state):
-            self._notifier.status(state)
-
-    def _state(self) -> str:
-        words = [f"{self._pool.active} active", f"{self._work.deferred()} deferred"]
-        if self._shutdown:
-            return ", ".join(("stopping", *words))
-        if self._pool.paused:
-            return ", ".join(("paused", *words))
-        return ", ".join((*words, f"next look {self._looks.next_tick:.0f}s"))
-
-    def _dump(self) -> None:
-        """The scoreboard to the log."""
-        for line in self._pool.scoreboard():
-            log.info("scoreboard", **line)
-        log.info("scoreboard", **self._figures())
-
-    def _figures(self) -> dict[str, object]:
-        return {
-            "generation": self._generation,
-            "paused": self._pool.paused,
-            "workers_wanted": self._pool.dispatch.limits.workers,
-            "workers_actual": len(self._pool),
-            "waiting": len(self._pool.dispatch),
-            "delivered": self._pool.delivered,
-            "log_drops": drops(),
-        }
-
-    def _status(self) -> str:
-        import json  # only who asks pays
-
-        cooling = self._pool.dispatch.cooling(self._clock())
-        return json.dumps(
-            {
-                "pid": os.getpid(),
-                "stopping": bool(self._shutdown),
-                "workers": self._pool.scoreboard(),
-                "services": [{"role": "recover", "pid": pid} for pid in self._recovery.pids],
-                **self._figures(),
-                "cooling": {name: round(left) for name, left in cooling.items()},
-                "alarms": self._pool.alarms.lines(),
-                "next_look": round(self._looks.next_tick, 1),
-                **self._work.summary(),
-            }
-        )
+        line = self._status.line()
+        if self._title.show(line):
+            self._notifier.status(line)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The whole parent, in a forked child, with work that is no mail: files in a directory that workers remove."""
 
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -15,8 +17,9 @@ import pytest
 from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
-from mailspool.supervisor import child, control, dispatch, pause, shutdown, station, supervisor, trigger
+from mailspool.supervisor import control, dispatch, pause, shutdown, station, supervisor, trigger
 from mailspool.supervisor.job import Job, Limits, Reload, Result
+from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.supervisor import Supervisor
 from tests.running import children_of, eventually, is_running, title_of
 
@@ -307,8 +310,6 @@ def test_an_unknown_request_is_answered(run):
 
 
 def test_a_client_that_says_nothing_does_not_stop_the_parent(run):
-    import socket
-
     one = run()
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(one.run_dir + "/control")
@@ -325,29 +326,59 @@ def test_a_worker_retires_after_its_number_of_jobs(run):
     assert "error" not in one.log
 
 
-def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path):
+@pytest.mark.parametrize(
+    ("module", "call", "number"),
+    [(os, "fork", errno.EAGAIN), (os, "fork", errno.ENOMEM), (socket, "socketpair", errno.EMFILE)],
+)
+def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path, module, call, number):
     broken = tmp_path / "no-fork"
     broken.touch()
-    real = os.fork
+    real = getattr(module, call)
 
-    def fork():
+    def fails(*arguments):
         if broken.exists():
             with (tmp_path / "tries").open("a") as tries:
                 tries.write("x")
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        return real()
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
 
     def prepare():
-        child.os.fork = fork
+        setattr(module, call, fails)
         pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
     one.add("a-do-1")
     eventually(lambda: (tmp_path / "tries").exists() and len((tmp_path / "tries").read_text()) >= 3)
-    assert one.log.count("what=fork error=") == 1
+    eventually(lambda: one.log.count("what=fork error=") == 1)
     broken.unlink()
     one.done("a-do-1")
     eventually(lambda: "works again what=fork" in one.log)
+
+
+def test_what_the_machine_lacks_where_nobody_expected_it_is_waited_out(run, tmp_path):
+    missing = tmp_path / "no-memory"
+
+    def prepare():
+        real = Pool.kill_overdue
+
+        def kill_overdue(self):
+            if missing.exists():
+                raise MemoryError
+            real(self)
+
+        Pool.kill_overdue = kill_overdue
+        supervisor.FIRST_PAUSE = pause.FIRST_PAUSE = 0.05
+
+    one = run(prepare)
+    one.add("a-do-1")
+    one.done("a-do-1")
+    missing.touch()
+    one.poke()
+    eventually(lambda: "what=supervise error=MemoryError()" in one.log)
+    missing.unlink()
+    one.add("a-do-2")
+    one.done("a-do-1", "a-do-2")
+    eventually(lambda: "works again what=supervise" in one.log)
 
 
 def test_a_look_that_fails_is_said_and_tried_again(run):

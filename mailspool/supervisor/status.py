@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the supervisor tells of itself: one line for its title, all of it for `mailspool status`, and for the log."""
+
+import os
+from collections.abc import Callable
+
+from mailspool.log import drops, get_logger
+from mailspool.supervisor.looks import Looks
+from mailspool.supervisor.pool import Pool
+from mailspool.supervisor.recovery import Recovery
+from mailspool.supervisor.shutdown import Shutdown
+
+log = get_logger()
+
+
+class Status:
+    """It only asks those who know. clock: monotonic seconds."""
+
+    def __init__(
+        self, pool: Pool, looks: Looks, recovery: Recovery, shutdown: Shutdown, clock: Callable[[], float]
+    ) -> None:
+        self._pool, self._looks, self._recovery = pool, looks, recovery
+        self._shutdown, self._clock = shutdown, clock
+
+    def line(self) -> str:
+        """As "3 active, 12 deferred, next look 14s"."""
+        words = [f"{self._pool.active} active", f"{self._pool.work.deferred()} deferred"]
+        if self._shutdown:
+            words.insert(0, "stopping")
+        elif self._pool.paused:
+            words.insert(0, "paused")
+        else:
+            words.append(f"next look {self._looks.next_tick:.0f}s")
+        return ", ".join(words)
+
+    def log(self) -> None:
+        """The scoreboard, a line for each worker, and the figures."""
+        for line in self._pool.scoreboard():
+            log.info("scoreboard", **line)
+        log.info("scoreboard", **self._figures())
+
+    def json(self) -> str:
+        """One object, as the control socket answers it."""
+        import json  # only who asks pays
+
+        cooling = self._pool.dispatch.cooling(self._clock())
+        return json.dumps(
+            {
+                "pid": os.getpid(),
+                "stopping": bool(self._shutdown),
+                "workers": self._pool.scoreboard(),
+                "services": [{"role": "recover", "pid": pid} for pid in self._recovery.pids],
+                **self._figures(),
+                "cooling": {name: round(left) for name, left in cooling.items()},
+                "alarms": self._pool.alarms.lines(),
+                "next_look": round(self._looks.next_tick, 1),
+                **self._pool.work.summary(),
+            }
+        )
+
+    def _figures(self) -> dict[str, object]:
+        return {
+            "generation": self._pool.generation,
+            "paused": self._pool.paused,
+            "workers_wanted": self._pool.dispatch.limits.workers,
+            "workers_actual": len(self._pool),
+            "waiting": len(self._pool.dispatch),
+            "delivered": self._pool.delivered,
+            "log_drops": drops(),
+        }
