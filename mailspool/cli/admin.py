@@ -15,6 +15,7 @@ from mailspool.cli.check import check
 from mailspool.cli.completion import completion
 from mailspool.cli.config import config
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
+from mailspool.cli.plan import show_plan as plan
 from mailspool.cli.ps import ps
 from mailspool.cli.queue import queue
 from mailspool.cli.status import status
@@ -90,7 +91,7 @@ def reload_(spool: Spool) -> None:
         click.echo(f"{option} is unchanged until mailspoold is restarted")
 
 
-for command in (queue, why, hold, release, retry, delete, bounce, expire, status, ps, check, config, completion):
+for command in (queue, why, hold, release, retry, delete, bounce, expire, status, plan, ps, check, config, completion):
     mailspool.add_command(command)
 
 

@@ -2,7 +2,7 @@
 """`mailspool why`: for each node, where it is, what was tried, what came back, and what happens next.
 
 It writes nothing and needs no daemon. The next look is a matter of dice; what they give on average, and in 95 of
-100 cases, follows from `model.tier`.
+100 cases, follows from `model.plan`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ from mailspool.cli.select import Selector
 from mailspool.cli.text import count, moment, octets, shown, span
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt
+from mailspool.model.plan import Looks
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
@@ -135,8 +136,8 @@ def _due_at(spool: Spool, node: Node) -> float:
 def _looks(spool: Spool, node: Node, status: Status | None) -> str:
     if status is None:
         return "no supervisor answers here: start mailspoold, or nobody on this host looks"
-    tier, tick = node.msh.tier, spool.settings.dequeue_timeout
-    mean, most = tier.mean_look(tick), tier.look_within(_SURE, tick)
+    looks = Looks(node.msh.tier.priority, spool.settings.dequeue_timeout)
+    mean, most = looks.mean, looks.within(_SURE)
     then = "a look comes" if _due_at(spool, node) <= spool.now() else "then a look comes"
     return f"{then} within {span(mean)} on average, within {span(most)} in {_SURE:.0%} of cases"
 

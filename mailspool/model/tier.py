@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""One waiting period and its dice: when a node is due, and when somebody may be expected to look.
+"""One waiting period and its dice: when a node is due, and whether somebody looks.
 
 Every `timeout` seconds each tier is looked at with one chance in `priority`, so that many hosts share the
-reading of one spool without talking to each other. The times between looks are geometric: mean and
-percentiles follow from that.
+reading of one spool without talking to each other. What follows for the times between looks: `model.plan`.
 """
 
-import math
 from collections.abc import Callable
 
 import msgspec
@@ -41,16 +39,6 @@ class Tier(msgspec.Struct, frozen=True):
     def is_due(self, entered: float, now: float) -> bool:
         """Whether it has waited long enough."""
         return self.due_at(entered, now) <= now
-
-    def mean_look(self, timeout: float) -> float:
-        """Mean seconds until the next look at this tier, with a tick every `timeout` seconds."""
-        return timeout * (max(self.priority, 1) - 0.5)
-
-    def look_within(self, chance: float, timeout: float) -> float:
-        """Seconds within which a look happens with probability `chance` (0.95: 95 %)."""
-        if self.priority <= 1:
-            return timeout
-        return timeout * math.ceil(math.log(1 - chance) / math.log(1 - 1 / self.priority))
 
 
 def make_tiers(periods: tuple[float, ...], priorities: tuple[int, ...]) -> tuple[Tier, ...]:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """One waiting period and its dice."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,25 +47,6 @@ def test_a_node_from_the_future_is_due_now_unless_another_clock_may_just_be_ahea
 @given(tiers, st.floats(-4e9, 4e9))
 def test_a_node_of_time_zero_is_due_now_whatever_the_tier(tier, now):
     assert tier.is_due(0, max(now, 1e9))
-
-
-@given(st.integers(2, 300), st.floats(0.01, 0.99))
-def test_so_many_looks_reach_the_chance_and_one_less_does_not(priority, chance):
-    looks = Tier(1, 0, priority, last=False).look_within(chance, 1)
-    missed = 1 - 1 / priority
-    assert 1 - missed**looks >= chance - 1e-9
-    assert 1 - missed ** (looks - 1) < chance + 1e-9
-
-
-@pytest.mark.parametrize(("priority", "mean"), [(0, 10), (1, 10), (3, 50), (200, 3990)])
-def test_the_mean_counts_half_a_tick_until_the_first(priority, mean):
-    assert Tier(1, 0, priority, last=False).mean_look(20) == mean
-
-
-def test_the_mean_is_what_dice_give():
-    tier, dice = Tier(1, 0, 9, last=False), random.Random(1)
-    ticks = [next(n for n in range(10_000) if tier.roll(dice.randrange)) + dice.random() for _ in range(20_000)]
-    assert sum(ticks) / len(ticks) == pytest.approx(tier.mean_look(1), rel=0.05)
 
 
 def test_the_periods_and_priorities_make_tiers_of_which_one_is_the_last():
