@@ -8,13 +8,14 @@ What is given must all hold; of one option given several times, any. Names alone
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, NamedTuple
 
 import click
 
 from mailspool.cli import completion
-from mailspool.cli.text import seconds
+from mailspool.config.units import SECONDS, parse_duration
 from mailspool.errors import AddressError, Unreadable
 from mailspool.model.address import parse_domain
 from mailspool.model.envelope import Envelope
@@ -98,6 +99,14 @@ def parse_tiers(text: str) -> range:
     if high < low:
         raise ValueError(f"{text!r} is empty: write the lower tier first")
     return range(low, high + 1)
+
+
+def parse_age(text: str) -> float:
+    """Seconds of `90s`, `2h`, `1d12h`: as in the configuration, but never without its unit. Raises ValueError."""
+    with suppress(ValueError):
+        if not SECONDS.keys().isdisjoint(text.lower()):
+            return parse_duration(text)
+    raise ValueError(f"{text!r} is no age: write it with its unit, as 90s, 5m, 2h, 3d, 1w or 1d12h")
 
 
 def parse_domain_pattern(text: str) -> re.Pattern[str]:
@@ -226,8 +235,10 @@ _PARAMETERS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         help="The recipient's domain, or a pattern (*.example.org).",
         shell_complete=completion.domains,
     ),
-    click.option("--older", metavar="AGE", callback=_each(seconds), help="Arrived longer ago than 90s, 5m, 2h or 1d."),
-    click.option("--younger", metavar="AGE", callback=_each(seconds), help="Arrived since then."),
+    click.option(
+        "--older", metavar="AGE", callback=_each(parse_age), help="Arrived longer ago than 90s, 5m, 2h or 1d."
+    ),
+    click.option("--younger", metavar="AGE", callback=_each(parse_age), help="Arrived since then."),
     click.option(
         "--tier",
         "tiers",

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """How values are shown to people: ages, sizes and times in few characters, and others' words made harmless."""
 
-import re
 import time
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_SPAN = re.compile(r"\s*".join(rf"(?:([0-9]{{1,9}}){unit})?" for _, unit in ((604800, "w"), *_UNITS)))
 
 
 def shown(text: str) -> str:
@@ -30,15 +28,6 @@ def span(seconds: float, units: int = 2) -> str:
         if number or parts:
             parts.append(f"{number}{unit}")
     return " ".join(part for part in parts[:units] if units == 1 or part[0] != "0") or "0s"
-
-
-def seconds(text: str) -> float:
-    """What `span` writes, and weeks too: "90s", "2h", "1d12h". Raises ValueError, also where the unit is missing."""
-    found = _SPAN.fullmatch(text.strip())
-    if not found or not any(found.groups()):
-        raise ValueError(f"{text!r} is no span of time: write 90s, 5m, 2h, 3d, 1w, or 1d12h")
-    sizes = (604800, *(size for size, _ in _UNITS))
-    return float(sum(size * int(number) for size, number in zip(sizes, found.groups(), strict=True) if number))
 
 
 def moment(when: float) -> str:
