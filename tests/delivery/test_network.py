@@ -12,7 +12,7 @@ import pytest
 
 from mailspool.delivery.network import Network
 from mailspool.dns.resolver import Resolver
-from mailspool.errors import LoginFailed, PermanentError, TransientError
+from mailspool.errors import ConfigError, LoginFailed, PermanentError, TransientError
 from mailspool.model.credentials import Credentials, Keyring
 from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
@@ -215,3 +215,16 @@ def test_on_the_port_for_it_tls_comes_before_the_first_word(server, monkeypatch)
             network(server).open_smtp_connection("127.0.0.1", port, 5.0)
         thread.join(20)
     assert heard[0][:1] == b"\x16"  # a TLS record with a handshake
+
+
+def test_who_cannot_use_the_credentials_leaves_the_delivery_to_the_daemon_or_hears_of_it(make_spool, sink, tmp_path):
+    path = tmp_path / "credentials"
+    path.touch()
+    path.chmod(0o644)
+    spool = make_spool(sink=sink, credentials_file=str(path))
+    mail = {"to": "joe@x.example", "from_": "me@y.example", "message": "Subject: x\n\nx\n"}
+    spool.send_mail(**mail, delivery="Background")
+    assert len(list(spool.store.names(0))) == 1
+    with pytest.raises(ConfigError, match="others can read"):
+        spool.send_mail(**mail, delivery="Interactive")
+    assert sink.accepted == 0
