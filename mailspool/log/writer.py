@@ -124,8 +124,14 @@ class Datagrams(Writer):
 
     def _write(self, octets: bytes, patience: float) -> None:
         self._socket = opened = self._socket or self._connect()
-        opened.settimeout(patience)
-        opened.send(octets)
+        try:
+            opened.settimeout(0)  # a socket that is to wait wants much more room than one line needs (unix_writable)
+            opened.send(octets)
+        except BlockingIOError:
+            if not patience:
+                raise
+            opened.settimeout(patience)
+            opened.send(octets)
 
     def _connect(self) -> "socket.socket":
         if not os.path.lexists(self._path):
