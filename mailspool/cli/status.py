@@ -147,9 +147,11 @@ def _screen(supervisor: Status | None, depths: Depths, errors: Sequence[Trouble]
 
 
 def _sentences(supervisor: Status) -> Iterator[str]:
-    state = "is stopping" if supervisor["stopping"] else f"looks again in {span(supervisor['next_look'])}"
+    state = f"looks again in {span(supervisor['next_look'])}"
     if supervisor["paused"]:
-        state += ", but is paused: it delivers nothing until HUP, or 'mailspool reload'"
+        state = "is paused until HUP or 'mailspool reload': it delivers nothing"
+    if supervisor["stopping"]:
+        state = "is stopping"
     workers = count(len(supervisor["workers"]), "worker")
     yield f"supervisor {supervisor['pid']} {state}"
     waiting, delivered = count(supervisor["waiting"], "node"), supervisor["delivered"]

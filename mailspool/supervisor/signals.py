@@ -20,6 +20,9 @@ QUEUED = (
     *(signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD),
 )
 
+_COUNTED = (signal.SIGTTIN, signal.SIGTTOU)
+"""Two of them mean twice as much."""
+
 Handlers = Mapping[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers]
 
 
@@ -48,16 +51,18 @@ class Signals:
         return self._reader
 
     def take(self) -> list[signal.Signals]:
-        """The signals that have come since the last call, in order, each at most once."""
+        """The signals that have come since the last call, in order; each at most once, but for those that count."""
         try:
             while os.read(self._reader, 4096):
                 pass
         except BlockingIOError:
             pass
-        taken: dict[int, None] = {}
+        taken: list[signal.Signals] = []
         while self._queue:  # one by one: another may come between any two of these steps
-            taken[self._queue.popleft()] = None
-        return [signal.Signals(number) for number in taken]
+            number = signal.Signals(self._queue.popleft())
+            if number in _COUNTED or number not in taken:
+                taken.append(number)
+        return taken
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._queue.append(number)

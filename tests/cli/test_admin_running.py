@@ -2,6 +2,7 @@
 """What `mailspool` promises beside a running supervisor. Its dice practically never fall, and nobody ever greets."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -50,7 +51,10 @@ def house(make_house, silent):
 def running(house):
     """Inside it a supervisor runs."""
     words = [sys.executable, str(BIN / "mailspoold"), "-f", "-c", str(house.config)]
-    with (house.root / "log").open("wb") as log, subprocess.Popen(words, stderr=log) as process:
+    with (
+        (house.root / "log").open("wb") as log,
+        subprocess.Popen(words, stderr=log, start_new_session=True) as process,
+    ):  # without a terminal, as a daemon
         try:
             until(lambda: answers(house) or process.poll() is not None)
             assert process.poll() is None, (house.root / "log").read_text()
@@ -172,6 +176,16 @@ def test_reload_takes_a_good_configuration_and_tells_every_fault_of_a_wrong_one(
         assert said[0] == "mailspool: refused, the old configuration stays:"
         assert [line.split(": ")[2] for line in said[1:]] == ["max_hops", "smart_host"]
         assert house.run("status").code == 0
+
+
+def test_status_tells_of_a_pause_and_reload_ends_it(house):
+    with running(house):
+        pid = json.loads(answers(house))["pid"]
+        os.kill(pid, signal.SIGWINCH)
+        until(lambda: json.loads(answers(house))["paused"])
+        assert f"supervisor {pid} is paused until HUP or 'mailspool reload'" in house.run("status").out
+        assert house.run("reload").code == 0
+        assert not json.loads(answers(house))["paused"]
 
 
 def test_run_is_the_daemon_in_the_foreground(house):

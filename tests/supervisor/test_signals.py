@@ -18,6 +18,13 @@ def test_signals_are_queued_in_order_each_once_and_wake_a_selector():
         assert select.select([signals], [], [], 0)[0] == []
 
 
+def test_of_those_that_count_each_is_taken():
+    with Signals() as signals:
+        for number in (signal.SIGTTIN, signal.SIGTTIN, signal.SIGHUP, signal.SIGTTOU, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        assert signals.take() == [signal.SIGTTIN, signal.SIGTTIN, signal.SIGHUP, signal.SIGTTOU]
+
+
 def test_at_its_end_every_signal_does_what_it_did_before():
     before = [signal.getsignal(number) for number in (*QUEUED, signal.SIGPIPE)]
     with Signals():
