@@ -26,7 +26,7 @@ from mailspool.supervisor import control
 MAX_REASON = 400
 """Characters of a reason: it stands in the log, and in one field of the report (RFC 5322 §2.1.1 has 998 a line)."""
 
-_IN_TIERS = {State.QUEUED, State.CLAIMED}
+_IN_TIERS = frozenset({State.QUEUED, State.CLAIMED})
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -58,7 +58,7 @@ def release(spool: Spool, *, selector: Selector) -> int:
 
     What is in quarantine goes to tier 0 when it is named by ID or with --quarantined.
     """
-    released, code = _each(spool, selector, steps.release, {State.HELD})
+    released, code = _each(spool, selector, steps.release, frozenset({State.HELD}))
     click.echo(f"{count(released, 'node')} released{_look(spool) if released else ''}")
     return code
 
@@ -74,7 +74,7 @@ def retry(spool: Spool, *, selector: Selector) -> int:
 
     They stay in their tier: retrying costs none of their chances. What is held or in quarantine is not tried.
     """
-    due, code = _each(spool, selector, steps.make_due, {State.QUEUED})
+    due, code = _each(spool, selector, steps.make_due, frozenset({State.QUEUED}))
     click.echo(f"{count(due, 'node')} due now{_look(spool) if due else ''}")
     return code
 
@@ -93,7 +93,7 @@ def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
     code is 1. What is in quarantine must be named, by ID or with --quarantined.
     """
     question = None if yes else "Delete {} for good, telling nobody?"
-    deleted, code = _each(spool, selector, steps.delete, {*_IN_TIERS, State.HELD}, question)
+    deleted, code = _each(spool, selector, steps.delete, _IN_TIERS | {State.HELD}, question)
     click.echo(f"{count(deleted, 'node')} deleted")
     return code
 
@@ -144,7 +144,7 @@ def _give_up(
     spool: Spool, selector: Selector, verdict: Callable[[Sequence[Attempt]], Failed], question: str, *, yes: bool
 ) -> int:
     with steps.Bounces(spool, verdict) as bounces:
-        _, code = _each(spool, selector, bounces.take, {*_IN_TIERS, State.HELD}, None if yes else question)
+        _, code = _each(spool, selector, bounces.take, _IN_TIERS | {State.HELD}, None if yes else question)
         given_up, faults = bounces.settle()
     for fault in faults:
         say(fault)
@@ -156,7 +156,7 @@ def _each(
     spool: Spool,
     selector: Selector,
     step: steps.Step,
-    states: set[State],
+    states: frozenset[State],
     question: str | None = None,
 ) -> tuple[int, int]:
     """Take the step with each node that is meant: how many it was taken with, and the exit code.
@@ -167,15 +167,15 @@ def _each(
         raise UsageError(
             f"nothing says which nodes: give IDs, selectors such as --domain (see --help), or {ALL} for all of them"
         )
-    store = nodes.existing(spool)
-    selection = nodes.select(store, selector, spool.now(), states)
+    store, now, selector = nodes.existing(spool), spool.now(), selector.within(states)
+    selection = nodes.select(store, selector, now)
     locations: Sequence[Location] = selection.locations
     if selector.reads or (question and locations):
         entries = list(nodes.meant(nodes.read(store, terminal.watched(locations, "reading")), selector))
         locations = [entry.at for entry in entries]
         if question and entries:
             terminal.confirm(_asked(question, entries))
-    done, problems = steps.take(spool, locations, step)
+    done, problems = steps.take(spool, locations, step, lambda at: selector.fits_name(at, now))
     for problem in (*problems, *map(nodes.unknown, selection.unknown)):
         say(problem)
     return done, int(bool(problems or selection.unknown))

@@ -5,7 +5,7 @@ Looking makes nothing: where there is no spool, it says so.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -58,8 +58,8 @@ def existing(spool: Spool) -> Store:
     return store
 
 
-def select(store: Store, selector: Selector, now: float, states: Collection[State] = tuple(State)) -> Selection:
-    """What names tell. states: those that are meant where the selector names neither IDs nor states."""
+def select(store: Store, selector: Selector, now: float) -> Selection:
+    """What names tell."""
     found = once(store.locations())
     if selector.words is not None:
         meant = {at: selector.words & _names_of(at) for at in found}
@@ -67,8 +67,6 @@ def select(store: Store, selector: Selector, now: float, states: Collection[Stat
         missing = selector.words.difference(*meant.values())
     else:
         missing = frozenset()
-        if not selector.states:
-            selector = selector._replace(states=frozenset(states))
     return Selection(tuple(at for at in found if selector.fits_name(at, now)), tuple(sorted(missing)))
 
 

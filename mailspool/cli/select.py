@@ -50,6 +50,10 @@ class Selector(NamedTuple):
         """Whether some nodes are not meant."""
         return self._replace(everything=False) != Selector()
 
+    def within(self, states: frozenset[State]) -> "Selector":
+        """The same, of nodes in these states only, unless it names IDs or states itself."""
+        return self if self.states or self.words is not None else self._replace(states=states)
+
     @property
     def reads(self) -> bool:
         """Whether names do not tell everything."""

@@ -31,6 +31,7 @@ _ROUNDS = 3
 
 _DELIVERING = "is being delivered at this moment"
 _TOO_LATE = "is past its final dot: too late, the host may have taken it"
+_MOVED_ON = "has moved on, and is none of those that were asked for any more: left alone"
 _GONE = "is gone: it has just been delivered, bounced or deleted; the log of the mail system tells"
 
 
@@ -38,8 +39,13 @@ class LeftAlone(SpoolError):
     """A node that is not to be touched: its text goes on where the node's name ends."""
 
 
-def take(spool: Spool, locations: Sequence[Location], step: Step) -> tuple[int, list[str]]:
-    """Take the step with each node; how many it was taken with, and what to say of the others."""
+def take(
+    spool: Spool, locations: Sequence[Location], step: Step, meant: Callable[[Location], bool]
+) -> tuple[int, list[str]]:
+    """Take the step with each node; how many it was taken with, and what to say of the others.
+
+    meant: whether a node that has moved is still to be touched where it is now.
+    """
     done, problems = 0, list[str]()
     for _ in range(_ROUNDS):
         moved: list[Location] = []
@@ -55,8 +61,10 @@ def take(spool: Spool, locations: Sequence[Location], step: Step) -> tuple[int, 
                 problems.append(f"{shown(str(error))}: it goes to quarantine with the next look")
         if not moved:
             return done, problems
-        locations = _where_now(spool, moved)
-    return done, problems + [f"{called(at)} {_GONE}" for at in moved]
+        now = _where_now(spool, moved)
+        locations = [at for at in now if meant(at)]
+        problems += [f"{called(at)} {_MOVED_ON}; 'mailspool why {called(at)}' tells" for at in now if not meant(at)]
+    return done, problems + [f"{called(at)} {_GONE}" for at in locations]
 
 
 def _where_now(spool: Spool, moved: Sequence[Location]) -> list[Location]:

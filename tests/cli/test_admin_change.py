@@ -93,6 +93,23 @@ def test_what_moves_between_the_look_and_the_step_is_followed(house, monkeypatch
     assert list(house.store.locations()) == []
 
 
+def test_what_is_none_of_those_asked_for_any_more_is_left_alone(house, monkeypatch):
+    message, at = house.node()
+    held = house.hold(at)
+    look = change.nodes.select
+
+    def select(*arguments):
+        selection = look(*arguments)
+        house.store.move(held, at)
+        return selection
+
+    monkeypatch.setattr(change.nodes, "select", select)
+    ran = house.run("delete", "--yes", "--held")
+    assert (ran.code, ran.out) == (1, "0 nodes deleted\n")
+    assert ran.err.startswith(f"mailspool: {message}.0 has moved on")
+    assert house.store.find(message) == [at]
+
+
 def test_what_ends_between_the_look_and_the_step_is_named(house, monkeypatch):
     message, at = house.node()
     look = change.nodes.select
