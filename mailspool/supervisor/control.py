@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The control socket in `run_dir`: one request in, one answer out.
 
-Whoever may write to the socket's directory (0700, the spool's user and root) may ask.
+Whoever may write to the socket (0600: the spool's user and root) may ask.
 """
 
 import contextlib

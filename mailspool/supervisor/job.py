@@ -68,6 +68,20 @@ class Report(NamedTuple):
     alarms: dict[str, str]
 
 
+class Service(Protocol):
+    """What one service does. What is to stay open from one child to the next, a socket say, is made before `run`."""
+
+    @property
+    def name(self) -> str:
+        """In titles and in the log."""
+
+    def run(self) -> None:
+        """In its child, whose signals are at their defaults: go on until TERM, and then end what is begun."""
+
+    def close(self, *, unlink: bool) -> None:
+        """Let go of what is held open. unlink: only the supervisor, at its end; not its other children."""
+
+
 class Limits(NamedTuple):
     """The supervisor's own figures; times in seconds."""
 
@@ -93,6 +107,9 @@ class Work(Protocol):
 
     def reload(self) -> "Reload":
         """The same work under the configuration as it now is. Raises ConfigError: then nothing has changed."""
+
+    def services(self) -> Sequence[Service]:
+        """What else is to be kept running, each in a child of its own. New ones each time it is asked."""
 
     def summary(self) -> dict[str, object]:
         """What a look found, for the status."""

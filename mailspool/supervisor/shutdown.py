@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mailspool.log import get_logger
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
+from mailspool.supervisor.service import Services
 
 AT_ONCE = 5.0
 """Seconds that INT and QUIT leave a worker past its final dot to hear the reply."""
@@ -22,8 +23,8 @@ log = get_logger()
 class Shutdown:
     """False until it has begun. clock: monotonic seconds."""
 
-    def __init__(self, pool: Pool, recovery: Recovery, clock: Callable[[], float]) -> None:
-        self._pool, self._recovery, self._clock = pool, recovery, clock
+    def __init__(self, pool: Pool, recovery: Recovery, services: Services, clock: Callable[[], float]) -> None:
+        self._pool, self._recovery, self._services, self._clock = pool, recovery, services, clock
         self._urged = 0  # the last signal that told the workers to stop
         self._stop_by = _NEVER  # when to urge harder
 
@@ -33,7 +34,7 @@ class Shutdown:
     @property
     def over(self) -> bool:
         """Nothing is left to wait for."""
-        return bool(self._urged) and not self._pool and not self._recovery
+        return bool(self._urged) and not (self._pool or self._recovery or self._services)
 
     @property
     def left(self) -> float:
@@ -62,4 +63,5 @@ class Shutdown:
     def _urge(self, number: signal.Signals, stop_by: float) -> None:
         self._urged, self._stop_by = number, stop_by
         self._pool.tell(number)
+        self._services.stop(number)
         self._recovery.stop(at_once=number != signal.SIGTERM)

@@ -8,6 +8,7 @@ from mailspool.log import drops, get_logger
 from mailspool.supervisor.looks import Looks
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
+from mailspool.supervisor.service import Services
 from mailspool.supervisor.shutdown import Shutdown
 
 log = get_logger()
@@ -17,9 +18,15 @@ class Status:
     """It only asks those who know. clock: monotonic seconds."""
 
     def __init__(
-        self, pool: Pool, looks: Looks, recovery: Recovery, shutdown: Shutdown, clock: Callable[[], float]
+        self,
+        pool: Pool,
+        looks: Looks,
+        recovery: Recovery,
+        services: Services,
+        shutdown: Shutdown,
+        clock: Callable[[], float],
     ) -> None:
-        self._pool, self._looks, self._recovery = pool, looks, recovery
+        self._pool, self._looks, self._recovery, self._services = pool, looks, recovery, services
         self._shutdown, self._clock = shutdown, clock
 
     def line(self) -> str:
@@ -49,7 +56,7 @@ class Status:
                 "pid": os.getpid(),
                 "stopping": bool(self._shutdown),
                 "workers": self._pool.scoreboard(),
-                "services": [{"role": "recover", "pid": pid} for pid in self._recovery.pids],
+                "services": [{"role": role, "pid": pid} for role, pid in self._running()],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
                 "alarms": self._pool.alarms.lines(),
@@ -57,6 +64,9 @@ class Status:
                 **self._pool.work.summary(),
             }
         )
+
+    def _running(self) -> list[tuple[str, int]]:
+        return [*self._services.pids, *(("recover", pid) for pid in self._recovery.pids)]
 
     def _figures(self) -> dict[str, object]:
         return {

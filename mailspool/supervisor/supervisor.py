@@ -24,6 +24,7 @@ from mailspool.supervisor.notify import Notifier
 from mailspool.supervisor.pause import FIRST_PAUSE, Pause
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
+from mailspool.supervisor.service import Services
 from mailspool.supervisor.shutdown import Shutdown
 from mailspool.supervisor.signals import Signals, has_terminal
 from mailspool.supervisor.status import Status
@@ -43,12 +44,13 @@ class Supervisor:
     def __init__(self, work: Work, run_dir: str, clock: Callable[[], float]) -> None:
         self._run_dir = run_dir
         self._selector = selectors.DefaultSelector()
-        self._pool = Pool(work, self._selector, clock, self._release_in_child, self._abandoned)
+        self._pool = Pool(work, self._selector, clock, self._release_all_in_child, self._abandoned)
         self._looks = Looks(self._pool.dispatch, clock)
-        self._recovery = Recovery(self._release_in_child, clock)
+        self._recovery = Recovery(self._release_all_in_child, clock)
         self._recovery.add(work.recover)
-        self._shutdown = Shutdown(self._pool, self._recovery, clock)
-        self._status = Status(self._pool, self._looks, self._recovery, self._shutdown, clock)
+        self._services = Services(work.services(), self._release_in_child, clock)
+        self._shutdown = Shutdown(self._pool, self._recovery, self._services, clock)
+        self._status = Status(self._pool, self._looks, self._recovery, self._services, self._shutdown, clock)
         self._trouble = Pause("supervise", clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
@@ -72,6 +74,7 @@ class Supervisor:
                 while not self._shutdown.over:
                     self._turn_or_wait()
             finally:
+                self._services.close(unlink=True)
                 self._control.close(unlink=True)
                 self._trigger.close(unlink=True)
         log.info("stopped")
@@ -93,6 +96,7 @@ class Supervisor:
         self._reap()
         self._pool.kill_overdue()
         self._recovery.begin()
+        self._services.begin()
         self._notifier.ping_if_due()
         if self._shutdown:
             self._shutdown.harder_if_due()
@@ -151,6 +155,7 @@ class Supervisor:
         work, kept = self._pool.work.reload()
         work.preload()
         self._pool.renew(work)
+        self._services.replace(work.services())
         self._recovery.add(self._rearrange)
         self._looks.everywhere()
         log.info("reloaded", generation=self._pool.generation)
@@ -161,6 +166,7 @@ class Supervisor:
     def _reopen_logs(self) -> None:
         reopen()
         self._pool.pass_on(signal.SIGUSR1)
+        self._services.pass_on(signal.SIGUSR1)
         log.info("logs reopened")
 
     def _resize(self, by: int) -> None:
@@ -190,6 +196,8 @@ class Supervisor:
                 return
             if not child.pid:
                 return
+            if self._services.ended(child):
+                continue
             if self._pool.ended(child) or self._recovery.ended(child):
                 self._looks.poked()  # what was given back may be due
 
@@ -198,6 +206,11 @@ class Supervisor:
 
     def _rearrange(self) -> None:
         self._pool.work.rearrange()
+
+    def _release_all_in_child(self) -> None:
+        """Close what is the parent's, and what is held open for the services."""
+        self._release_in_child()
+        self._services.close(unlink=False)
 
     def _release_in_child(self) -> None:
         """Close what is the parent's."""
@@ -224,6 +237,7 @@ class Supervisor:
         """Until the next thing that happens by itself."""
         times = [LONGEST_SLEEP, self._notifier.left, self._title.left, *self._pool.next_events()]
         times.append(self._shutdown.left if self._shutdown else self._looks.left)
+        times.append(self._services.left)
         if self._recovery.pause.left:
             times.append(self._recovery.pause.left)
         return max(0.0, min(times))

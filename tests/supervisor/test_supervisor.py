@@ -61,7 +61,10 @@ class Chores:
             raise ConfigError(["workers: -1 is wrong"])
         if (self.folder / "bug").exists():
             raise ValueError("an override's bug")
-        return Reload(Chores(self.folder, **{**self.changes, "workers": 2}), ["run_dir"])
+        return Reload(type(self)(self.folder, **{**self.changes, "workers": 2}), ["run_dir"])
+
+    def services(self):
+        return []
 
     def summary(self):
         return {"workers_allowed": self.limits().workers}
