@@ -4,12 +4,14 @@
 `Spool` is the interface; `send_mail`, `dequeue` and `daemon` are its methods on the system's own spool.
 """
 
-from typing import Any
+TYPE_CHECKING = False  # as in `typing`, which alone would cost `sendmail` as much as all that it needs to hand mail in
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Spool", "daemon", "dequeue", "send_mail"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "__version__":
         from mailspool.version import VERSION  # `sendmail` never asks
 
@@ -21,7 +23,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'mailspool' has no attribute {name!r}")
 
 
-def send_mail(*args: Any, **arguments: Any) -> str:
+def send_mail(*args: "Any", **arguments: "Any") -> str:
     """`Spool().send_mail(…)`: into the spool of this host's configuration."""
     from mailspool.spool import Spool
 

@@ -44,6 +44,12 @@ class AddressError(InputError):
     status = "5.1.3"  # bad destination mailbox address syntax
 
 
+class NoSuchUser(AddressError):
+    """A name without a domain for which there is no alias: nobody has a mailbox here."""
+
+    exit_code = 67  # EX_NOUSER
+
+
 class ConfigError(MailspoolError):
     """The configuration is wrong. `problems` lists every fault found, one line each."""
 

@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 from mailspool import log
 from mailspool.config.load import load, make
 from mailspool.config.schema import Settings
-from mailspool.errors import ConfigError, SpoolError, Unreadable, UsageError
+from mailspool.errors import ConfigError, InputError, SpoolError, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope, Recipient
@@ -27,7 +27,7 @@ from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, Store
 from mailspool.store.claim import Attempts, this_owner
 from mailspool.store.filesystem import FileStore
-from mailspool.submission.prepare import Origin, Wishes, login, prepare
+from mailspool.submission.prepare import Expand, Origin, Wishes, login, prepare
 from mailspool.submission.submit import new_message_id, submit
 from mailspool.supervisor.trigger import poke
 
@@ -50,7 +50,7 @@ DELIVERIES = {
 _ARGUMENTS = frozenset(
     (
         *("to", "from_", "message", "filehandle", "filename", "delivery", "timeout", "id"),
-        *("notify", "ret", "envid", "full_name", "client", "protocol"),
+        *("notify", "ret", "envid", "full_name", "client", "protocol", "login"),
     )
 )
 
@@ -204,8 +204,10 @@ class Spool:
         see `message.parse.parse_message`. delivery: "Deferred" (default; it is durable when this returns),
         "Background" (tried now; what fails for now is spooled), "Interactive" (tried now; what fails is raised).
         timeout: seconds to wait for each answer, for the latter two. id: put behind the queue id. notify, ret,
-        envid: RFC 3461. full_name: for a From field that must be added.
+        envid: RFC 3461. full_name: for a From field that must be added. login: who hands it in
+        (`submission.prepare.Login`), without it who runs this process.
 
+        A process that may not write the spool hands a deferred message over to the listener of the running daemon.
         Raises UsageError, InputError (nothing was stored), SpoolError (a local fault; nothing was stored), and for
         immediate delivery TransientError or PermanentError.
         """
@@ -216,9 +218,8 @@ class Spool:
         message = self.parse_message(given)
         envelope = self._prepare(message, given)
         if delivery == "Deferred":
-            self._send_mail_deferred(message, envelope)
-        else:
-            self._send_mail_now(message, envelope, given.get("timeout"), spool_failures=delivery == "Background")
+            return self._send_mail_deferred(message, envelope) or envelope.id
+        self._send_mail_now(message, envelope, given.get("timeout"), spool_failures=delivery == "Background")
         return envelope.id
 
     def parse_message(self, args: Mapping[str, Any]) -> Message:
@@ -242,7 +243,7 @@ class Spool:
                     f"{folder}/{this_owner().host}.{os.getpid()}", f"{self.now():.0f} {size} {purpose}\n".encode()
                 )
 
-    def _prepare(self, message: Message, given: Mapping[str, Any]) -> Envelope:
+    def _prepare(self, message: Message, given: Mapping[str, Any], expand: Expand | None = None) -> Envelope:
         to = given.get("to") or ()
         wishes = Wishes(
             to=(to,) if isinstance(to, str) else tuple(to),
@@ -252,7 +253,7 @@ class Spool:
             envid=given.get("envid") or "",
             full_name=given.get("full_name") or "",
         )
-        user = login()
+        user = given.get("login") or login()
         origin = Origin(
             host=self.settings.hostname,
             mail_name=self.settings.mail_name,
@@ -263,11 +264,45 @@ class Spool:
         )
         now = self.now()
         queue_id = _dated(self.new_message_id(str(given.get("id") or "")), now)
-        return prepare(message, wishes, origin, queue_id, now, self.parse_for_address)
+        return prepare(message, wishes, origin, queue_id, now, self.parse_for_address, expand or self.expand_alias)
 
-    def _send_mail_deferred(self, message: Message, envelope: Envelope) -> None:
-        """Into the spool: durable when it returns; then the running supervisor is poked."""
-        self._submit(message, envelope, self.settings.max_message_size)
+    def expand_alias(self, address: str, bare: bool = False) -> Sequence[str]:  # an Expand
+        """The addresses that mail for a checked address goes to, by `aliases_file`; itself if no alias is about it.
+
+        bare: it came without a domain. Raises NoSuchUser for a bare name without an alias, ConfigError for an alias
+        that cannot be followed.
+        """
+        settings = self.settings
+        domains = {"localhost", settings.hostname.lower(), settings.mail_name.lower()}
+        if not settings.aliases_file or not (bare or address.rpartition("@")[2] in domains):
+            return (address,)
+        from mailspool.submission.aliases import Aliases  # most mail is for elsewhere
+
+        return Aliases(settings.aliases_file, domains).expand(address, bare)
+
+    def _expand_for_report(self, address: str, bare: bool) -> Sequence[str]:  # an Expand
+        """A report must go somewhere: what is wrong with the aliases does not stop it."""
+        try:
+            return self.expand_alias(address, bare)
+        except (InputError, ConfigError):
+            return (address,)
+
+    def _send_mail_deferred(self, message: Message, envelope: Envelope) -> str | None:
+        """Into the spool: durable when it returns; then the running supervisor is poked.
+
+        Returns a queue id if it is another than the envelope's: that of a message handed over to the listener.
+        """
+        if self._may_write_spool():
+            self._submit(message, envelope, self.settings.max_message_size)
+            return None
+        from mailspool.submission.hand_in import hand_over  # who owns the spool never needs it
+
+        return hand_over(self.settings.run_dir, self.settings.dequeue_dir, message, envelope)
+
+    def _may_write_spool(self) -> bool:
+        """A spool that is not there yet, or is no directory, is its store's to complain of."""
+        directory = self.settings.dequeue_dir
+        return not isinstance(self.store, FileStore) or not os.path.exists(directory) or os.access(directory, os.W_OK)  # noqa: PTH110 pathlib costs `sendmail` 3 ms
 
     def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
         accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
@@ -282,7 +317,8 @@ class Spool:
 
     def spool_report(self, to: str, message: Message) -> None:
         """Store a report, from the null sender, whatever its size and the rules for addresses. Raises SpoolError."""
-        self._submit(message, self._prepare(message, {"to": (Recipient(to),), "from_": ""}))
+        envelope = self._prepare(message, {"to": (Recipient(to),), "from_": ""}, self._expand_for_report)
+        self._submit(message, envelope)
 
     # --- the way out
 

@@ -48,6 +48,7 @@ def properties(tmp_path):
             "run_dir": str(tmp_path / "run"),
             "hostname": "mail.test",
             "mail_name": "mail.test",
+            "aliases_file": "",
             "user": me(),
             "tls": "none",
             "nameservers": ["127.0.0.1"],

@@ -63,6 +63,7 @@ DANGERS = {
         | {"shutil."},
         {
             "store/fsops.py": "the one place where the spool changes",
+            "submission/listener.py": "its socket's own path, in run_dir",
             "supervisor/control.py": "the control socket's own path, in run_dir",
             "supervisor/trigger.py": "the trigger's own path, in run_dir",
             "supervisor/daemonize.py": "the pid file",
@@ -83,6 +84,7 @@ DANGERS = {
         | {"subprocess.", "multiprocessing.", "threading.", "daemon."},
         {
             "supervisor/": "the one room with processes",
+            "submission/listener.py": "ends its own children, one for each message",
             "cli/demo/command.py": "starts a whole daemon to look at",
             "cli/doctor/finding.py": "threads: checks that wait, beside each other",
             "cli/setup/": "calls the system's own programs, and enters another root",
@@ -97,6 +99,7 @@ DANGERS = {
         {
             "supervisor/signals.py": "the parent's",
             "supervisor/station.py": "a worker's",
+            "submission/listener.py": "the deadline of its children",
             "supervisor/daemonize.py": "of the caller that waits until the daemon is ready",
         },
     ),
@@ -104,6 +107,7 @@ DANGERS = {
         frozenset(
             {
                 "socket.",
+                "_socket.",
                 "socketserver.",
                 "asyncio.",
                 "dns.query.",
@@ -117,7 +121,8 @@ DANGERS = {
             "smtp/stream.py": "connections to hosts",
             "dns/resolver.py": "questions to name servers",
             "tls/sts.py": "MTA-STS policies come over HTTPS",
-            "submission/listener.py": "the SMTP door in",
+            "submission/listener.py": "where messages are handed in",
+            "submission/client.py": "handing a message over to the listener",
             "supervisor/": "the control socket, and socket pairs between parent and children",
             "status/": "the status page",
             "log/writer.py": "syslog and journald",
@@ -131,6 +136,7 @@ DANGERS = {
             "cli/terminal.py": "NO_COLOR",
             "log/journal.py": "JOURNAL_STREAM",
             "supervisor/notify.py": "how systemd says where it listens; taken out, so that no child speaks for us",
+            "cli/sendmail.py": "NAME, the sender's; MAILSPOOL_RUN_DIR, before a configuration is loaded",
         },
         mentioned=True,
     ),

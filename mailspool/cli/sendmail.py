@@ -2,164 +2,97 @@
 """`sendmail`, as cron, mutt, git, PHP and the rest call it: a message on standard input is spooled, and only then yes.
 
 Exit codes are those of sysexits.h. 0: the message is durable. 64: wrong arguments, or no recipient. 65: the message or
-an address cannot be accepted. 75: anything local or unforeseen, a wrong configuration included: the caller did its
-part, and the same message may be sent later. Options that mean something only to other mail systems are accepted and
-do nothing; those that ask for something else than this program does are refused. It is `mailq` and `newaliases` too.
+an address cannot be accepted. 67: there is nobody of that name. 75: anything local or unforeseen, a wrong configuration
+included: the caller did its part, and the same message may be sent later. It is `mailq` and `newaliases` too.
+
+Where the daemon runs, its listener accepts the message: that needs hardly an import, and no right to write the spool.
 """
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import IO, Any, NamedTuple
 
-from mailspool.errors import ConfigError, MailspoolError, UsageError
+from mailspool.submission import client
+from mailspool.submission.arguments import Options, parse_arguments
 
+TYPE_CHECKING = False  # as in `typing`, which is slow to load
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
-class Options(NamedTuple):
-    """What the command line says.
-
-    mode: the letter behind -b, or "q" and what stands behind -q. sender: None where -f is not given. delivery: as
-    `Spool.send_mail` has it. config: path of the configuration file, None for the usual one.
-    """
-
-    mode: str = "m"
-    recipients: tuple[str, ...] = ()
-    from_header: bool = False
-    ignore_dots: bool = False
-    sender: str | None = None
-    full_name: str = ""
-    delivery: str = "Deferred"
-    notify: tuple[str, ...] = ()
-    ret: str = ""
-    envid: str = ""
-    config: str | None = None
-    verbose: bool = False
+RUN_DIR = "/run/mailspool"
+"""The default of `run_dir` (`config.schema`), where the listener is looked for before any configuration is read."""
 
 
-_PROGRAMS = {"mailq": "p", "newaliases": "i"}
-
-_FLAGS = "tivIGUcmnsx"
-_VALUED = "fFrCNRVboBhLXODMpeA"  # the value is the rest of the word, or the next one
-_ATTACHED = "qd"  # the value is the rest of the word, if there is one
-
-# sendmail's "interactive" keeps what could not be delivered at once, which is our Background; its "background" only
-# means that the daemon is told.
-_DELIVERY = {"i": "Background"}
-
-_MEANING: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "t": lambda _: {"from_header": True},
-    "i": lambda _: {"ignore_dots": True},
-    "v": lambda _: {"verbose": True},
-    "I": lambda _: {"mode": "i"},
-    "f": lambda value: {"sender": value},
-    "r": lambda value: {"sender": value},
-    "F": lambda value: {"full_name": value},
-    "C": lambda value: {"config": value},
-    "N": lambda value: {"notify": tuple(value.split(","))},
-    "R": lambda value: {"ret": value},
-    "V": lambda value: {"envid": value},
-    "b": lambda value: {"mode": value},
-    "q": lambda value: {"mode": f"q{value}"},
-    "o": lambda value: _MEANING_OF_O.get(value[:1], _nothing)(value),
-}
-_MEANING_OF_O: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "i": lambda _: {"ignore_dots": True},
-    "d": lambda value: {"delivery": _DELIVERY.get(value[1:], "Deferred")},
-}
-
-
-def parse_arguments(argv: Sequence[str]) -> Options:
-    """The meaning of a command line, the program's name included. Raises UsageError.
-
-    As with sendmail, options end at the first word that is none.
-    """
-    words = list(argv[1:])
-    found: dict[str, Any] = {"mode": _PROGRAMS.get(os.path.basename(argv[0]), "m")}  # noqa: PTH119  # pathlib is slow to load
-    for letter, value in _take_options(words):
-        found |= _MEANING.get(letter, _nothing)(value)
-    return Options(recipients=tuple(words), **found)
-
-
-def _take_options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """(letter, value) of each option, taken off the front of `words`."""
-    while words and words[0].startswith("-") and words[0] != "-":
-        cluster = words.pop(0)[1:]
-        if cluster == "-":
-            return
-        while cluster:
-            letter, cluster = cluster[0], cluster[1:]
-            if letter in _FLAGS:
-                yield letter, ""
-                continue
-            if letter in _VALUED and not cluster and not words:
-                raise UsageError(f"option -{letter} needs a value behind it")
-            if letter not in _VALUED + _ATTACHED:
-                raise UsageError(f"there is no option -{letter}")
-            yield letter, cluster or (words.pop(0) if letter in _VALUED else "")
-            cluster = ""
-
-
-def _nothing(_value: str) -> dict[str, Any]:
-    return {}
-
-
-def main(argv: Sequence[str]) -> int:
+def main(argv: "Sequence[str]", environ: "Mapping[str, str]" = os.environ) -> int:
     """Do what the command line says; the exit code. argv: the program's name included, as in sys.argv."""
     options = Options()
     try:
         options = parse_arguments(argv)
-        return _MODES.get(options.mode, _refuse)(options)
+        if options.mode == "m":
+            answer = _hand_over(options, argv, environ) or _hand_in(options, environ)
+            _say(answer.text)
+            return answer.code
+        return _MODES.get(options.mode[:1], _refuse)(options)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a caller must get an exit code that means "again"
-        _complain(error, options.verbose)
-        passing = options.mode == "m" and isinstance(error, ConfigError)
-        return MailspoolError.exit_code if passing else getattr(error, "exit_code", MailspoolError.exit_code)
+        from mailspool.submission.hand_in import explain  # loads much of what is behind it
+
+        answer = explain(error, options)
+        _say(answer.text)
+        return answer.code
 
 
-def _submit(options: Options) -> int:
+# --- handing mail in
+
+
+def _hand_over(options: Options, argv: "Sequence[str]", environ: "Mapping[str, str]") -> client.Answer | None:
+    """To the listener; None if there is none, and then standard input is as it was, or what was read of it."""
+    run_dir = _usual_run_dir(options, environ)
+    if not run_dir or not sys.stdin or not (options.recipients or options.from_header):
+        return None
+    if not os.path.exists(client.socket_path(run_dir)):  # noqa: PTH110  # pathlib is slow to load
+        return None
+    file = client.collect(sys.stdin.fileno(), until_dot=not options.ignore_dots)
+    answer = client.hand_over(run_dir, [environ.get("NAME", ""), *argv], file)
+    if answer is None:
+        os.lseek(file, 0, os.SEEK_SET)
+        os.dup2(file, sys.stdin.fileno())
+    os.close(file)
+    return answer
+
+
+def _usual_run_dir(options: Options, environ: "Mapping[str, str]") -> str:
+    """Where the daemon's listener is, unless a configuration of the caller's own may say otherwise: then ""."""
+    own = any(name.startswith("MAILSPOOL_") and name != "MAILSPOOL_RUN_DIR" for name in environ)
+    return "" if own or options.config else environ.get("MAILSPOOL_RUN_DIR", RUN_DIR)
+
+
+def _hand_in(options: Options, environ: "Mapping[str, str]") -> client.Answer:
+    """Into the spool, by ourselves."""
+    import gc
+
     gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them
-    from mailspool import log  # `newaliases` and errors need none of these
-    from mailspool.message.parse import parse_message
-    from mailspool.spool import Spool
-    from mailspool.submission.prepare import header_recipients, login
+    from mailspool import log
+    from mailspool.errors import UsageError
+    from mailspool.submission.hand_in import accepted, hand_in  # loads much of what is behind it
+    from mailspool.submission.prepare import login
 
     if not (options.recipients or options.from_header):
         raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
+    if not sys.stdin:
+        raise UsageError("standard input is closed: the message is read from there")
+    from mailspool.spool import Spool
+
     spool = Spool.from_config(options.config)
     log.configure(stream="quiet", **spool.settings.log_options)
-    me = login()
-    message = parse_message({"filehandle": _input(options)})
-    in_header = header_recipients(message, spool.parse_for_address) if options.from_header else []
-    queue_id = spool.send_mail(
-        to=[*options.recipients, *in_header],
-        from_=me.name if options.sender is None else options.sender,
-        message=message,
-        delivery=options.delivery,
-        notify=options.notify,
-        ret=options.ret,
-        envid=options.envid,
-        full_name=options.full_name or (me.full_name if options.sender is None else ""),
-    )
-    if options.verbose:
-        _say(f"accepted as {queue_id}")
-    return 0
+    return accepted(hand_in(spool, options, login(), environ.get("NAME", ""), sys.stdin.buffer), options)
+
+
+# --- the other modes
 
 
 def _list_queue(options: Options) -> int:
     from mailspool.cli.admin import main as admin_main  # only here
 
     return admin_main(["queue", *(["--config", options.config] if options.config else [])])
-
-
-def _dequeue(options: Options) -> int:
-    from mailspool import log  # only here and in `_submit`
-    from mailspool.spool import Spool
-
-    spool = Spool.from_config(options.config)
-    log.configure(stream="quiet", **spool.settings.log_options)
-    spool.dequeue()
-    return 0
 
 
 def _speak_smtp(options: Options) -> int:
@@ -172,62 +105,48 @@ def _succeed(_options: Options) -> int:
     return 0
 
 
+def _verify(options: Options) -> int:
+    from mailspool.cli.verify import verify  # only here
+
+    return verify(options)
+
+
+def _run_queue(options: Options) -> int:
+    from mailspool.cli.flush import run_queue  # only here
+
+    return run_queue(options)
+
+
+def _be_daemon(options: Options) -> int:
+    from mailspool.cli.flush import be_daemon  # only here
+
+    return be_daemon(options)
+
+
 def _refuse(options: Options) -> int:
-    if options.mode.startswith("q"):
-        raise UsageError(f"-{options.mode}: only -q itself is supported; mailspoold looks at the spool regularly")
-    if options.mode in {"d", "D"}:
-        raise UsageError(f"-b{options.mode}: the daemon is a program of its own, mailspoold")
-    raise UsageError(f"-b{options.mode} is not supported yet: hand in messages as with -bm")
+    from mailspool.errors import UsageError
+
+    raise UsageError(f"-b{options.mode} is not supported: hand in messages as with -bm")
 
 
-_MODES: Mapping[str, Callable[[Options], int]] = {
-    "m": _submit,
+_MODES: "Mapping[str, Callable[[Options], int]]" = {
     "s": _speak_smtp,
     "p": _list_queue,
-    "i": _succeed,  # there are no aliases to make anew
-    "q": _dequeue,
-    "qf": _dequeue,
+    "i": _succeed,  # there is no database of aliases to make anew
+    "v": _verify,
+    "q": _run_queue,
+    "d": _be_daemon,
+    "D": _be_daemon,
+    "h": _succeed,  # there is no database of hosts to print (-bh)
+    "H": _succeed,  # or to empty
 }
-
-
-def _input(options: Options) -> Any:
-    if sys.stdin is None:
-        raise UsageError("standard input is closed: the message is read from there")
-    return sys.stdin.buffer if options.ignore_dots else UntilDot(sys.stdin.buffer)
-
-
-class UntilDot:
-    """A binary file that ends before a line with nothing but a dot in it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._at_start = True
-        self._ended = False
-
-    def read(self, size: int) -> bytes:
-        """About `size` octets (3 or more: a line must show its end), b"" at the end."""
-        text = bytearray()
-        while len(text) < size and not self._ended:
-            line = self._file.readline(size)
-            self._ended = not line or (self._at_start and line in {b".\n", b".\r\n", b"."})
-            self._at_start = line.endswith(b"\n")
-            if not self._ended:
-                text += line
-        return bytes(text)
-
-
-def _complain(error: BaseException, verbose: bool) -> None:
-    known = isinstance(error, MailspoolError)
-    text = "; ".join(str(error).splitlines())
-    _say(text if known else f"{type(error).__name__}: {text}")
-    if verbose and not known:
-        from traceback import format_exception  # only for a fault of our own that somebody looks at
-
-        _say("".join(format_exception(error)))
 
 
 def _say(text: str) -> None:
     """On standard error, whatever has become of it: nobody's not listening may change the exit code."""
-    if sys.stderr:  # None where the caller has closed it: print would then use standard output
-        with suppress(OSError, ValueError):
-            print(f"sendmail: {text}", file=sys.stderr, flush=True)  # noqa: T201  # this is the program's voice
+    if text and sys.stderr:  # None where the caller has closed it
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):  # `contextlib` is slow to load
+            pass

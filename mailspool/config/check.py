@@ -77,6 +77,8 @@ def _paths(settings: Settings) -> Iterator[Fault]:
             continue
         if not path.startswith("/") or control_character(path):
             yield name, f"found {path!r}; allowed: an absolute path without control characters"
+    if settings.aliases_file and not settings.aliases_file.startswith("/"):
+        yield "aliases_file", f'found {settings.aliases_file!r}; allowed: an absolute path, or "" for no aliases'
     if len(settings.run_dir.encode()) > MAX_RUN_DIR_OCTETS:
         yield "run_dir", f"found {settings.run_dir!r}; allowed: at most {MAX_RUN_DIR_OCTETS} octets"
 

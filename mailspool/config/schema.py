@@ -89,6 +89,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mail_name: str = ""
     """The domain that completes an address without one. Default: what is in /etc/mailname, else `hostname`."""
 
+    aliases_file: str = "/etc/aliases"
+    """Who reads the mail for a name without a domain, such as cron's root; see docs/submission.md. A name that is
+    not in it is refused. "": there are no aliases, and such a name is one at `mail_name`."""
+
     postmaster_address: str = ""
     """Who is told of what nobody else can be told of. Default: postmaster at `mail_name`."""
 

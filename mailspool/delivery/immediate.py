@@ -28,7 +28,7 @@ def deliver_now(
     message: Message,
     envelope: Envelope,
     max_recipients: int,
-    spool_message: Callable[[Message, Envelope], None] | None,
+    spool_message: Callable[[Message, Envelope], object] | None,
 ) -> None:
     """Deliver to one destination after the other, at most `max_recipients` in one transaction.
 

@@ -8,6 +8,7 @@ what becomes of it.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -22,13 +23,15 @@ from mailspool.log import journal
 from mailspool.model.tier import Tier
 from mailspool.store.handle import Handle
 from mailspool.store.recover import shorten
+from mailspool.submission.hand_in import Mailer, answer
+from mailspool.submission.listener import Entrance, Listener
 from mailspool.supervisor import daemonize, places, privileges
-from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Station
+from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Service, Station
 from mailspool.supervisor.supervisor import Supervisor
 from mailspool.version import VERSION
 
 
-class Workplace(Hooks, Protocol):
+class Workplace(Hooks, Mailer, Protocol):
     """What the daemon asks of the spool above it; see the methods of the same names in `mailspool.spool.Spool`."""
 
     settings: Settings
@@ -69,8 +72,8 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
     def serve(ready: Callable[[], object]) -> None:
         with daemonize.only_one(settings.run_dir):
             spool.forget_store()
-            work = SpoolWork(spool, log_stream=stream)
             spool.create_dequeue_dirs()
+            work = SpoolWork(spool, stream, Entrance(settings.run_dir))
             Supervisor(work, settings.run_dir, time.monotonic).run(ready)
 
     if foreground:
@@ -111,10 +114,15 @@ def one_pass(spool: Workplace) -> dict[str, int]:
 
 
 class SpoolWork:
-    """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is."""
+    """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is.
 
-    def __init__(self, spool: Workplace, log_stream: log.Stream | None = None) -> None:
-        self._spool, self._log_stream = spool, log_stream
+    entrance: where the daemon's listener takes messages.
+    """
+
+    def __init__(
+        self, spool: Workplace, log_stream: log.Stream | None = None, entrance: Entrance | None = None
+    ) -> None:
+        self._spool, self._log_stream, self._entrance = spool, log_stream, entrance
         self._depths: dict[int, int] = {}
         self._station: Station = _ALONE
         if log_stream:
@@ -150,6 +158,10 @@ class SpoolWork:
         tiers = self._spool.all_tiers() if look is Look.ALL else self._spool.settings.tiers[:1]
         return [self._spool.mail_spool_handle(tier) for tier in tiers]
 
+    def services(self) -> Sequence[Service]:
+        """The listener. Each call makes a new one, at the same entrance."""
+        return [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
+
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""
         return {"version": VERSION, "tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
@@ -176,7 +188,7 @@ class SpoolWork:
         fresh.configure()
         kept = needs_restart(old, fresh.settings)
         fresh.settings = replace(fresh.settings, **{name: getattr(old, name) for name in kept})
-        return Reload(SpoolWork(fresh, self._log_stream), kept)
+        return Reload(SpoolWork(fresh, self._log_stream, self._entrance), kept)
 
     # --- in children
 

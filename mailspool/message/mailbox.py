@@ -40,10 +40,14 @@ _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9.-]+").fullmatch
 
 
 class Mailbox(NamedTuple):
-    """One address of a list. phrase: the display name without its quotes, encoded words (RFC 2047) as they came."""
+    """One address of a list. phrase: the display name without its quotes, encoded words (RFC 2047) as they came.
+
+    completed: it came without a domain.
+    """
 
     phrase: str
     checked: Address
+    completed: bool = False
 
     @property
     def address(self) -> str:
@@ -95,7 +99,7 @@ def parse_for_address(line: str, mail_name: str = "") -> list[Mailbox]:
     mail_name: the domain for an address that has none (`root`). Raises AddressError naming the line and the fault.
     """
     if _PLAIN(line):
-        return [Mailbox("", _check(line, mail_name))]
+        return [Mailbox("", _check(line, mail_name))]  # it has a domain
     item_at = re.compile(_ITEM).match
     tokens = list(_tokens(line))
     grammar = "".join(letter for letter, _ in tokens)
@@ -107,7 +111,8 @@ def parse_for_address(line: str, mail_name: str = "") -> list[Mailbox]:
         in_group = bool(item["group"]) or (in_group and not item["end"])
         if part := "angle" if item["angle"] else "plain" if item["plain"] else "":
             spec = "".join(text for letter, text in tokens[slice(*item.span(part))] if letter != " ")
-            found.append(Mailbox(_phrase(tokens[slice(*item.span("phrase"))]), _check(spec, mail_name)))
+            phrase = _phrase(tokens[slice(*item.span("phrase"))])
+            found.append(Mailbox(phrase, _check(spec, mail_name), "@" not in spec))
         start = item.end()
     if in_group:
         raise _malformed(line, "a group without its semicolon")

@@ -44,6 +44,14 @@ class HasAddress(Protocol):
 Parse = Callable[[str], Sequence[HasAddress]]
 """`parse_for_address` with the site's mail_name, or whatever a subclass of Spool made of it."""
 
+Expand = Callable[[str, bool], Sequence[str]]
+"""The addresses that mail for an address goes to, by the site's aliases; True: it came without a domain."""
+
+
+def keep(address: str, _bare: bool) -> Sequence[str]:  # an Expand
+    """Where there are no aliases, mail goes where it says."""
+    return (address,)
+
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller says about one message beside the message itself.
@@ -84,9 +92,9 @@ class Login(NamedTuple):
     full_name: str
 
 
-def login() -> Login:
-    """The user who runs this process; one who is in no password database is called by the number."""
-    uid = os.getuid()
+def login(uid: int | None = None) -> Login:
+    """A user, or the one who runs this process; one who is in no password database is called by the number."""
+    uid = os.getuid() if uid is None else uid
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -95,12 +103,21 @@ def login() -> Login:
     return Login(uid, entry.pw_name, "" if control_character(full_name) else full_name)
 
 
-def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now: float, parse: Parse) -> Envelope:
+def prepare(
+    message: Message,
+    wishes: Wishes,
+    origin: Origin,
+    queue_id: str,
+    now: float,
+    parse: Parse,
+    expand: Expand = keep,
+) -> Envelope:
     """Make the message's header complete and return its envelope. now: Unix seconds.
 
-    Raises UsageError for wishes that make no sense, AddressError and InputError naming what cannot be accepted.
+    Raises UsageError for wishes that make no sense, AddressError and InputError naming what cannot be accepted, and
+    what `expand` raises.
     """
-    recipients = find_recipients(message, wishes, parse)
+    recipients = find_recipients(message, wishes, parse, expand)
     sender = find_sender(message, wishes.from_, parse)
     envelope = Envelope(
         id=queue_id,
@@ -119,24 +136,42 @@ def prepare(message: Message, wishes: Wishes, origin: Origin, queue_id: str, now
     return envelope
 
 
-def find_recipients(message: Message, wishes: Wishes, parse: Parse) -> tuple[Recipient, ...]:
-    """The recipients in their order, each of them once. Raises UsageError if there is none, AddressError."""
+def find_recipients(message: Message, wishes: Wishes, parse: Parse, expand: Expand = keep) -> tuple[Recipient, ...]:
+    """The recipients in their order, each of them once, whoever an alias stands for in its place.
+
+    An alias hands its wishes on (RFC 3461 §5.2.7.1). Raises UsageError if there is none, AddressError, and what
+    `expand` raises.
+    """
     found: dict[str, Recipient] = {}
     for given in wishes.to or header_recipients(message, parse):
-        for recipient in [given] if isinstance(given, Recipient) else _recipients(given, wishes.notify, parse):
-            address = str(parse_address(recipient.address))
-            found.setdefault(address, Recipient(address, check_notify(recipient.notify), check_orcpt(recipient.orcpt)))
+        for recipient, bare in _given_recipients(given, wishes.notify, parse):
+            notify, orcpt = check_notify(recipient.notify), check_orcpt(recipient.orcpt)
+            for address in expand(str(parse_address(recipient.address)), bare):
+                found.setdefault(address, Recipient(address, notify, orcpt))
     if not found:
         raise UsageError("there is no recipient: give one, or put To, Cc or Bcc into the header")
     return tuple(found.values())
 
 
 def header_recipients(message: Message, parse: Parse) -> list[str]:
-    """The addresses in To, Cc and Bcc; in the newest block of Resent fields if that has some (RFC 5322 §3.6.6)."""
+    """The addresses in To, Cc and Bcc, as written; in the newest block of Resent fields if that has some.
+
+    RFC 5322 §3.6.6.
+    """
     fields = [(field_name(field), field) for field in message.fields]
     newest = [field for name, field in _newest_resent(fields) if name in _RESENT_DESTINATIONS]
     chosen = newest or [field for name, field in fields if name in _DESTINATIONS]
-    return [mailbox.address for field in chosen for mailbox in parse(field_value(field))]
+    return [as_written(mailbox) for field in chosen for mailbox in parse(field_value(field))]
+
+
+def as_written(mailbox: HasAddress) -> str:
+    """The address, without the domain that completed it: what it stands for is yet to be found."""
+    return mailbox.address.rpartition("@")[0] if _is_bare(mailbox) else mailbox.address
+
+
+def _is_bare(mailbox: HasAddress) -> bool:
+    """Whether a domain completed it. What a subclass's own parser makes need not tell, and then had one."""
+    return bool(getattr(mailbox, "completed", False))
 
 
 def find_sender(message: Message, given: str | None, parse: Parse) -> str:
@@ -195,11 +230,14 @@ def _newest_resent(fields: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes
     return list(block.items())
 
 
-def _recipients(given: str, notify: tuple[str, ...], parse: Parse) -> list[Recipient]:
+def _given_recipients(given: str | Recipient, notify: tuple[str, ...], parse: Parse) -> list[tuple[Recipient, bool]]:
+    """Each with whether it came without a domain."""
+    if isinstance(given, Recipient):
+        return [(given, False)]
     mailboxes = _parse_given(given, parse)
     if not mailboxes:
         raise AddressError(f"recipient {given!r} is no address")
-    return [Recipient(mailbox.address, notify) for mailbox in mailboxes]
+    return [(Recipient(mailbox.address, notify), _is_bare(mailbox)) for mailbox in mailboxes]
 
 
 def _parse_given(text: str, parse: Parse) -> Sequence[HasAddress]:

@@ -23,16 +23,20 @@ Step = tuple[str, os.stat_result]
 
 
 class Place(NamedTuple):
-    """A directory of the daemon's own. too_open: the bits that its mode must not have."""
+    """A directory of the daemon's own. too_open: the bits that its mode must not have. mode: of one that is made."""
 
     option: str
     path: str
     too_open: int
+    mode: int
 
 
 def own_places(run_dir: str, dequeue_dir: str) -> tuple[Place, Place]:
-    """Both. Names in the spool tell who writes to whom; those in `run_dir`, which systemd makes 0755, tell nothing."""
-    return Place("run_dir", run_dir, 0o022), Place("dequeue_dir", dequeue_dir, 0o027)
+    """Both. Names in the spool tell who writes to whom; those in `run_dir`, which systemd makes 0755, tell nothing.
+
+    Everybody may reach one socket in `run_dir`, the listener's; what else is there has modes of its own.
+    """
+    return Place("run_dir", run_dir, 0o022, 0o711), Place("dequeue_dir", dequeue_dir, 0o027, 0o700)
 
 
 def prepare(places: Iterable[Place], owner: pwd.struct_passwd | None) -> None:
@@ -70,7 +74,7 @@ def _own_faults(place: Place, facts: os.stat_result, uid: int) -> Iterator[str]:
     elif facts.st_uid != uid:
         yield f"{path} belongs to {_name(facts.st_uid)}, the daemon is {_name(uid)}: chown -R {_name(uid)} {path}"
     elif mode & place.too_open or ~mode & stat.S_IRWXU:
-        yield f"{path} has mode {mode:04o}, which lets {_whom(mode & place.too_open)}: chmod 0700 {path}"
+        yield f"{path} has mode {mode:04o}, which lets {_whom(mode & place.too_open)}: chmod {place.mode:04o} {path}"
     with suppress(OSError):  # out of reach: said above
         if os.statvfs(path).f_flag & os.ST_RDONLY:
             yield f"{path}: its file system is mounted read-only: mount -o remount,rw {_mount_point(path)}"
@@ -148,6 +152,7 @@ def _make(place: Place, owner: pwd.struct_passwd | None) -> None:
                 above.mkdir(0o755)
                 above.chmod(0o755)  # whatever the umask: the daemon's user must come through
         path.mkdir(mode=0o700)
+        path.chmod(place.mode)
         if owner:
             os.chown(path, owner.pw_uid, owner.pw_gid)
     except OSError as error:

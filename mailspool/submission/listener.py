@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The listener: takes messages from any user of this host as the spool's user, who alone may write there.
+
+Each client gets a child of its own once there is room, under a deadline, so that none waits for another and a fault
+of one ends nobody else's. Until it is greeted nothing of a client is taken; what is taken is finished after TERM. Who a
+client is the kernel tells (SO_PEERCRED). It opens no file that a client names, only reads the one that it hands over.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import stat
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import IO, NamedTuple
+
+from mailspool.errors import SpoolError
+from mailspool.log import get_logger, reopen
+from mailspool.submission.client import GREETING, LENGTH_OCTETS, Answer, socket_path
+from mailspool.supervisor.child import fork_child
+from mailspool.supervisor.signals import Signals
+
+TIME_LIMIT = 300
+"""Seconds for one message; less than `client.ANSWER_PATIENCE`."""
+
+MAX_CHILDREN, MAX_CHILDREN_OF_A_USER = 40, 20
+MAX_WAITING, MAX_WAITING_OF_A_USER = 600, 200  # all of them are open files
+MAX_REQUEST = 1 << 21  # octets; more than a command line can have (ARG_MAX)
+
+_BACKLOG = 1024
+_RETRY = 1.0  # seconds until a fork is tried again
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+_AT_ONCE = _ENDING - {signal.SIGTERM}
+_BROKEN = "what came is no message that is handed over"
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid (unix(7))
+
+Accept = Callable[[Sequence[str], int, IO[bytes]], Answer]
+"""Words, uid and message to an answer: `submission.hand_in.answer`."""
+
+log = get_logger()
+
+
+class Entrance:
+    """The socket in `run_dir`, to which everybody may connect. The supervisor makes it for all its listeners."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._path = socket_path(run_dir)
+        # One left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108  # as its name is made
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.setblocking(False)
+        try:
+            self.socket.bind(self._path)
+            os.chmod(self._path, 0o666)  # noqa: PTH101, S103  # everybody may hand mail in
+        except OSError as error:
+            raise SpoolError(f"cannot make the socket {self._path}: {error.strerror or error}") from None
+        self.socket.listen(_BACKLOG)
+
+    def close(self, *, unlink: bool) -> None:
+        """unlink: only the supervisor, at its end."""
+        if unlink:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)  # noqa: PTH108  # as above
+        self.socket.close()
+
+
+class _Client(NamedTuple):
+    connection: socket.socket
+    uid: int
+
+
+class Listener:
+    """The service. accept: what is done with a message, in a child. Its limits: `MAX_CHILDREN` and the others."""
+
+    name = "listener"
+
+    def __init__(self, entrance: Entrance, accept: Accept) -> None:
+        self._entrance, self._accept = entrance, accept
+        self._children: dict[int, int] = {}  # pid to uid
+        self._waiting: deque[_Client] = deque()
+
+    def close(self, *, unlink: bool) -> None:
+        """Let go of the socket."""
+        self._entrance.close(unlink=unlink)
+
+    def run(self) -> None:
+        """Until TERM; then finish what has come in. INT and QUIT end that too: clients are told to try again."""
+        stopping = False
+        with Signals() as signals, selectors.DefaultSelector() as self._selector:
+            self._selector.register(signals, selectors.EVENT_READ)
+            self._open(wanted=True)
+            while not (stopping and not self._children and not self._waiting):
+                self._selector.select(_RETRY if self._waiting else None)
+                for number in signals.take():
+                    stopping = stopping or number in _ENDING
+                    if number in _AT_ONCE:
+                        self._give_up()
+                    if number == signal.SIGUSR1:
+                        reopen()
+                self._reap()
+                if self._is_open:
+                    self._take_in()
+                self._attend()
+                self._open(wanted=not stopping and len(self._waiting) < MAX_WAITING)
+
+    _is_open = False
+
+    def _open(self, *, wanted: bool) -> None:
+        """Whether to hear of new clients: they wait outside while there are too many inside."""
+        if wanted and not self._is_open:
+            self._selector.register(self._entrance.socket, selectors.EVENT_READ)
+        elif self._is_open and not wanted:
+            self._selector.unregister(self._entrance.socket)
+        self._is_open = wanted
+
+    # --- clients
+
+    def _take_in(self) -> None:
+        """Who waits is told apart by user, so that one user's storm does not keep the others out."""
+        while len(self._waiting) < MAX_WAITING:
+            try:
+                connection, _ = self._entrance.socket.accept()
+            except OSError:  # there is nobody else, or no descriptor is free
+                return
+            client = _Client(connection, _peer_uid(connection))
+            if sum(other.uid == client.uid for other in self._waiting) < MAX_WAITING_OF_A_USER:
+                self._waiting.append(client)
+            else:
+                connection.close()
+
+    def _attend(self) -> None:
+        """Give each a child who may have one, in their order."""
+        for _ in range(len(self._waiting)):
+            client = self._waiting.popleft()
+            if not self._has_room(client.uid):
+                self._waiting.append(client)
+            elif self._begin(client):
+                client.connection.close()
+            else:
+                self._waiting.appendleft(client)
+                return
+
+    def _has_room(self, uid: int) -> bool:
+        of_this_user = sum(other == uid for other in self._children.values())
+        return len(self._children) < MAX_CHILDREN and of_this_user < MAX_CHILDREN_OF_A_USER
+
+    def _begin(self, client: _Client) -> bool:
+        """False if there is no room for a process now."""
+
+        def in_child() -> None:
+            signal.alarm(TIME_LIMIT)  # its default action cannot be missed
+            self._let_go()
+            _serve(client, self._accept)
+
+        try:
+            self._children[fork_child("listener", in_child)] = client.uid
+        except OSError as error:
+            log.error("cannot fork", error=error.strerror)  # noqa: TRY400  # no fault of ours
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        self._selector.close()
+        self._entrance.close(unlink=False)
+        for other in self._waiting:
+            other.connection.close()
+
+    # --- children, and the end
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            uid = self._children.pop(pid)
+            if status:
+                log.error("a message was not taken: its child ended", uid=uid, status=os.waitstatus_to_exitcode(status))
+
+    def _give_up(self) -> None:
+        """Who has not been greeted has not been taken, and goes elsewhere."""
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        for client in self._waiting:
+            client.connection.close()
+        self._waiting.clear()
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(raw)[1])
+
+
+# --- in a child
+
+
+def _serve(client: _Client, accept: Accept) -> None:
+    connection = client.connection
+    connection.setblocking(True)  # TIME_LIMIT bounds all of it
+    with connection, contextlib.suppress(OSError):  # the client has gone: what it handed over by then, it handed over
+        connection.sendall(GREETING)
+        try:
+            words, file = _receive(connection)
+        except ValueError:
+            connection.sendall(Answer(64, "", f"sendmail: {_BROKEN}\n").encode())
+            return
+        with file:
+            answer = accept(words, client.uid, file)
+        connection.sendall(answer.encode())
+
+
+def _receive(connection: socket.socket) -> tuple[list[str], IO[bytes]]:
+    """The words and the file that a client hands over. Raises ValueError."""
+    head, files, _, _ = socket.recv_fds(connection, LENGTH_OCTETS, 1)
+    if len(head) != LENGTH_OCTETS or not files or not stat.S_ISREG(os.fstat(files[0]).st_mode):
+        raise ValueError(_BROKEN)
+    file = os.fdopen(files[0], "rb")
+    length = int.from_bytes(head, "big")
+    if length > MAX_REQUEST:
+        raise ValueError(_BROKEN)
+    with connection.makefile("rb") as reader:
+        request = reader.read(length)
+    if len(request) != length:
+        raise ValueError(_BROKEN)
+    return [os.fsdecode(word) for word in request.split(b"\0")], file
