@@ -28,7 +28,7 @@ class Place(NamedTuple):
     option: str
     path: str
     too_open: int
-    mode: int
+    mode: int = 0o700
 
 
 def own_places(run_dir: str, dequeue_dir: str) -> tuple[Place, Place]:
@@ -36,7 +36,7 @@ def own_places(run_dir: str, dequeue_dir: str) -> tuple[Place, Place]:
 
     Everybody may reach one socket in `run_dir`, the listener's; what else is there has modes of its own.
     """
-    return Place("run_dir", run_dir, 0o022, 0o711), Place("dequeue_dir", dequeue_dir, 0o027, 0o700)
+    return Place("run_dir", run_dir, 0o022, 0o711), Place("dequeue_dir", dequeue_dir, 0o027)
 
 
 def prepare(places: Iterable[Place], owner: pwd.struct_passwd | None) -> None:

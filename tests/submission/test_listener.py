@@ -71,7 +71,7 @@ def messages(spool):
             stored = spool.store.open(location)
             with stored.file:
                 found[stored.envelope.id] = (stored.envelope, stored.file.read().decode())
-    return [found[each] for each in sorted(found)]
+    return sorted(found.values(), key=lambda each: each[0].arrival)
 
 
 def addresses(envelope):

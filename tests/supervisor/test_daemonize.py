@@ -98,7 +98,7 @@ def test_an_unsafe_place_is_refused_on_the_terminal_line_by_line_with_what_mends
     assert done.returncode == 75
     run, spool = done.stderr.splitlines()
     assert run.endswith(
-        f"run_dir: {tmp_path}/run has mode 0777, which lets others write to it: chmod 0700 {tmp_path}/run"
+        f"run_dir: {tmp_path}/run has mode 0777, which lets others write to it: chmod 0711 {tmp_path}/run"
     )
     assert spool.endswith(f": chmod 0700 {tmp_path}/spool")
 

@@ -117,6 +117,7 @@ def test_a_reload_starts_the_new_one_at_once_and_lets_the_old_one_finish(office,
     (tmp_path / "slow").unlink()
     eventually(lambda: not is_running(old))
     assert "local fault" not in office.log
+    assert eventually(lambda: old not in clerks(office))
     assert clerks(office) == [new]
 
 
