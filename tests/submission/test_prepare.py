@@ -88,7 +88,7 @@ def test_bcc_and_return_path_never_leave():
 @pytest.mark.parametrize(
     ("header", "found"),
     [
-        (b"To: a@x, B <b@x>\nCc: c@x\nBcc: root\nTo: A@X\n", ["a@x", "b@x", "c@x", "root@example.org", "A@x"]),
+        (b"To: a@x, B <b@x>\nCc: c@x\nBcc: root\nTo: A@X\n", ["a@x", "b@x", "c@x", "root", "A@x"]),
         (b"To: g: a@x, b@x;\n", ["a@x", "b@x"]),
         (b"Resent-To: r@x\nResent-From: f@x\nTo: t@x\n", ["r@x"]),
         (b"Resent-Cc: r@x\nResent-Bcc: s@x\nReceived: x\nResent-To: old@x\nTo: t@x\n", ["r@x", "s@x"]),
