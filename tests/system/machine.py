@@ -141,8 +141,8 @@ def _facts(path):
     return fact.st_mode, fact.st_uid, fact.st_gid, content
 
 
-def install_into(machine):
-    """Into /opt/mailspool, from a copy of this checkout, and with the system's own Python."""
+def copy_checkout(machine):
+    """To /tmp/mailspool: what git knows of it, and what is new."""
     files = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         check=True,
@@ -153,6 +153,11 @@ def install_into(machine):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
+
+
+def install_into(machine):
+    """Into /opt/mailspool, from a copy of this checkout, and with the system's own Python."""
+    copy_checkout(machine)
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     machine.run("/usr/bin/python3", "-m", "venv", "/opt/mailspool")
     machine.run("/opt/mailspool/bin/pip", "install", "--quiet", "/tmp/mailspool", HOME="/root", **pip)

@@ -5,6 +5,7 @@ The files are those that came with the programs: the package's shared files, or 
 """
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -30,6 +31,7 @@ FILES = {
     "etc/tmpfiles.d/mailspool.conf": "/etc/tmpfiles.d/mailspool.conf",
 }
 _INIT_SCRIPT = "/etc/init.d/mailspool"
+_MAN = "/usr/local/share/man"
 
 
 def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
@@ -45,6 +47,7 @@ def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
         *(_file(name, path) for name, path in FILES.items()),
         _file("init.d/mailspool", _INIT_SCRIPT, mode=0o755),
         *(Link(f"{BIN}/{name}", f"{programs}/{name}") for name in ("mailspool", "mailspoold") if programs != BIN),
+        *_manual_pages(),
         *(sendmail_steps(programs) if sendmail else ()),
         *_start_at_boot(),
     ]
@@ -86,6 +89,13 @@ def _not_for_all(path: str) -> Iterator[str]:
             return
 
 
+def _manual_pages() -> Iterator[Link]:
+    """Where `man` looks for them, unless pip has put them there."""
+    for name, path in _shared().items():
+        if name.startswith("man/") and path != f"{_MAN}{name.removeprefix('man')}":
+            yield Link(f"{_MAN}{name.removeprefix('man')}", path)
+
+
 def _file(name: str, path: str, *, mode: int = 0o644, yours: bool = False) -> File:
     source = _shared().get(name)
     if not source:
@@ -95,20 +105,18 @@ def _file(name: str, path: str, *, mode: int = 0o644, yours: bool = False) -> Fi
 
 @cache
 def _shared() -> dict[str, str]:
-    """Name to path of each file that came with the programs."""
-    names = ("etc/mailspool.toml", "init.d/mailspool", *FILES)
+    """Path of each file that came with the programs, by its name in a checkout; of a manual page by man/manN/NAME."""
     checkout = Path(__file__).parents[3]
     if (checkout / "setup.cfg").exists():
-        return {name: str(checkout / name) for name in names}
+        return {name: str(checkout / name) for name in ("etc/mailspool.toml", "init.d/mailspool", *FILES)}
     try:
         came = metadata.files("mailspool") or []
     except metadata.PackageNotFoundError:
         return {}
     return {
-        name: os.path.realpath(str(file.locate()))
+        found[1]: os.path.realpath(str(file.locate()))
         for file in came
-        for name in names
-        if file.as_posix().endswith(f"share/mailspool/{name}")
+        if (found := re.search(r"(?:^|/)share/(?:mailspool/)?((?:etc|init\.d|man)/.+)$", file.as_posix()))
     }
 
 
