@@ -175,6 +175,15 @@ def test_a_configuration_that_was_there_before_is_taken_as_it_is(machine):
     assert machine.at(CONFIG).read_text() == "max_hops = 9\n"
 
 
+def test_a_configuration_with_a_place_that_the_unit_does_not_know_is_noted(machine):
+    machine.run("mkdir", "/etc/mailspool")
+    machine.at(CONFIG).write_text('dequeue_dir = "/srv/spool"\n')
+    code, said = setup(machine, "--dry-run")
+    assert code == 0
+    note = f"dequeue_dir is /srv/spool in {CONFIG}, not /var/spool/mailspool"
+    assert said[-1] == f"note: {note}: tell the unit too, or /etc/default/mailspool"
+
+
 # --- what is in the way
 
 

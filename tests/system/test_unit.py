@@ -148,7 +148,7 @@ def test_tmpfiles_makes_the_directories_with_the_same_owners_as_setup(host):
     host.run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mailspool.conf")
     facts = host.run("stat", "-c", "%n %U:%G %a", "/run/mailspool", "/var/log/mailspool", "/var/spool/mailspool")
     assert facts.splitlines() == [
-        "/run/mailspool mailspool:mailspool 700",
+        "/run/mailspool mailspool:mailspool 755",
         "/var/log/mailspool mailspool:mailspool 750",
         "/var/spool/mailspool mailspool:mailspool 700",
     ]

@@ -7,6 +7,7 @@ it, to that tree.
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,11 +15,13 @@ import click
 
 from mailspool.cli.options import complain, examples
 from mailspool.cli.setup import manifest as record
+from mailspool.cli.setup.found import Refused
 from mailspool.cli.setup.install import Survey, install, survey, take_back
 from mailspool.cli.setup.manifest import Manifest
-from mailspool.cli.setup.plan import RUN_DIR, plan, unfit
-from mailspool.cli.setup.steps import Refused
-from mailspool.errors import MailspoolError, NotRunning, UsageError
+from mailspool.cli.setup.plan import RUN_DIR, SPOOL, USER, plan, unfit
+from mailspool.config.layers import CONFIG_FILE
+from mailspool.config.load import load
+from mailspool.errors import ConfigError, MailspoolError, NotRunning, UsageError
 from mailspool.supervisor import control
 
 _DONE = """\
@@ -69,6 +72,8 @@ def _install(*, dry_run: bool, yes: bool, sendmail: bool) -> None:
     manifest = Manifest()
     found = survey(plan(programs, sendmail=sendmail), manifest)
     _list(found)
+    for note in _notes():
+        click.echo(f"note: {note}")
     if dry_run or not found.missing:
         return
     _may(f"Install {_things(len(found.missing))}?", yes=yes)
@@ -100,6 +105,20 @@ def _list(found: Survey) -> None:
         click.echo(f"record: {record.PATH}")
     else:
         click.echo("all is installed")
+
+
+def _notes() -> Iterator[str]:
+    """Where a configuration that is there differs from what unit and init script take for granted."""
+    if not Path(CONFIG_FILE).exists():
+        return
+    try:
+        settings = load(CONFIG_FILE)
+    except ConfigError as error:
+        yield from error.problems
+        return
+    for name, usual in ("user", USER), ("dequeue_dir", SPOOL), ("run_dir", RUN_DIR):
+        if (value := getattr(settings, name)) != usual:
+            yield f"{name} is {value} in {CONFIG_FILE}, not {usual}: tell the unit too, or /etc/default/mailspool"
 
 
 def _may(question: str, *, yes: bool) -> None:

@@ -7,8 +7,8 @@ What a power cut leaves is in the manifest: to install again goes on from there,
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mailspool.cli.setup.manifest import Manifest
-from mailspool.cli.setup.steps import Failed, Found, Kept, Refused, Step
+from mailspool.cli.setup.found import Failed, Found, Kept, Refused
+from mailspool.cli.setup.manifest import Manifest, Step
 from mailspool.errors import MailspoolError
 
 Say = Callable[[str], object]

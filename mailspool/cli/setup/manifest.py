@@ -11,10 +11,14 @@ from typing import Any
 
 import msgspec
 
-from mailspool.cli.setup.steps import Failed, Registration, Step
+from mailspool.cli.setup.files import Directory, File, Link
+from mailspool.cli.setup.found import Failed
+from mailspool.cli.setup.system import Account, Registration
 
 PATH = "/var/lib/mailspool/setup.json"
 VERSION = 1
+
+Step = Directory | File | Link | Account | Registration
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):

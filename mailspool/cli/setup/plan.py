@@ -14,14 +14,17 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from mailspool.cli.setup.files import Directory, File, Link, sha256_of
+from mailspool.cli.setup.found import Failed, Refused
+from mailspool.cli.setup.manifest import Step
 from mailspool.cli.setup.sendmail import sendmail_steps
-from mailspool.cli.setup.steps import Account, Directory, Failed, File, Link, Refused, Registration, Step, sha256_of
-from mailspool.config.layers import CONFIG_FILE
+from mailspool.cli.setup.system import Account, Registration
+from mailspool.config.layers import CONFIG_FILE, DROP_INS
 
 USER = "mailspool"
 RUN_DIR = "/run/mailspool"
 BIN = "/usr/local/bin"  # where unit and init script look for the programs
-_SPOOL, _LOGS = "/var/spool/mailspool", "/var/log/mailspool"  # the unit and etc/tmpfiles.d have these places too
+SPOOL, _LOGS = "/var/spool/mailspool", "/var/log/mailspool"  # the unit and etc/tmpfiles.d have these places too
 
 FILES = {
     "etc/default/mailspool": "/etc/default/mailspool",
@@ -37,11 +40,12 @@ _MAN = "/usr/local/share/man"
 def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
     """All that belongs on this host, what is there already included. programs: the directory of our programs."""
     steps = [
-        Account(USER, _SPOOL, (_SPOOL, _LOGS)),
+        Account(USER, SPOOL, (SPOOL, _LOGS)),
         Directory(str(Path(CONFIG_FILE).parent)),
-        Directory(_SPOOL, USER, 0o700),
+        Directory(str(Path(CONFIG_FILE).parent / DROP_INS)),
+        Directory(SPOOL, USER, 0o700),
         Directory(_LOGS, USER, 0o750),
-        Directory(RUN_DIR, USER, 0o700, holds="nothing"),
+        Directory(RUN_DIR, USER, 0o755, holds="nothing"),
         _file("etc/mailspool.toml", CONFIG_FILE, yours=True),
         *_reread_units(),
         *(_file(name, path) for name, path in FILES.items()),

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mailspool.cli.setup.steps import Failed, Link, Registration, Step, Words, run
+from mailspool.cli.setup.files import Link
+from mailspool.cli.setup.found import Failed
+from mailspool.cli.setup.manifest import Step
+from mailspool.cli.setup.system import Registration, Words, run
 
 NAMES = {
     "/usr/sbin/sendmail": "sendmail",

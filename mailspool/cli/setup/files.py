@@ -1,51 +1,21 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The things that setup makes: each can look whether it is there, be made, be taken back. None replaces a stranger's.
+"""Steps that make a directory, a file or a link. None replaces a stranger's.
 
-Each is a plain value, which the manifest keeps. Taking back what is not there, or only half, is no error; what has
-changed since it was made is never taken: `Kept` says why.
+A step is a plain value, which the manifest keeps: it can look whether it is there, be made, and be taken back. Taking
+back what is not there, or only half, is no error; what has changed since it was made is never taken: `Kept` says why.
 """
 
-import grp
 import hashlib
 import os
 import pwd
 import shutil
-import subprocess
 from contextlib import suppress
-from enum import Enum, auto
 from pathlib import Path
 from typing import Literal, Self
 
 import msgspec
 
-from mailspool.errors import MailspoolError
-
-Words = tuple[str, ...]
-"""A command line."""
-
-USERADD = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin")
-
-
-class Refused(MailspoolError):
-    """Something is in the way, or this is not the place; nothing was changed."""
-
-    exit_code = 73  # EX_CANTCREAT
-
-
-class Failed(MailspoolError):
-    """A step did not succeed."""
-
-
-class Kept(MailspoolError):
-    """It is not taken back; the text is the reason."""
-
-
-class Found(Enum):
-    """What a look finds. CHANGED: made by setup, and then changed by somebody else."""
-
-    MISSING = auto()
-    THERE = auto()
-    CHANGED = auto()
+from mailspool.cli.setup.found import Found, Kept, Refused
 
 
 class Directory(msgspec.Struct, frozen=True, tag="directory"):
@@ -202,90 +172,7 @@ class Link(msgspec.Struct, frozen=True, tag="link"):
         path.unlink()
 
 
-class Account(msgspec.Struct, frozen=True, tag="account"):
-    """A system user and its group, as long as one of the directories in `owns` is there."""
-
-    name: str
-    home: str
-    owns: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"user and group {self.name} (home {self.home}, no shell)"
-
-    @property
-    def key(self) -> str:
-        """What it is known by in the manifest."""
-        return f"user {self.name}"
-
-    def look(self, _mine: Self | None) -> Found:
-        """Raises Refused if there is such a group and no such user."""
-        with suppress(KeyError):
-            pwd.getpwnam(self.name)
-            return Found.THERE
-        with suppress(KeyError):
-            grp.getgrnam(self.name)
-            raise Refused(f"there is a group {self.name} and no user: delgroup {self.name}")
-        return Found.MISSING
-
-    def make(self, _mine: Self | None) -> None:
-        """Raises Failed."""
-        run(*USERADD, "--home-dir", self.home, self.name)
-
-    def take_back(self) -> None:
-        """Raises Kept if one of its directories is still there, Failed if it has processes."""
-        if left := [path for path in self.owns if os.path.lexists(path)]:
-            raise Kept(f"{left[0]} belongs to it")
-        if self.look(None) is Found.THERE:
-            run("userdel", self.name)
-
-
-class Registration(msgspec.Struct, frozen=True, tag="registration"):
-    """What another program of the system keeps for us. do, undo: the commands that make it and take it back."""
-
-    what: str
-    do: tuple[Words, ...]
-    undo: tuple[Words, ...]
-
-    def __str__(self) -> str:
-        return f"{self.what}: {'; '.join(map(' '.join, self.do)) or 'when it is taken back'}"
-
-    @property
-    def key(self) -> str:
-        """What it is known by in the manifest."""
-        return self.what
-
-    def look(self, mine: Self | None) -> Found:
-        """It is there if it has been made: to ask the other program would take one more command for each."""
-        return Found.THERE if mine else Found.MISSING
-
-    def make(self, _mine: Self | None) -> None:
-        """Raises Failed."""
-        for words in self.do:
-            run(*words)
-
-    def take_back(self) -> None:
-        """Raises Failed."""
-        for words in self.undo:
-            run(*words)
-
-
-Step = Directory | File | Link | Account | Registration
-
-
 def sha256_of(path: str) -> str:
     """Of a regular file, in hexadecimal; "" of anything else."""
     file = Path(path)
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() and not file.is_symlink() else ""
-
-
-def run(*words: str) -> str:
-    """The standard output of a command. Raises Failed with what it said."""
-    try:
-        ran = subprocess.run(words, input="", capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise Failed(f"cannot run {words[0]}: {error.strerror}") from None
-    if ran.returncode:
-        raise Failed(
-            f"{' '.join(words)} ended with {ran.returncode}: {' / '.join(ran.stderr.split(chr(10))).strip(' /')}"
-        )
-    return ran.stdout
