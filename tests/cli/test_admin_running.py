@@ -147,7 +147,7 @@ def test_why_tells_what_the_dice_give(house):
     house.fall_back(at, 1)
     with running(house):
         out = house.run("why", message, "-o", "dequeue_priority=[1, 9, 25]", "-o", "dequeue_timeout=20").out
-    assert "  then a look comes within 2m 50s on average, within 8m 40s in 95% of cases\n" in out
+    assert "  then a look comes within 2m 50s on average, within 8m 29s in 95% of cases\n" in out
 
 
 def test_retry_has_the_supervisor_look_into_every_tier_without_dice(house):
