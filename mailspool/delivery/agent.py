@@ -13,7 +13,14 @@ from msgspec.structs import replace
 
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.route import Host, Route
-from mailspool.errors import DeadlineExceeded, DeliveryError, PermanentError, ShutdownRequested, TransientError
+from mailspool.errors import (
+    DeadlineExceeded,
+    DeliveryError,
+    LoginFailed,
+    PermanentError,
+    ShutdownRequested,
+    TransientError,
+)
 from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
@@ -26,20 +33,21 @@ log = get_logger()
 class DeliveryAgent:
     """One per worker. own_name: as said in EHLO. patience: the timeout for `open_smtp_connection`.
 
-    now: Unix seconds; clock: monotonic ones.
+    alarm: told (host:port, text) of a host that wants a login. now: Unix seconds; clock: monotonic ones.
     """
 
     def __init__(
         self,
         hooks: Hooks,
         route: Route,
+        alarm: Callable[[str, str], None],
         own_name: str,
         patience: float,
         max_hops: int,
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self._hooks, self._route, self._own_name = hooks, route, own_name.lower()
+        self._hooks, self._route, self._alarm, self._own_name = hooks, route, alarm, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
         self._now, self._clock = now, clock
         self._session: Session | None = None
@@ -84,13 +92,13 @@ class DeliveryAgent:
 
     def _to_hosts(self, delivery: "Delivery", domain: str) -> list[Outcome]:
         destination = self._route.destination(domain)
-        if self._resume(destination) and self._send(delivery, kept=True):
+        if self._resume(destination) and self._send(delivery, domain, kept=True):
             return delivery.outcomes()
         try:
             for host in self._route.find_hosts(domain):
                 if str(host) in delivery.heard:  # on the session that was kept
                     continue
-                if self._connect(delivery, host, domain) and self._send(delivery):
+                if self._connect(delivery, host, domain) and self._send(delivery, domain):
                     break
         except PermanentError as error:
             return delivery.failed(error)
@@ -126,7 +134,7 @@ class DeliveryAgent:
                 status.LOOP, "", f"mail loops back to myself: {session.host} calls itself {self._own_name}"
             )
 
-    def _send(self, delivery: "Delivery", *, kept: bool = False) -> bool:
+    def _send(self, delivery: "Delivery", domain: str, *, kept: bool = False) -> bool:
         """One transaction for all recipients without a verdict. True if none is left without."""
         session = self._session
         assert session is not None
@@ -137,13 +145,32 @@ class DeliveryAgent:
             # Most often the host has closed an idle session: that says nothing about this message.
             self._drop()
             return False
+        if session.locked_out and not _any_delivered(verdicts) and not self._route.is_by_mx(domain):
+            self._lock_out(delivery, session)
+            return False
         delivery.note(verdicts)
         return delivery.complete
+
+    def _lock_out(self, delivery: "Delivery", session: Session) -> None:
+        """A host that the administrator named wants a login: what is missing is missing here, not in the message."""
+        text = f"{session.host} wants a login first, see credentials_file: {session.locked_out}"
+        self._alarm(_host_and_port(session.host), text)
+        delivery.note_refusal(LoginFailed(status.NO_LOGIN, "", text))
+        self._drop()
 
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.close()
+
+
+def _any_delivered(verdicts: Sequence[Outcome]) -> bool:
+    return any(isinstance(verdict, Delivered) for verdict in verdicts)
+
+
+def _host_and_port(host: str) -> str:
+    """Of "mx.example.org[192.0.2.1]:25" what the configuration calls it."""
+    return f"{host.partition('[')[0]}:{host.rpartition(':')[2]}"
 
 
 class Delivery:
@@ -208,7 +235,7 @@ class Delivery:
     @property
     def taken(self) -> bool:
         """Whether some host has taken the message for somebody."""
-        return any(isinstance(verdict, Delivered) for verdict in self._verdicts)
+        return _any_delivered([verdict for verdict in self._verdicts if verdict])
 
     @property
     def complete(self) -> bool:

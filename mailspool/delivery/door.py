@@ -77,7 +77,7 @@ class Door:
             max_addresses=settings.max_hosts,
         )
         self.agent = DeliveryAgent(
-            hooks, self.route, settings.hostname, patience, settings.max_hops, hooks.now, time.monotonic
+            hooks, self.route, station.alarm, settings.hostname, patience, settings.max_hops, hooks.now, time.monotonic
         )
         self.settler = Settler(
             Policy(

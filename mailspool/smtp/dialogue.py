@@ -23,6 +23,7 @@ from mailspool.smtp.extensions import Extensions, parse_extensions
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.tls.policy import TlsPolicy
 
+_LOGIN_REQUIRED = 530  # RFC 4954 §6, RFC 3207 §4
 WINDOW = 100  # commands in one write: what comes back fits into any socket buffer, so no two sides wait to write
 
 
@@ -74,7 +75,8 @@ class Dialogue:
 
     extensions: as last announced. over: nothing may be said any more, not even QUIT. judge: says what a refusal,
     and the last reply of all, means for a recipient; it cannot make a refusal a delivery. credentials: to log in
-    with, which a peer that does not let us do so must not be sent mail without.
+    with, which a peer that does not let us do so must not be sent mail without. locked_out: what a peer said that wants
+    a login, or TLS, before it takes any mail.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Dialogue:
         self.host = host
         self.extensions = Extensions()
         self.over = False
+        self.locked_out = ""
         self.names: set[str] = set()
         self._helo_name = helo_name
         self._judge = judge
@@ -280,6 +283,8 @@ class Dialogue:
     def _ask(self, step: Step) -> Talk[Reply]:
         """A reply that can follow the step. Raises TransientError for any other, and for 421 (RFC 5321 §3.8)."""
         reply = yield step
+        if reply.code == _LOGIN_REQUIRED:
+            self.locked_out = str(reply)
         kind = reply.code // 100
         if reply.code == 421:
             raise reply.as_error(self.host)

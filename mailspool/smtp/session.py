@@ -104,6 +104,11 @@ class Session:
         return frozenset(self._dialogue.names)
 
     @property
+    def locked_out(self) -> str:
+        """What a peer said that takes no mail before a login, or TLS (530); "" if none did."""
+        return self._dialogue.locked_out
+
+    @property
     def secured(self) -> str:
         """The TLS version, as "TLSv1.3"; "" in clear."""
         return self._stream.secured

@@ -149,6 +149,30 @@ def test_a_login_that_fails_is_said_once_and_costs_no_mail_and_after_a_hup_all_i
     assert running.status()["alarms"] == []
 
 
+def test_a_smarthost_that_wants_a_login_nobody_wrote_down_costs_no_mail(daemon, make_spool, relay, credentials):
+    """The first thing that goes wrong on a new machine: RFC 4954 §6 has 530 for it, which looks like a refusal."""
+    options = {
+        "smarthost": relay.address,
+        "tls": "encrypt",
+        "credentials_file": credentials(PASSWORD),
+        "dequeue_periods": [0.0],
+        "dequeue_priority": [1],
+        "dequeue_timeout": 0.2,
+        "cool_down": 0.05,
+    }
+    Path(options["credentials_file"]).write_text("")
+    running = daemon(**options)
+    send(make_spool(**options), 2)
+    (alarm,) = eventually(lambda: running.status()["alarms"])
+    assert alarm["subject"] == relay.address
+    assert "wants a login first, see credentials_file: 530" in alarm["text"]
+    credentials(PASSWORD)
+    running.send(signal.SIGHUP)
+    eventually(lambda: len(relay.mails) == 2)
+    assert "status=bounced" not in running.log
+    assert running.log.count(ALARM) == 1
+
+
 def test_the_next_smarthost_is_asked_when_one_does_not_let_us_in(daemon, make_spool, relay, credentials, sink):
     options = {"smarthost": [relay.address, sink.address], "credentials_file": credentials("wrong")}
     running = daemon(**options)
