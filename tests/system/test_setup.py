@@ -33,8 +33,10 @@ def test_after_installing_using_and_undoing_no_trace_is_left(machine, sink):
     host = Host(machine)
     host.deliver_to(sink)
     host.start()
-    assert host.sendmail("sue@example.net").returncode == 0
-    eventually(lambda: sink.mails, what="a mail")
+    for name in None, "games":
+        ran = host.sendmail(f"{name}@example.net", user=name)
+        assert ran.returncode == 0, ran.stdout
+    eventually(lambda: sorted(sink.recipients) == ["None@example.net", "games@example.net"], what="both mails")
     host.drained()
     assert host.init("stop")[0] == 0
     host.run("cp", f"{SHARED}/etc/mailspool.toml", CONFIG)

@@ -65,6 +65,15 @@ def test_mail_is_delivered_under_all_restrictions_of_the_unit(booted, sink):
     assert "Operation not permitted" not in journal(booted)
 
 
+def test_every_user_hands_mail_in_under_all_restrictions_of_the_unit(booted, sink):
+    booted.deliver_to(sink)
+    booted.run("systemctl", "start", "mailspool")
+    assert booted.sendmail("sue@example.net", user="games").returncode == 0
+    (mail,) = eventually(lambda: sink.mails, what="a mail")
+    assert mail.sender == "games@mail.test"
+    booted.drained()
+
+
 def test_a_bounce_is_made_under_all_restrictions_of_the_unit(booted, sink):
     booted.deliver_to(sink)
     booted.run("systemctl", "start", "mailspool")
@@ -148,7 +157,7 @@ def test_tmpfiles_makes_the_directories_with_the_same_owners_as_setup(host):
     host.run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mailspool.conf")
     facts = host.run("stat", "-c", "%n %U:%G %a", "/run/mailspool", "/var/log/mailspool", "/var/spool/mailspool")
     assert facts.splitlines() == [
-        "/run/mailspool mailspool:mailspool 755",
+        "/run/mailspool mailspool:mailspool 711",
         "/var/log/mailspool mailspool:mailspool 750",
         "/var/spool/mailspool mailspool:mailspool 700",
     ]

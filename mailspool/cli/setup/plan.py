@@ -45,7 +45,7 @@ def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
         Directory(str(Path(CONFIG_FILE).parent / DROP_INS)),
         Directory(SPOOL, USER, 0o700),
         Directory(_LOGS, USER, 0o750),
-        Directory(RUN_DIR, USER, 0o755, holds="nothing"),
+        Directory(RUN_DIR, USER, 0o711, holds="nothing"),
         _file("etc/mailspool.toml", CONFIG_FILE, yours=True),
         *_reread_units(),
         *(_file(name, path) for name, path in FILES.items()),
