@@ -319,7 +319,7 @@ def test_check_finds_directories_that_others_may_write_to(house):
     assert ran.err.splitlines() == [
         (
             f"mailspool: run_dir: {house.root}/run has mode 0777, which lets others write to it: "
-            f"chmod 0700 {house.root}/run"
+            f"chmod 0711 {house.root}/run"
         ),
         f"mailspool: dequeue_dir: anybody may write to {house.root}/spool/0: chmod 0700 {house.root}/spool/0",
     ]
