@@ -80,15 +80,14 @@ def run(spool: Spool) -> int:
 def reload_(spool: Spool) -> None:
     """Have the daemon read its configuration again.
 
-    Deliveries go on. A configuration with a fault is refused, every fault is told, and the old one stays. Options
-    that count only after a restart are named.
+    Deliveries go on. A configuration with a fault is refused, every fault is told, and the old one stays. What
+    has changed is listed.
     """
     answer, *rest = control.ask(spool.settings.run_dir, "reload").splitlines()
     if answer != "reloaded":
         raise ConfigError([f"{answer}, the old configuration stays:", *rest])
-    click.echo(answer)
-    for option in rest:
-        click.echo(f"{option} is unchanged until mailspoold is restarted")
+    for line in (answer, *rest):
+        click.echo(line)
 
 
 for command in (queue, why, hold, release, retry, delete, bounce, expire, status, plan, ps, check, config, completion):

@@ -65,11 +65,6 @@ def changes(old: Settings, new: Settings) -> list[Change]:
     return [Change(option.name, one, other, not option.restart) for option, one, other in pairs if one != other]
 
 
-def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """The names of those of them that a HUP cannot change."""
-    return [change.name for change in changes(old, new) if not change.counts]
-
-
 def option_named(name: str) -> Option:
     """The option of that name, or of a key "table.key". Raises UsageError that names the nearest."""
     known = {option.name: option for option in options()}

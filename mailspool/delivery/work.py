@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from mailspool import log
-from mailspool.config.explain import needs_restart
+from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
@@ -186,9 +186,11 @@ class SpoolWork:
         """
         fresh, old = copy(self._spool), self._spool.settings
         fresh.configure()
-        kept = needs_restart(old, fresh.settings)
-        fresh.settings = replace(fresh.settings, **{name: getattr(old, name) for name in kept})
-        return Reload(SpoolWork(fresh, self._log_stream, self._entrance), kept)
+        changed = changes(old, fresh.settings)
+        kept = [change for change in changed if not change.counts]
+        fresh.settings = replace(fresh.settings, **{change.name: change.old for change in kept})
+        told = [str(change) for change in changed if change.counts], list(map(str, kept))
+        return Reload(SpoolWork(fresh, self._log_stream, self._entrance), *told)
 
     # --- in children
 

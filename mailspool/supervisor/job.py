@@ -134,7 +134,8 @@ class Work(Protocol):
 
 
 class Reload(NamedTuple):
-    """What a reload gives. kept: names of changed options that keep their value until the next start."""
+    """What a reload gives. changed: each option that counts now, old and new value; kept: those that wait for a restart."""
 
     work: Work
+    changed: Sequence[str] = ()
     kept: Sequence[str] = ()

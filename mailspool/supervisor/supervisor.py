@@ -152,16 +152,16 @@ class Supervisor:
 
     def _switch(self) -> str:
         """To the new configuration. Raises ConfigError, and whatever an override does."""
-        work, kept = self._pool.work.reload()
+        work, changed, kept = self._pool.work.reload()
         work.preload()
         self._pool.renew(work)
         self._services.replace(work.services())
         self._recovery.add(self._rearrange)
         self._looks.everywhere()
-        log.info("reloaded", generation=self._pool.generation)
+        log.info("reloaded", generation=self._pool.generation, changed="; ".join(changed))
         if kept:
-            log.warning("unchanged until the next restart", options=", ".join(kept))
-        return "\n".join(("reloaded", *kept))
+            log.warning("unchanged until the next restart", options="; ".join(kept))
+        return "\n".join(("reloaded", *changed, *(f"{change}, once mailspoold is restarted" for change in kept)))
 
     def _reopen_logs(self) -> None:
         reopen()

@@ -165,9 +165,11 @@ def test_reload_takes_a_good_configuration_and_tells_every_fault_of_a_wrong_one(
     with running(house):
         assert house.run("reload") == (0, "reloaded\n", "")
         house.config.write_text(ours.read_text().replace('user = "root"', 'user = "somebody"'))
-        said = "reloaded\nuser is unchanged until mailspoold is restarted\n"
+        said = 'reloaded\nuser: "root" -> "somebody", once mailspoold is restarted\n'
         assert house.run("reload") == (0, said, "")
         assert json.loads(house.run("status", "--json").out)["supervisor"]["generation"] == 2
+        house.config.write_text(ours.read_text() + 'max_age = "1d"\n')
+        assert house.run("reload") == (0, 'reloaded\nmax_age: "5d" -> "1d"\n', "")
         house.config.write_text(ours.read_text() + "max_hops = 0\nsmart_host = 1\n")
         house.config = ours
         ran = house.run("reload")

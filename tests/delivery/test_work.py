@@ -14,7 +14,7 @@ MESSAGE = "Subject: hello\n\nworld\n"
 def test_after_a_reload_workers_claim_for_the_supervisor_and_not_for_themselves(make_spool):
     spool = make_spool()
     SpoolWork(spool).preload()
-    fresh, _ = SpoolWork(spool).reload()
+    fresh = SpoolWork(spool).reload().work
     fresh.preload()
     assert fresh._spool._store is not None
     assert fresh._spool.store.owner == spool.store.owner

@@ -61,7 +61,9 @@ class Chores:
             raise ConfigError(["workers: -1 is wrong"])
         if (self.folder / "bug").exists():
             raise ValueError("an override's bug")
-        return Reload(type(self)(self.folder, **{**self.changes, "workers": 2}), ["run_dir"])
+        return Reload(
+            type(self)(self.folder, **{**self.changes, "workers": 2}), ["workers: 4 -> 2"], ["run_dir: a -> b"]
+        )
 
     def services(self):
         return []
@@ -496,9 +498,10 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(run):
 
 def test_a_reload_names_what_only_a_restart_changes_and_rearranges_what_stands_where_no_place_is_any_more(run):
     one = run()
-    assert control.ask(one.run_dir, "reload") == "reloaded\nrun_dir"
+    answer = "reloaded\nworkers: 4 -> 2\nrun_dir: a -> b, once mailspoold is restarted"
+    assert control.ask(one.run_dir, "reload") == answer
     eventually(lambda: (one.work.folder / "rearranged").exists())
-    assert "unchanged until the next restart options=run_dir" in one.log
+    assert 'unchanged until the next restart options="run_dir: a -> b"' in one.log
     assert one.status()["generation"] == 1
 
 
