@@ -134,7 +134,7 @@ class Work(Protocol):
 
 
 class Reload(NamedTuple):
-    """What a reload gives. changed: each option that counts now, old and new value; kept: those that wait for a restart."""
+    """What a reload gives. changed: each option that counts now, old and new; kept: those that wait for a restart."""
 
     work: Work
     changed: Sequence[str] = ()
