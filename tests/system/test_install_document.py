@@ -4,6 +4,8 @@
 import os
 import re
 
+import pytest
+
 from tests.running import ROOT, eventually
 from tests.system.conftest import PROGRAM, Host
 from tests.system.machine import copy_checkout
@@ -37,6 +39,7 @@ def follow(machine, sink, skipped):
             eventually(lambda: sink.mails, what="a mail")
 
 
+@pytest.mark.slow
 def test_it_all_works_where_systemd_runs(make_machine, sink):
     machine = make_machine((), systemd=True)
     follow(machine, sink, OF_INIT)

@@ -65,6 +65,7 @@ def test_files_and_directories_have_their_owners_and_modes(host):
     account = host.run("getent", "passwd", "mailspool").strip().split(":")
     assert account[5:] == ["/var/spool/mailspool", "/usr/sbin/nologin"]
     assert int(account[2]) < 1000
+    assert host.run("readlink", "-e", "/usr/local/share/man/man8/mailspoold.8")
 
 
 OWNERS = {

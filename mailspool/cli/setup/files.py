@@ -107,7 +107,7 @@ class File(msgspec.Struct, frozen=True, tag="file"):
 
     def make(self, mine: Self | None) -> None:
         """It appears whole or not at all. Raises OSError, and so if a file has come there meanwhile."""
-        path, new = Path(self.path), Path(f"{self.path}.mailspool-new")
+        path, new = Path(self.path), self._new
         try:
             new.write_bytes(Path(self.source).read_bytes())
             new.chmod(self.mode)
@@ -120,11 +120,16 @@ class File(msgspec.Struct, frozen=True, tag="file"):
 
     def take_back(self) -> None:
         """Raises Kept if it has been changed."""
+        self._new.unlink(missing_ok=True)  # what a kill left
         if not os.path.lexists(self.path):
             return
         if sha256_of(self.path) != self.sha256:
             raise Kept("it has been changed")
         Path(self.path).unlink()
+
+    @property
+    def _new(self) -> Path:
+        return Path(f"{self.path}.mailspool-new")
 
 
 class Link(msgspec.Struct, frozen=True, tag="link"):
