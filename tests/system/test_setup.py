@@ -2,6 +2,7 @@
 """`mailspool setup --system` on a whole system: what it installs works, and what it takes back leaves no trace."""
 
 import json
+import os
 
 import pytest
 
@@ -203,10 +204,16 @@ def test_a_strangers_file_is_in_the_way_and_nothing_is_changed(machine):
     assert traces(machine) == before
 
 
+def test_man_finds_each_page(host):
+    for name in ("sendmail", "mailq", "newaliases", "mailspool", "mailspoold", "mailspool.toml"):
+        assert "mailspool" in host.run("man", "-P", "cat", name)
+
+
 def test_another_mail_system_may_keep_its_sendmail(machine):
     machine.at("/usr/sbin/sendmail").write_text("mine\n")
     assert setup(machine, "--yes", "--no-sendmail")[0] == 0
     assert machine.at("/usr/sbin/sendmail").read_text() == "mine\n"
+    assert not os.path.lexists(machine.at("/usr/local/share/man/man1/sendmail.1"))
     assert setup(machine, "--undo", "--yes")[1][-1] == "taken back"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from mailspool.cli.setup.files import Directory, File, Link, sha256_of
 from mailspool.cli.setup.found import Failed, Refused
 from mailspool.cli.setup.manifest import Step
-from mailspool.cli.setup.sendmail import sendmail_steps
+from mailspool.cli.setup.sendmail import NAMES, sendmail_steps
 from mailspool.cli.setup.system import Account, Registration
 from mailspool.config.layers import CONFIG_FILE, DROP_INS
 
@@ -51,7 +51,7 @@ def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
         *(_file(name, path) for name, path in FILES.items()),
         _file("init.d/mailspool", _INIT_SCRIPT, mode=0o755),
         *(Link(f"{BIN}/{name}", f"{programs}/{name}") for name in ("mailspool", "mailspoold") if programs != BIN),
-        *_manual_pages(),
+        *_manual_pages(sendmail=sendmail),
         *(sendmail_steps(programs) if sendmail else ()),
         *_start_at_boot(),
     ]
@@ -93,11 +93,13 @@ def _not_for_all(path: str) -> Iterator[str]:
             return
 
 
-def _manual_pages() -> Iterator[Link]:
-    """Where `man` looks for them, unless pip has put them there."""
+def _manual_pages(*, sendmail: bool) -> Iterator[Link]:
+    """Where `man` looks for them, unless pip has put them there. sendmail: those of its names, too."""
+    others = set() if sendmail else {Path(path).name for path in NAMES}
     for name, path in _shared().items():
-        if name.startswith("man/") and path != f"{_MAN}{name.removeprefix('man')}":
-            yield Link(f"{_MAN}{name.removeprefix('man')}", path)
+        place = f"{_MAN}{name.removeprefix('man')}"
+        if name.startswith("man/") and path != place and Path(name).stem not in others:
+            yield Link(place, path)
 
 
 def _file(name: str, path: str, *, mode: int = 0o644, yours: bool = False) -> File:
