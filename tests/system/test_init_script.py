@@ -136,7 +136,9 @@ def test_a_reload_changes_what_the_running_daemon_does(host, sinks, action):
     host.deliver_to(old)
     pid = host.start()
     host.deliver_to(new)
-    assert host.init(action) == (0, "mailspool: reloaded.\n")
+    code, said = host.init(action)
+    assert (code, said.splitlines()[0]) == (0, "mailspool: reloaded")
+    assert f'"{old.address}" -> "{new.address}"' in said
     assert host.pid == pid
     host.sendmail("sue@example.net")
     eventually(lambda: new.mails, what="a mail")
