@@ -166,10 +166,10 @@ def header_recipients(message: Message, parse: Parse) -> list[str]:
 
 def as_written(mailbox: HasAddress) -> str:
     """The address, without the domain that completed it: what it stands for is yet to be found."""
-    return mailbox.address.rpartition("@")[0] if _is_bare(mailbox) else mailbox.address
+    return mailbox.address.rpartition("@")[0] if is_bare(mailbox) else mailbox.address
 
 
-def _is_bare(mailbox: HasAddress) -> bool:
+def is_bare(mailbox: HasAddress) -> bool:
     """Whether a domain completed it. What a subclass's own parser makes need not tell, and then had one."""
     return bool(getattr(mailbox, "completed", False))
 
@@ -237,7 +237,7 @@ def _given_recipients(given: str | Recipient, notify: tuple[str, ...], parse: Pa
     mailboxes = _parse_given(given, parse)
     if not mailboxes:
         raise AddressError(f"recipient {given!r} is no address")
-    return [(Recipient(mailbox.address, notify), _is_bare(mailbox)) for mailbox in mailboxes]
+    return [(Recipient(mailbox.address, notify), is_bare(mailbox)) for mailbox in mailboxes]
 
 
 def _parse_given(text: str, parse: Parse) -> Sequence[HasAddress]:

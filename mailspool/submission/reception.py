@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Protocol
 
-from mailspool.errors import AddressError
+from mailspool.errors import AddressError, NoSuchUser
 from mailspool.model.envelope import Recipient
 from mailspool.submission.command import Transaction
-from mailspool.submission.prepare import HasAddress
+from mailspool.submission.prepare import HasAddress, as_written, is_bare
 from mailspool.submission.reply import Refused
 
 IN_MEMORY = 1 << 16  # octets of a message; of a larger one nothing is held
@@ -26,6 +26,9 @@ class Door(Protocol):
 
     def parse_for_address(self, line: str) -> Sequence[HasAddress]:
         """The mailboxes of an address list, completed with the site's domain. Raises AddressError."""
+
+    def expand_alias(self, address: str, bare: bool = False) -> Sequence[str]:
+        """Where mail for an address goes; bare: it came without a domain. Raises NoSuchUser, ConfigError."""
 
 
 class Reception:
@@ -48,8 +51,16 @@ class Reception:
             raise Refused(553, "5.1.7", str(error)) from error
 
     def check_recipient(self, transaction: Transaction, recipient: Recipient) -> Recipient:  # noqa: ARG002  # of Policy
-        """Completed with the site's domain. Raises AddressError."""
-        return Recipient(self._address(recipient.address), recipient.notify, recipient.orcpt)
+        """Completed with the site's domain. Raises AddressError; refuses a name that no alias knows."""
+        mailbox = self._mailbox(recipient.address)
+        bare = is_bare(mailbox)
+        try:
+            targets = self._spool.expand_alias(mailbox.address, bare)
+        except NoSuchUser as error:
+            raise Refused(550, "5.1.1", str(error)) from error
+        here = bare and list(targets) != [mailbox.address]  # as spooled it is to be looked up again, as a name of ours
+        address = f"{as_written(mailbox)}@localhost" if here else mailbox.address
+        return Recipient(address, recipient.notify, recipient.orcpt)
 
     def open_content(self, transaction: Transaction) -> IO[bytes]:  # noqa: ARG002  # of Policy
         """A file without a name: it is gone with the process."""
@@ -71,7 +82,10 @@ class Reception:
         return f"accepted as {queue_id}"
 
     def _address(self, path: str) -> str:
+        return self._mailbox(path).address
+
+    def _mailbox(self, path: str) -> HasAddress:
         mailboxes = self._spool.parse_for_address(f"<{path}>")
         if len(mailboxes) != 1:
             raise AddressError(f"{path!r} is not one address")
-        return mailboxes[0].address
+        return mailboxes[0]

@@ -151,6 +151,100 @@ def test_what_is_not_supported_is_refused_with_exit_code_64(mode, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("newaliases", 0), ("mailq", 0), ("sendmail", 64), ("/usr/lib/sendmail", 64)]
+)
+def test_the_name_by_which_it_is_called_decides_through_links_too(site, name, code):
+    link = site.folder / name.rpartition("/")[2]
+    link.symlink_to(SENDMAIL)
+    environment = {**os.environ, "PYTHONPATH": str(SENDMAIL.parents[1]), "MAILSPOOL_CONFIG": str(site.config)}
+    ended = subprocess.run(
+        [sys.executable, link], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+
+
+def test_unknown_options_are_ignored(site):
+    assert site.run("-Zy", "-i", "a@x") == 0
+    assert len(site.stored()) == 1
+
+
+@pytest.fixture
+def aliases(site):
+    (site.folder / "aliases").write_text("root: admin@example.com\nbad: |cat\n")
+    text = site.config.read_text()
+    site.config.write_text(text.replace('aliases_file = ""', f'aliases_file = "{site.folder}/aliases"'))
+    return site
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"], b"From: root (Cron Daemon)\nTo: root\n\nx\n"),
+        (["-i", "-FCronDaemon", "-oem", "-oi", "-t"], b"From: root\nTo: root\n\nx\n"),  # Debian's cron
+        (["-i", "root"], b"Subject: Output from your job 1\nTo: root\n\nx\n"),  # at
+        (["-t"], b"From: mdadm monitoring <root>\nTo: root\nSubject: Fail\n\nx\n"),  # mdadm
+        (["-t"], b"To: root\nFrom: Logwatch <root>\n\nx\n"),
+        (["-f", "fail2ban", "root"], b"From: Fail2Ban <fail2ban>\nTo: root\n\nx\n"),
+        (["-t", "-i"], b"To: root@localhost\nX-PHP-Originating-Script: 0:x.php\n\nx\n"),
+        (["-i", "-t"], b"To: root@example.org\n\nx\n"),  # Rails
+    ],
+)
+def test_what_a_hosts_own_programs_send_to_root_goes_where_the_alias_says(aliases, arguments, text):
+    assert aliases.run(*arguments, text=text) == 0
+    ((envelope, message),) = aliases.stored()
+    assert recipients(envelope) == ["admin@example.com"]
+    assert b"\r\nTo: root" in message or b"-FCronDaemon" in b" ".join(map(str.encode, arguments))
+
+
+def test_a_name_without_an_alias_is_refused_with_67_and_the_fix(aliases, capsys):
+    assert aliases.run("joe") == 67
+    assert "add 'joe: you@example.org' to" in capsys.readouterr().err
+    assert aliases.stored() == []
+
+
+def test_an_alias_that_cannot_be_followed_is_a_local_fault(aliases, capsys):
+    assert aliases.run("bad") == 75
+    assert "aliases:2: alias 'bad': '|cat' is a pipe" in capsys.readouterr().err
+
+
+def test_a_report_to_a_local_name_follows_its_alias_and_no_fault_of_the_aliases_stops_it(aliases):
+    spool = Spool.from_config(str(aliases.config))
+    for to in ("root@example.org", "bad@example.org"):
+        spool.spool_report(to, spool.parse_message({"message": "Subject: x\n\nx\n"}))
+    assert {tuple(recipients(envelope)) for envelope, _ in aliases.stored()} == {
+        ("admin@example.com",),
+        ("bad@example.org",),
+    }
+
+
+def test_verifying_tells_each_recipients_fate_and_spools_nothing(aliases, capsys):
+    assert aliases.run("-bv", "root", "a@x.example", "joe") == 67
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "root: admin@example.com: deliverable by way of example.com"
+    assert second == "a@x.example: deliverable by way of x.example"
+    assert third.startswith("joe: refused: ")
+    assert aliases.stored() == []
+    assert aliases.run("-bv", "a@x.example") == 0
+
+
+@pytest.mark.parametrize(("what", "left"), [("-qRX.EXAMPLE", 1), ("-qSalice", 1), ("-qRnobody", 2), ("-qI", None)])
+def test_what_is_chosen_by_recipient_sender_or_id_is_due_now(site, capsys, what, left):
+    assert site.run("-f", "alice@y.example", "a@x.example") == 0
+    assert site.run("-f", "bob@y.example", "b@z.example") == 0
+    wanted = site.stored()[0][0].id if what == "-qI" else ""
+    assert site.run(f"{what}{wanted}") == 0
+    names = [at.name for at in Spool.from_config(str(site.config)).store.locations()]
+    assert sum(not name.startswith("0-") for name in names) == (1 if left is None else left)
+    assert "they are due, but no supervisor answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["-bd", "-q15m", "-bD"])
+def test_who_wants_a_daemon_is_told_of_mailspoold(site, capsys, mode):
+    assert site.run(mode) == 69
+    assert "start mailspoold" in capsys.readouterr().err
+
+
 def test_newaliases_succeeds_and_does_nothing(capsys):
     assert main(["newaliases"]) == 0
     assert capsys.readouterr() == ("", "")
