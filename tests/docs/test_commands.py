@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Whoever follows the documents to the letter gets what they show: page by page, each on a system of its own."""
+
+import os
+import time
+
+import pytest
+
+from tests.docs.page import PAGES, Block, Otherwise, blocks, ids_in
+from tests.running import PATIENCE, eventually
+from tests.system.conftest import Host, layers, make_machine, with_programs, with_setup  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 and not os.environ.get("MAILSPOOL_REQUIRE_PEERS"), reason="only root can make a machine"
+)
+
+PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+HOMES = {"#": "/root", "$": "/home/joe"}
+USERS = {"#": None, "$": "joe"}
+
+# What stands in the environment and where we are outlasts each command, as in a shell.
+_SHELL = """
+cd
+[ ! -e .state ] || . ./.state
+cd -- "$PWD"
+eval "$1"
+export -p >"$HOME/.state"
+"""
+
+
+class Reader:
+    """Who types what a page shows, and knows which queue id stands for which."""
+
+    def __init__(self, machine):
+        self.machine, self.ids = machine, {}
+        machine.run("useradd", "--create-home", "--home-dir", HOMES["$"], "--shell", "/bin/sh", "joe")
+
+    def follow(self, page):
+        for block in blocks(page):
+            if block.file:
+                self.write(block)
+            for command in block.commands:
+                self.run(command)
+
+    def write(self, block: Block):
+        path = self.machine.at(block.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
+
+    def run(self, command):
+        """A look that comes too early is repeated, as a reader would."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            printed = self.call(command)
+            try:
+                self.ids |= ids_in(command.output, printed) if command.output else {}
+            except Otherwise:
+                if not command.may_repeat or time.monotonic() > until:
+                    raise
+            else:
+                print(f"{command.prompt} {command.text}\n{printed}", end="")  # shown when the test fails
+                return
+
+    def call(self, command):
+        text = command.text
+        for shown, real in self.ids.items():
+            text = text.replace(shown, real)
+        home, user = HOMES[command.prompt], USERS[command.prompt]
+        words = ("sh", "-ec", _SHELL, "sh", text)
+        ran = self.machine.call(*words, input="y\n", user=user, HOME=home, **PIP)
+        assert ran.returncode == 0, f"{command.place}: {text}\nended with {ran.returncode}: {ran.stdout}"
+        return ran.stdout
+
+
+def page(name):
+    return next(each for each in PAGES if each.name == name)
+
+
+@pytest.fixture
+def host(make_machine, with_setup, sink):  # noqa: F811
+    """It has been set up and runs; whatever its configuration says, all mail goes to the sink."""
+    host = Host(make_machine(with_setup))
+    host.at("/etc/mailspool/mailspool.toml").write_text(
+        'hostname = "mail.example.net"\nmail_name = "example.net"\nnameservers = ["127.0.0.1"]\n'
+    )
+    host.default(f'OPTIONS="-o smarthost={sink.address} -o tls=none"')
+    host.start()
+    return host
+
+
+def test_operating(host):
+    Reader(host.machine).follow(page("operating.md"))
+
+
+def test_cookbook(host, sink):
+    Reader(host.machine).follow(page("cookbook.md"))
+    eventually(lambda: sink.recipients == ["you@example.org"] * 2, what="the greeting and what cron's job said")

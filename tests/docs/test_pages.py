@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the documents promise by their form: links lead somewhere, configurations are some, loud lines are told of."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.page import PAGES, blocks
+from tests.running import ENVIRONMENT, ROOT, me
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+CONFIGURATIONS = [block for block in BLOCKS if block.language == "toml" and not block.text.startswith("[")]
+CREDENTIALS = [block for block in BLOCKS if block.language == "toml" and block.text.startswith("[")]
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page):
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=lambda block: block.place)
+def test_every_configuration_passes_the_check(block, tmp_path):
+    assert_checked(tmp_path, block.text)
+
+
+@pytest.mark.parametrize("block", CREDENTIALS, ids=lambda block: block.place)
+def test_every_file_of_credentials_passes_the_check(block, tmp_path):
+    (tmp_path / "credentials").write_text(block.text)
+    (tmp_path / "credentials").chmod(0o600)
+    assert_checked(tmp_path, f'credentials_file = "{tmp_path}/credentials"\n')
+
+
+def assert_checked(folder, text):
+    (folder / "run").mkdir(mode=0o711)
+    (folder / "mailspool.toml").write_text(text)
+    places = {"MAILSPOOL_DEQUEUE_DIR": f"{folder}/spool", "MAILSPOOL_RUN_DIR": f"{folder}/run", "MAILSPOOL_USER": me()}
+    if "log_file" in text:
+        places["MAILSPOOL_LOG_FILE"] = f"{folder}/log"
+    checked = subprocess.run(
+        [sys.executable, ROOT / "bin/mailspool", "check", "-c", folder / "mailspool.toml"],
+        env={**ENVIRONMENT, **places},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "warning" not in checked.stdout + checked.stderr
+
+
+def test_few_commands_are_not_run_and_each_says_why():
+    untried = [block for block in BLOCKS if block.not_run]
+    assert len(untried) < 5
+    assert all(len(block.note.split()) > 4 for block in untried)
+
+
+def loud_lines():
+    """The text of everything that the program logs as a warning or worse."""
+    for path in sorted((ROOT / "mailspool").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(attr="warning" | "error" | "exception"), args=[ast.Constant(str(text))]
+                ):
+                    yield text
+                case ast.Call(
+                    func=ast.Attribute(attr="record") | ast.Name("record"),
+                    args=[ast.Constant(str(text)), ast.Constant("warning" | "error")],
+                ):
+                    yield text
+
+
+def test_every_line_that_warns_stands_in_operating():
+    table = (ROOT / "docs/operating.md").read_text("utf-8").partition("## Lines that want")[2].partition("\n## ")[0]
+    missing = {text for text in loud_lines() if f"`{text.partition(':')[0]}`" not in table}
+    assert missing - {"alarm"} == set()  # "alarm" is told by programs that deliver by themselves
+    assert len(set(loud_lines())) > 20
+
+
+def test_the_documents_name_no_option_that_is_not_there():
+    from mailspool.config.explain import options
+
+    known = {option.name for option in options()}
+    for name in ("cookbook", "operating"):
+        text = (ROOT / f"docs/{name}.md").read_text("utf-8")
+        tables = re.findall(r"^\| [^|]* \| ([^|]*) \|$", text, re.MULTILINE) if name == "cookbook" else []
+        named = {word for cell in tables for word in re.findall(r"`([a-z]+_[a-z_]+)`", cell)}
+        assert named <= known, named - known
