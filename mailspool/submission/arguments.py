@@ -52,7 +52,7 @@ PROGRAMS = {"mailq": "p", "newaliases": "i"}
 """Names under which the program has a mode of its own."""
 
 _FLAGS = "tivIGUcmnsx"
-_VALUED = "fFrCNRVboBhLXODMpeA"  # the value is the rest of the word, or the next one
+_VALUED = "fFrCNRVboBhLXODMpeAa"  # the value is the rest of the word, or the next one
 _ATTACHED = "qd"  # the value is the rest of the word, if there is one
 
 # sendmail's "interactive" keeps what could not be delivered at once, which is our Background; its "background" only
@@ -109,6 +109,10 @@ def _take_options(words: "list[str]") -> "Iterator[tuple[str, str]]":
         cluster = words.pop(0)[1:]
         if cluster == "-":
             return
+        if cluster.startswith("-"):  # as letters, msmtp's --read-recipients would name a sender
+            from mailspool.errors import UsageError
+
+            raise UsageError(f"there are no long options: -{cluster} is not known; see sendmail(1)")
         while cluster:
             letter, cluster = cluster[0], cluster[1:]
             if letter not in _VALUED + _ATTACHED:

@@ -90,13 +90,13 @@ def recipients(envelope):
             Options(recipients=("a",)),
         ),
         ("sendmail -h3 -Ltag -em -Am a", Options(recipients=("a",))),
+        ("sendmail -a account a", Options(recipients=("a",))),  # msmtp's
         ("sendmail -tvi", Options(from_header=True, verbose=True, ignore_dots=True)),
         ("sendmail -ivfx a", Options(ignore_dots=True, verbose=True, sender="x", recipients=("a",))),
         # the rest
         ("sendmail -r x a", Options(sender="x", recipients=("a",))),
         ("sendmail -f <> a", Options(sender="<>", recipients=("a",))),
         ("sendmail -Zy -iZ a", Options(ignored="ZyZ", ignore_dots=True, recipients=("a",))),
-        ("sendmail --help", Options(ignored="-")),
         ("sendmail -bd -q15m", Options(mode="d")),
         ("sendmail -C /x/y -V id -R FULL -N success,delay a", None),
         ("sendmail a -t", Options(recipients=("a", "-t"))),
@@ -133,6 +133,11 @@ def test_an_empty_sender_is_the_null_sender():
 def test_a_command_line_that_makes_no_sense_is_refused(line):
     with pytest.raises(UsageError, match="option -"):
         parse_arguments(["sendmail", *line.split()])
+
+
+def test_a_long_option_is_refused_and_no_letter_of_it_names_a_sender():
+    with pytest.raises(UsageError, match="--read-recipients is not known"):
+        parse_arguments(["sendmail", "--read-recipients", "a"])
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"))))
