@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Real programs, as Debian has them, hand their mail to `sendmail` in their own ways, and it arrives unharmed."""
+"""Programs that people write mail with hand it to `sendmail` in their own ways, and it arrives unharmed.
+
+Those that send it by themselves are in tests/system/callers.
+"""
 
 import os
-import pwd
 import subprocess
 
 import pytest
@@ -30,9 +32,6 @@ def run(environment, tmp_path):
 
 def box_at(peer, name):
     return f"box-{name}@{peer}.peers.test"
-
-
-# --- real programs
 
 
 def test_what_git_send_email_sends_git_am_applies(run, peers, tmp_path):
@@ -83,47 +82,3 @@ def test_mail_sends_what_it_reads_to_all_but_shows_no_bcc(run, peers):
         assert stored.message["Subject"] == "für alle"
         assert stored.message["Bcc"] is None
         assert stored.message.get_content() == BODY.decode()
-
-
-# --- the exact command lines of programs that do not run here
-
-CRON = (
-    b"From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@sender> backup\nMIME-Version: 1.0\n"
-    b"Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit\nX-Cron-Env: <SHELL=/bin/sh>\n"
-    b"X-Cron-Env: <HOME=/root>\nX-Cron-Env: <PATH=/usr/bin:/bin>\nX-Cron-Env: <LOGNAME=root>\n\n"
-)
-
-
-def test_cron_s_mail_to_root_arrives_with_all_of_its_output(run, peers):
-    run("/bin/sh", "-c", "sendmail -FCronDaemon -i -B8BITMIME -oem  root", text=CRON + BODY)
-    (stored,) = peers["exim"].mail_for("root@exim.peers.test")
-    assert stored.sender == f"{pwd.getpwuid(os.geteuid()).pw_name}@exim.peers.test"
-    head, empty_line, body = stored.handed_in.partition(b"\r\n\r\n")
-    assert head.startswith(CRON.rstrip().replace(b"\n", b"\r\n"))
-    assert empty_line + body == b"\r\n\r\n" + BODY.replace(b"\n", b"\r\n")
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        pytest.param("php", "sendmail -t -i", id="PHP's sendmail_path"),
-        pytest.param("rails", "sendmail -i -t", id="Rails' sendmail_settings"),
-    ],
-)
-def test_recipients_out_of_the_header_get_it_without_bcc(name, line, run, peers):
-    to, bcc = box_at("postfix", name), box_at("exim", f"{name}-bcc")
-    text = f"To: {to}\r\nBcc: {bcc}\r\nSubject: from the web\r\nFrom: {ME}\r\n\r\n".encode() + BODY
-    run("/bin/sh", "-c", line, text=text)
-    for peer, box in (("postfix", to), ("exim", bcc)):
-        (stored,) = peers[peer].mail_for(box)
-        assert stored.message["Bcc"] is None
-        assert stored.handed_in.endswith(b"\r\n\r\n" + BODY.replace(b"\n", b"\r\n"))
-
-
-def test_fail2ban_s_mail_ends_before_its_dot(run, peers):
-    box = box_at("exim", "fail2ban")
-    text = f"Subject: [Fail2Ban] sshd: banned 192.0.2.1\nFrom: Fail2Ban <{ME}>\nTo: {box}\n\nHi,\n.\nnever sent\n"
-    run("/bin/sh", "-c", f'sendmail -f "{ME}" "{box}"', text=text.encode())
-    (stored,) = peers["exim"].mail_for(box)
-    assert stored.sender == ME
-    assert stored.message.get_content() == "Hi,\n"
