@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What the documents show: fenced blocks, the commands in them, and how their output is compared with the real one.
 
-An HTML comment right above a block says what is special about it: `not run: REASON`, or `file: PATH` for what a reader
-writes into that file. A `console` block holds commands behind "$ " (anybody's) or "# " (root's), and what they print; a
-line that is only "…" stands for any lines. Queue ids, hosts with their address, numbers, times and the width of blanks
-are not compared.
+An HTML comment right above a block says what is special about it: `not run: REASON`, `in another terminal`, or
+`file: PATH` for what a reader writes into that file. A `console` block holds commands behind "$ " (anybody's) or "# "
+(root's), and what they print; a line that is only "…" stands for any lines. Queue ids, hosts with their address,
+numbers, times and the width of blanks are not compared. A `python` block is run, too.
 """
 
 import re
@@ -49,12 +49,16 @@ class Block(NamedTuple):
         return self.note.removeprefix("file: ") if self.note.startswith("file: ") else ""
 
     @property
+    def in_another_terminal(self):
+        return self.note == "in another terminal"
+
+    @property
     def commands(self):
         """What is to be run, in the order in which it stands there."""
         if self.not_run or self.file:
             return []
-        if self.language == "sh":
-            return [Command(self.place, "$", self.text, [])]
+        if self.language == "python":
+            return [Command(self.place, "$", f"/opt/mailspool/bin/python - <<'END'\n{self.text}END", [])]
         return list(_commands(self.place, self.text)) if self.language == "console" else []
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Whoever follows the documents to the letter gets what they show: page by page, each on a system of its own."""
 
+import contextlib
 import os
+import socket
 import time
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.docs.page import PAGES, Block, Otherwise, blocks, ids_in
 from tests.running import PATIENCE, eventually
 from tests.system.conftest import Host, layers, make_machine, with_programs, with_setup  # noqa: F401 - fixtures
+from tests.system.machine import copy_checkout
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 and not os.environ.get("MAILSPOOL_REQUIRE_PEERS"), reason="only root can make a machine"
@@ -29,10 +32,13 @@ export -p >"$HOME/.state"
 
 
 class Reader:
-    """Who types what a page shows, and knows which queue id stands for which."""
+    """Who types what a page shows, and knows which queue id stands for which.
 
-    def __init__(self, machine):
-        self.machine, self.ids = machine, {}
+    means: what else stands for something else. after: what is done after a command that ends so.
+    """
+
+    def __init__(self, machine, *, means=None, after=None):
+        self.machine, self.ids, self.after = machine, dict(means or {}), after or {}
         machine.run("useradd", "--create-home", "--home-dir", HOMES["$"], "--shell", "/bin/sh", "joe")
 
     def follow(self, page):
@@ -40,7 +46,11 @@ class Reader:
             if block.file:
                 self.write(block)
             for command in block.commands:
-                self.run(command)
+                elsewhere = " >/dev/null 2>&1 &" if block.in_another_terminal else ""
+                self.run(command._replace(text=command.text + elsewhere))
+                for end, do in self.after.items():
+                    if command.text.endswith(end):
+                        do()
 
     def write(self, block: Block):
         path = self.machine.at(block.file)
@@ -94,4 +104,32 @@ def test_operating(host):
 
 def test_cookbook(host, sink):
     Reader(host.machine).follow(page("cookbook.md"))
-    eventually(lambda: sink.recipients == ["you@example.org"] * 2, what="the greeting and what cron's job said")
+    eventually(lambda: sink.recipients == ["you@example.org"] * 3, what="mail of each kind")
+
+
+def test_readme(make_machine, sink):  # noqa: F811
+    machine = make_machine(())
+    copy_checkout(machine)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()
+
+    def divert_mail():
+        Host(machine).default(f'OPTIONS="-o smarthost={sink.address} -o tls=none"')
+
+    def wait_for_sink():
+        def listens():
+            with contextlib.suppress(OSError):
+                return socket.create_connection(free, 1).close() or True
+
+        eventually(listens, what="a sink")
+
+    means = {"127.0.0.1:2525": f"127.0.0.1:{free[1]}"}
+    reader = Reader(
+        machine, means=means, after={"setup --system": divert_mail, "sink --listen 127.0.0.1:2525": wait_for_sink}
+    )
+    for prompt, home in HOMES.items():
+        machine.run("cp", "-r", "/tmp/mailspool", home)
+        machine.at(f"{home}/.state").write_text(f"export PWD={home}/mailspool\n")
+        machine.run("chown", "-R", USERS[prompt] or "root", f"{home}/mailspool", f"{home}/.state")
+    reader.follow(page("README.md"))
+    assert sink.recipients[0] == "you@example.org"
