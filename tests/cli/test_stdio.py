@@ -116,7 +116,7 @@ def test_symfony_s_own_words_bring_a_message_into_the_spool(site):
 def test_smtplib_sends_over_a_socket_pair(site):
     with OverPipe(site.command) as smtp:
         text = "Subject: ä\r\n\r\n.\r\n..\r\n" + "x" * 70000
-        assert smtp.sendmail("a@b.test", ["root", "c@d.test"], text.encode(), ["BODY=8BITMIME"]) == {}
+        assert smtp.sendmail("a@b.test", ["root@example.org", "c@d.test"], text.encode(), ["BODY=8BITMIME"]) == {}
         with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
             smtp.sendmail("a@b.test", ["x..y@d.test"], "x")
         assert caught.value.recipients["x..y@d.test"][0] == 553

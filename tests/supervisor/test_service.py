@@ -124,7 +124,7 @@ def test_a_reload_starts_the_new_one_at_once_and_lets_the_old_one_finish(office,
 def test_workers_hold_nothing_of_a_service_open(office, tmp_path):
     office.add("a-wait-1")
     (worker,) = eventually(office.workers)
-    eventually(lambda: (tmp_path / "claimed").iterdir())
+    eventually(lambda: office.work.names("claimed"))  # it is at work, and has let go of all that is not its own
     (clerk,) = begun(tmp_path)
     theirs = {os.readlink(path) for path in Path(f"/proc/{worker}/fd").iterdir()}
     assert (tmp_path / f"begun-{clerk}").read_text().split()[1] not in theirs
