@@ -83,8 +83,20 @@ class NotRunning(MailspoolError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class ControlForbidden(NotRunning):
+    """Whether one answers is not for this user to know."""
+
+    exit_code = 77  # EX_NOPERM
+
+
 class SpoolError(MailspoolError):
     """A local fault of the spool (disk full, permission, I/O error). Nothing was accepted, nothing is lost."""
+
+
+class SpoolForbidden(SpoolError):
+    """The spool is not this user's to look into."""
+
+    exit_code = 77  # EX_NOPERM
 
 
 class ClaimLost(SpoolError):

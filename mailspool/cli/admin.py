@@ -35,7 +35,7 @@ Exit codes:
       be asked and there is no terminal
   69  no supervisor answers, and the command needs one
   75  a local fault (disk, permission, no spool): it may be tried again
-  77  you may not read the configuration: ask again as root
+  77  you may not look there, or do that: ask again as root
   78  the configuration is wrong, or was refused
 """
 

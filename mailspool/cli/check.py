@@ -55,12 +55,12 @@ def faults(spool: Spool) -> Iterator[str]:
     from mailspool.supervisor import places, privileges  # what only a daemon and those who look after it need
 
     settings = spool.settings
-    uid = os.geteuid()
     try:
         owner = privileges.resolve_user(settings.user)
-        uid = owner.pw_uid if owner else uid
+        uid = owner.pw_uid if owner else os.geteuid()
     except ConfigError as error:
         yield from error.problems
+        return  # all the rest is a question of who that is
     try:
         read_credentials(settings.credentials_file, daemon_reader(settings.user))
     except ConfigError as error:
@@ -80,7 +80,11 @@ def _is_anothers(directory: str) -> bool:
 
 def _faults_inside(directory: str, uid: int) -> Iterator[str]:
     """A directory of another's in the spool would stop the daemon later, when it is needed."""
+    from mailspool.supervisor.places import foreign  # as above
+
     try:
+        if os.lstat(directory).st_uid != uid:  # told above, for all that is in it
+            return
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except OSError:  # not there yet, or told above
         return
@@ -89,9 +93,6 @@ def _faults_inside(directory: str, uid: int) -> Iterator[str]:
         if not stat.S_ISDIR(facts.st_mode) or entry.name == "lost+found":
             continue
         if facts.st_uid != uid:
-            yield (
-                f"dequeue_dir: {entry.path} belongs to uid {facts.st_uid}, the daemon is uid {uid}: "
-                f"chown -R {uid} {entry.path}"
-            )
+            yield f"dequeue_dir: {foreign(entry.path, facts.st_uid, uid)}"
         elif facts.st_mode & stat.S_IWOTH:
             yield f"dequeue_dir: anybody may write to {entry.path}: chmod 0700 {entry.path}"

@@ -6,7 +6,6 @@ The supervisor knows its workers' phases, the spool knows out of which tier thei
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ import msgspec
 from mailspool.cli import nodes, terminal
 from mailspool.cli.options import configured, examples
 from mailspool.cli.text import shown, span
-from mailspool.errors import NotRunning, Unreadable
+from mailspool.errors import ControlForbidden, NotRunning, Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
@@ -59,11 +58,14 @@ def ps(spool: Spool, *, as_json: bool) -> None:
 
 
 def supervisor_status(spool: Spool) -> Status | None:
-    """What the running supervisor says of itself; None if none answers."""
-    with suppress(NotRunning, ValueError):
+    """What the running supervisor says of itself; None if none answers. Raises ControlForbidden."""
+    try:
         status: Status = json.loads(control.ask(spool.settings.run_dir, "status"))
-        return status
-    return None
+    except ControlForbidden:
+        raise
+    except (NotRunning, ValueError):
+        return None
+    return status
 
 
 def alarm_line(alarm: Status) -> str:

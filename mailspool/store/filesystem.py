@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile, nodename
@@ -57,9 +57,7 @@ class FileStore(Store):
         if facts.st_mode & stat.S_IWOTH:
             raise SpoolError(f"anybody may write to the spool {self.root}: chmod 0700 {self.root}")
         if os.geteuid() not in (0, facts.st_uid):
-            raise SpoolError(
-                f"the spool {self.root} belongs to uid {facts.st_uid}, we are uid {os.geteuid()}: run as its owner"
-            )
+            raise SpoolForbidden(f"the spool {self.root} belongs to uid {facts.st_uid}: ask again as root")
 
     def tiers(self) -> list[int]:
         return _tiers_in(self.root)

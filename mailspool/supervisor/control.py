@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mailspool.errors import NotRunning, SpoolError
+from mailspool.errors import ControlForbidden, NotRunning, SpoolError
 
 _NAME = "control"
 _MAX_REQUEST = 1024
@@ -19,7 +19,7 @@ _PATIENCE = 5.0  # seconds that a client waits, and that the supervisor gives on
 
 
 def ask(run_dir: str, request: str) -> str:
-    """Send one request, return the answer. Raises NotRunning."""
+    """Send one request, return the answer. Raises NotRunning; ControlForbidden if this user may not ask."""
     path = _path(run_dir)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -28,6 +28,8 @@ def ask(run_dir: str, request: str) -> str:
             client.sendall(request.encode() + b"\n")
             with client.makefile("rb") as answers:
                 answer = answers.read()
+    except PermissionError as error:
+        raise ControlForbidden(f"{path}: {error.strerror}: ask again as root") from None
     except OSError as error:
         raise NotRunning(
             f"no supervisor answers on {path} ({error.strerror or error}): is mailspoold running?"

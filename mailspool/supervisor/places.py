@@ -72,7 +72,7 @@ def _own_faults(place: Place, facts: os.stat_result, uid: int) -> Iterator[str]:
     elif not stat.S_ISDIR(facts.st_mode):
         yield f"{path} is no directory: name another, or move it away: mv {path} {path}.old"
     elif facts.st_uid != uid:
-        yield f"{path} belongs to {_name(facts.st_uid)}, the daemon is {_name(uid)}: chown -R {_name(uid)} {path}"
+        yield foreign(path, facts.st_uid, uid)
     elif mode & place.too_open or ~mode & stat.S_IRWXU:
         yield f"{path} has mode {mode:04o}, which lets {_whom(mode & place.too_open)}: chmod {place.mode:04o} {path}"
     with suppress(OSError):  # out of reach: said above
@@ -130,6 +130,14 @@ def _is_unmapped(uid: int) -> bool:
 def _mount_point(path: str) -> str:
     place = Path(path).resolve()
     return str(next(each for each in (place, *place.parents) if each.is_mount()))
+
+
+def foreign(path: str, owner: int, uid: int) -> str:
+    """What is wrong with a path of user `owner` for the daemon of user `uid`. Only root can give it away."""
+    whose = f"{path} belongs to {_name(owner)}"
+    if os.geteuid() == 0:
+        return f"{whose}, the daemon is {_name(uid)}: chown -R {_name(uid)} {path}"
+    return f"{whose}, you are {_name(uid)}: try it again as root"
 
 
 def _name(uid: int) -> str:
