@@ -4,6 +4,7 @@
 A TOML table for each host, or host:port. A fault is told with file and line, never with a value out of the file.
 """
 
+import grp
 import os
 import pwd
 import stat
@@ -21,6 +22,7 @@ from mailspool.model.address import control_character
 from mailspool.model.credentials import Credentials, Keyring
 from mailspool.model.target import parse_server
 
+_HOST = '["smtp.example.net"]'  # a dotted name without its quotes is a table in a table
 _WORLD, _GROUP_WRITES, _GROUP_READS = 0o007, 0o030, 0o040
 
 
@@ -57,7 +59,7 @@ def read_credentials(path: str, reader: Reader) -> Keyring:
             return Keyring()
         raise ConfigError([f"credentials_file: there is no file {path}"]) from None
     except PermissionError:
-        raise ConfigError([f"{path}: uid {os.geteuid()} cannot read it: {_remedy(path, reader)}"]) from None
+        raise ConfigError([f"{path}: {_user(os.geteuid())} cannot read it: {_remedy(path, reader)}"]) from None
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
         raise ConfigError([f"{path}: cannot be read: {what}"]) from None
@@ -71,16 +73,30 @@ def _refuse(file: os.stat_result, reader: Reader) -> str:
     if not stat.S_ISREG(file.st_mode):
         return "it is no file"
     if not owns and file.st_uid != 0:
-        return f"it belongs to uid {file.st_uid}, who could read and change it"
+        return f"it belongs to {_user(file.st_uid)}, who could read and change it"
     if mode & (_WORLD | _GROUP_WRITES) or (mode & _GROUP_READS and file.st_gid != reader.gid):
-        return f"others can read or change it (mode {mode:04o}, group {file.st_gid})"
+        return f"others can read or change it (mode {mode:04o}, group {_group(file.st_gid)})"
     if reader.uid and not owns and not mode & _GROUP_READS:
-        return f"the daemon (uid {reader.uid}) cannot read it"
+        return f"the daemon ({_user(reader.uid)}) cannot read it"
     return ""
 
 
 def _remedy(path: str, reader: Reader) -> str:
-    return f"chown 0:{reader.gid} {path} && chmod 0640 {path}"
+    return f"chown root:{_group(reader.gid)} {path} && chmod 0640 {path}"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def _keyring(path: str, read: statements.Statements) -> Keyring:
@@ -97,7 +113,14 @@ def _keyring(path: str, read: statements.Statements) -> Keyring:
 
 
 def _credentials(table: object) -> Credentials:
-    """Raises ValueError."""
+    """Raises ValueError, with the names of what is wrong and no value."""
+    if not isinstance(table, dict):
+        raise ValueError(f"it is no table: begin with a line such as {_HOST}")
+    for name, value in table.items():
+        if isinstance(value, dict):
+            raise ValueError(f"quotes are missing around the host's name: {_HOST}")
+        if name not in Credentials.__struct_fields__:
+            raise ValueError(f"there is no {name}; allowed: {', '.join(Credentials.__struct_fields__)}")
     credentials = msgspec.convert(table, Credentials)
     if unfit := " and ".join(_unfit(credentials)):
         raise ValueError(f"{unfit} must not be empty, nor hold a control character")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The file with the passwords: what stands in it, and that nobody else can read it."""
 
+import grp
 import os
 from contextlib import suppress
 
@@ -73,7 +74,7 @@ def test_all_faults_are_told_with_their_lines_and_without_any_value(write):
     lines = dict(problem.split(": ", 1) for problem in problems(path))
     assert list(lines) == [f"{path}:{number}" for number in (1, 5, 8, 11, 14, 17, 21)]
     assert "one.example: " in lines[f"{path}:5"]
-    assert "pasword" in lines[f"{path}:5"]
+    assert lines[f"{path}:5"].endswith("there is no pasword; allowed: user, password, tls")
     assert "user must not be empty" in lines[f"{path}:8"]
     assert "user and password" in lines[f"{path}:11"]
 
@@ -84,6 +85,11 @@ def test_all_faults_are_told_with_their_lines_and_without_any_value(write):
 def test_what_is_no_table_of_tables_is_told_with_its_line(write, text, line):
     path = write(text)
     assert problems(path)[0].startswith(f"{path}:{line}: ")
+
+
+def test_a_host_s_name_without_quotes_is_told_as_such(write):
+    path = write(f'[smtp.example.net]\nuser = "joe"\npassword = "{SECRET}"\n')
+    assert problems(path) == [f'{path}:1: smtp: quotes are missing around the host\'s name: ["smtp.example.net"]']
 
 
 def test_what_is_not_in_utf8_is_refused(tmp_path):
@@ -97,7 +103,8 @@ def test_a_file_that_others_can_read_or_change_is_refused_with_the_remedy(write,
     path = write("", mode)
     (problem,) = problems(path)
     assert f"others can read or change it (mode {mode:04o}" in problem
-    assert problem.endswith(f"chown 0:{ME.gid} {path} && chmod 0640 {path}")
+    group = grp.getgrgid(ME.gid).gr_name
+    assert problem.endswith(f"group {group}): chown root:{group} {path} && chmod 0640 {path}")
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
@@ -121,7 +128,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 @needs_root
 def test_a_file_of_root_is_read_through_the_group_only(write):
     path = write("", 0o600)
-    assert "the daemon (uid 4711) cannot read it" in problems(path, Reader(4711, 4712))[0]
+    assert "the daemon (4711) cannot read it" in problems(path, Reader(4711, 4712))[0]
     os.chown(path, 0, 4712)
     os.chmod(path, 0o640)
     read_credentials(path, Reader(4711, 4712))
@@ -131,7 +138,7 @@ def test_a_file_of_root_is_read_through_the_group_only(write):
 def test_a_file_of_somebody_else_is_refused(write):
     path = write("", 0o600)
     os.chown(path, 4713, 4712)
-    assert "it belongs to uid 4713" in problems(path, Reader(4711, 4712))[0]
+    assert "it belongs to 4713" in problems(path, Reader(4711, 4712))[0]
 
 
 @needs_root
