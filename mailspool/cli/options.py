@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What every command takes and how it ends: `-c FILE`, `-o KEY=VALUE`, and an error's own exit code."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -15,6 +17,7 @@ from mailspool.errors import MailspoolError, UsageError
 from mailspool.spool import Spool
 
 _USAGE = 2  # what click ends with, where sysexits.h has EX_USAGE
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Given(NamedTuple):
@@ -84,6 +87,19 @@ def exit_code(command: click.Command, argv: Sequence[str], program: str) -> int:
     """Run a command line (without the program's name); what the process is to end with."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an address must not be more than the terminal can bear
+    try:
+        code = _end_of(command, argv, program)
+        sys.stdout.flush()
+    except OSError as error:  # click minds a reader that leaves early
+        if error.filename or error.errno not in _NO_ROOM:
+            raise
+        code = MailspoolError.exit_code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter's own last flush fails as well
+        click.echo(f"{program}: cannot write to standard output: {error.strerror}", err=True)
+    return code
+
+
+def _end_of(command: click.Command, argv: Sequence[str], program: str) -> int:
     try:
         command.main(list(argv), program)
     except SystemExit as end:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What `mailspool` promises its administrator: it tells why, does what was asked and no more, and says what is next."""
 
+import errno
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +126,16 @@ def test_a_listing_loads_nothing_of_the_door_out_nor_what_draws_tables(house):
     )
     ran = subprocess.run([sys.executable, "-c", code, "-c", house.config, "queue"], capture_output=True, check=True)
     assert ran.stdout.endswith(b"\n[]\n")
+
+
+@pytest.mark.parametrize("words", [["queue"], ["plan"], ["check"], ["config"], ["--help"]], ids=" ".join)
+def test_output_that_finds_no_room_is_a_local_fault_in_one_line(house, words):
+    house.send("sue@example.net")
+    command = [sys.executable, str(Path(__file__).parents[2] / "bin/mailspool"), "-c", str(house.config), *words]
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "mailspool: cannot write to standard output: No space left on device\n"
+    assert (ran.returncode, ran.stderr) == (75, said)
 
 
 def test_a_reader_that_leaves_early_is_no_fault(house):
@@ -290,6 +302,20 @@ def test_ps_without_a_supervisor_ends_with_69(house, words):
     assert "is mailspoold running?" in ran.err
 
 
+@pytest.mark.parametrize("words", [["ps"], ["reload"], ["queue"], ["status"], ["retry", "ALL"]], ids=" ".join)
+def test_who_may_not_look_is_told_to_ask_as_root_and_ends_with_77(house, monkeypatch, words):
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(house.root).st_uid + 1)
+    monkeypatch.setattr(socket.socket, "connect", _refuse)
+    ran = house.run(*words)
+    assert (ran.code, ran.out) == (77, "")
+    assert "as root" in ran.err
+    assert "running" not in ran.err
+
+
+def _refuse(*_):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def test_reload_without_a_supervisor_ends_with_69(house):
     ran = house.run("reload")
     assert (ran.code, ran.out) == (69, "")
@@ -330,7 +356,23 @@ def test_check_finds_directories_of_somebody_else(house):
     os.chown(house.root / "spool/1", 12345, -1)
     ran = house.run("check")
     assert ran.code == 78
-    assert f"{house.root}/spool/1 belongs to uid 12345, the daemon is uid 0" in ran.err
+    assert f"{house.root}/spool/1 belongs to 12345, the daemon is root: chown -R root {house.root}/spool/1" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_check_tells_once_that_a_spool_with_all_that_is_in_it_is_somebody_else_s(house):
+    for path in (house.root / "spool", *(house.root / "spool").iterdir()):
+        os.chown(path, 12345, -1)
+    ran = house.run("check")
+    assert ran.err.count("belongs to 12345") == 1
+
+
+def test_check_does_not_tell_an_ordinary_user_to_give_the_spool_to_himself(house, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(house.root).st_uid + 1)
+    ran = house.run("check")
+    assert ran.code == 77
+    assert "chown" not in ran.err
+    assert "try it again as root" in ran.err
 
 
 def test_check_finds_a_file_system_that_is_mounted_read_only(house, monkeypatch):
@@ -344,7 +386,8 @@ def test_check_finds_a_file_system_that_is_mounted_read_only(house, monkeypatch)
 def test_check_finds_that_there_is_no_such_user(house):
     ran = house.run("check", "-o", "user=nobody-of-that-name")
     assert ran.code == 78
-    assert "there is no user 'nobody-of-that-name'" in ran.err
+    (line,) = ran.err.splitlines()  # whose the directories shall be is not known
+    assert "there is no user 'nobody-of-that-name'" in line
 
 
 # --- words
