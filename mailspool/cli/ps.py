@@ -6,6 +6,7 @@ The supervisor knows its workers' phases, the spool knows out of which tier thei
 
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ import msgspec
 from mailspool.cli import nodes, terminal
 from mailspool.cli.options import configured, examples
 from mailspool.cli.text import shown, span
+from mailspool.config.schema import Settings
 from mailspool.errors import ControlForbidden, NotRunning, Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename
@@ -66,6 +68,17 @@ def supervisor_status(spool: Spool) -> Status | None:
     except (NotRunning, ValueError):
         return None
     return status
+
+
+def starter(run_dir: str, root: str = "/") -> str:
+    """The command that starts the daemon of this directory: the service's where there is one. root: of the system."""
+    here = Path(root)
+    if run_dir == Settings().run_dir:
+        if (here / "run/systemd/system").is_dir() and (here / "etc/systemd/system/mailspool.service").exists():
+            return "systemctl start mailspool"
+        if (here / "etc/init.d/mailspool").exists():
+            return "service mailspool start"
+    return "mailspoold"
 
 
 def alarm_line(alarm: Status) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from mailspool.cli import nodes, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.ps import Status, alarm_line, supervisor_status
+from mailspool.cli.ps import Status, alarm_line, starter, supervisor_status
 from mailspool.cli.text import count, cut, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
@@ -84,7 +84,7 @@ def status(spool: Spool, *, as_json: bool) -> int:
     else:
         terminal.console().print(*_screen(supervisor, depths, errors), sep="\n")
         if supervisor is None:
-            say(f"no supervisor answers in {spool.settings.run_dir}: start it with 'mailspoold'")
+            say(f"no supervisor answers in {spool.settings.run_dir}: start it with '{starter(spool.settings.run_dir)}'")
     return NOT_RUNNING if supervisor is None else 0
 
 

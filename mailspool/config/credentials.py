@@ -114,17 +114,23 @@ def _keyring(path: str, read: statements.Statements) -> Keyring:
 
 def _credentials(table: object) -> Credentials:
     """Raises ValueError, with the names of what is wrong and no value."""
-    if not isinstance(table, dict):
-        raise ValueError(f"it is no table: begin with a line such as {_HOST}")
-    for name, value in table.items():
-        if isinstance(value, dict):
-            raise ValueError(f"quotes are missing around the host's name: {_HOST}")
-        if name not in Credentials.__struct_fields__:
-            raise ValueError(f"there is no {name}; allowed: {', '.join(Credentials.__struct_fields__)}")
+    if misshapen := _misshapen(table):
+        raise ValueError(misshapen)
     credentials = msgspec.convert(table, Credentials)
     if unfit := " and ".join(_unfit(credentials)):
         raise ValueError(f"{unfit} must not be empty, nor hold a control character")
     return credentials
+
+
+def _misshapen(table: object) -> str:
+    """What the parser of the values would not say in words of ours; "" if it is a table with keys that there are."""
+    if not isinstance(table, dict):
+        return f"it is no table: begin with a line such as {_HOST}"
+    if any(isinstance(value, dict) for value in table.values()):
+        return f"quotes are missing around the host's name: {_HOST}"
+    names = Credentials.__struct_fields__
+    unknown = next((name for name in table if name not in names), "")
+    return f"there is no {unknown}; allowed: {', '.join(names)}" if unknown else ""
 
 
 def _unfit(credentials: Credentials) -> Iterator[str]:

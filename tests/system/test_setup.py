@@ -88,6 +88,9 @@ def test_it_asks_and_a_no_changes_nothing(machine):
     assert code == 1
     assert any(line.startswith("Install 20 things? [y/N]") or "things? [y/N]" in line for line in said)
     assert traces(machine) == []
+    code, said = setup(machine, answer="")
+    assert (code, "say --yes" in said[-1]) == (64, True)
+    assert traces(machine) == []
     code, said = setup(machine, answer="y\n")
     assert code == 0
 

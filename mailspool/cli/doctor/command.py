@@ -31,8 +31,8 @@ _INDENT = " " * 21
 def doctor(spool: Spool, *, as_json: bool) -> int:
     """Find what may keep mail from being delivered, and tell what mends it.
 
-    DNS, this host's names, the hosts that mail goes to, permissions, room, clock, log, daemon and sendmail. A warning
-    says also what could not be known. The exit code is 1 if there is a problem.
+    DNS, this host's names, the hosts that mail goes to, permissions, room, clock, log, daemon, sendmail and who reads
+    root's mail. A warning says also what could not be known. The exit code is 1 if there is a problem.
     """
     given = click.get_current_context().find_object(Given)
     findings = examine(spool, config_file(given.config if given else None))
@@ -54,6 +54,7 @@ def examine(spool: Spool, config: str) -> list[Finding]:
             "clock": partial(machine.clock, settings, spool.now()),
             "log": partial(machine.logging, settings),
             "sendmail": machine.sendmail,
+            "aliases": partial(machine.aliases, spool),
             **network.checks(settings),
         },
         SECONDS,
@@ -61,7 +62,7 @@ def examine(spool: Spool, config: str) -> list[Finding]:
 
 
 def _show(findings: Sequence[Finding]) -> None:
-    width = (columns() or 100) - len(_INDENT)
+    width = (columns() or 80) - len(_INDENT)
     for finding in findings:
         level = painted(f"{finding.level:<8}", _COLOURS[finding.level])
         text = wrap(shown(finding.text), width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -8,7 +8,7 @@ from threading import Thread
 
 import msgspec
 
-from mailspool.errors import DeliveryError
+from mailspool.errors import DeliveryError, MailspoolError
 
 
 class Level(StrEnum):
@@ -73,6 +73,10 @@ def _run_one(name: str, check: Check, results: dict[str, list[Found]]) -> None:
         results[name] = list(check())
     except DeliveryError as error:
         results[name] = [unknown(error.text)]
+    except MailspoolError as error:
+        results[name] = [unknown(str(error))]
+    except PermissionError as error:
+        results[name] = [unknown(f"{error.filename}: {error.strerror}: ask again as root")]
     except Exception as error:  # noqa: BLE001 - one check must not keep the others' results back
         results[name] = [unknown(f"{type(error).__name__}: {error}")]
 

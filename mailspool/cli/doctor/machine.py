@@ -12,9 +12,10 @@ from pathlib import Path
 from mailspool import log
 from mailspool.cli.check import faults
 from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
-from mailspool.cli.ps import supervisor_status
+from mailspool.cli.ps import starter, supervisor_status
 from mailspool.cli.text import octets, span
 from mailspool.config.schema import Settings
+from mailspool.errors import ConfigError, NoSuchUser
 from mailspool.spool import Spool
 from mailspool.version import VERSION
 
@@ -124,7 +125,8 @@ def daemon(spool: Spool) -> Iterator[Found]:
     """Whether it runs, is of our version, and gets rid of its log."""
     status = supervisor_status(spool)
     if status is None:
-        yield problem(f"no supervisor answers in {spool.settings.run_dir}: nothing is delivered", "mailspoold")
+        run_dir = spool.settings.run_dir
+        yield problem(f"no supervisor answers in {run_dir}: nothing is delivered", starter(run_dir))
         return
     pid, version, dropped = status["pid"], status.get("version", "another one"), status.get("log_drops", 0)
     if version != VERSION:
@@ -145,6 +147,18 @@ def sendmail(places: tuple[str, ...] = ()) -> Iterator[Found]:
         yield warning(f"not ours: {', '.join(foreign)}", "mailspool setup --system")
     else:
         yield ok(f"ours: {', '.join(there)}")
+
+
+def aliases(spool: Spool) -> Iterator[Found]:
+    """Whether anybody gets what cron, and all else that runs here, writes to root."""
+    settings = spool.settings
+    try:
+        readers = spool.expand_alias(f"root@{settings.mail_name}", bare=True)
+    except (NoSuchUser, ConfigError) as error:
+        fix = f"name who reads it: echo 'root: you@example.org' >>{settings.aliases_file}"
+        yield warning(f"mail to root, as cron sends it, is refused: {'; '.join(str(error).splitlines())}", fix)
+    else:
+        yield ok(f"mail to root goes to {', '.join(readers)}")
 
 
 def _is_ours(path: str) -> bool:

@@ -25,9 +25,11 @@ from mailspool.errors import ConfigError, MailspoolError, NotRunning, UsageError
 from mailspool.supervisor import control
 
 _DONE = """\
-installed. Next: look at /etc/mailspool/mailspool.toml, then start it:
+installed. Next: look at /etc/mailspool/mailspool.toml, name in /etc/aliases who reads
+root's mail (root: you@example.org), and start it:
   systemctl start mailspool      where systemd runs
-  service mailspool start        elsewhere"""
+  service mailspool start        elsewhere
+  mailspool doctor               tells what may still keep mail from being delivered"""
 
 
 class _NotRoot(MailspoolError):
@@ -124,8 +126,18 @@ def _notes() -> Iterator[str]:
 def _may(question: str, *, yes: bool) -> None:
     if os.geteuid() != 0:
         raise _NotRoot("only root can do this: sudo, or --dry-run to look only")
-    if not yes:
-        click.confirm(question, abort=True)
+    if not (yes or _answer(question)):
+        raise click.Abort
+
+
+def _answer(question: str) -> bool:
+    """Ctrl-C aborts. Raises UsageError where no answer comes, as from /dev/null."""
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError(f"nobody has answered, standard input is no terminal: {question}: say --yes") from None
 
 
 def _refuse_while_running() -> None:

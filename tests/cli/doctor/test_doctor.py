@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What `mailspool doctor` finds, against a real DNS server, servers that take mail or do not, and the real daemon."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import pytest
 from mailspool.cli.admin import main
 from mailspool.cli.doctor import finding, machine
 from mailspool.cli.doctor.finding import ok
+from mailspool.cli.ps import starter
+from mailspool.config.schema import Settings
 from mailspool.version import VERSION
 from tests.dns.conftest import DnsServer
 from tests.running import write_config
@@ -235,6 +238,40 @@ def test_a_sendmail_that_is_not_ours_is_told(tmp_path):
     assert next(machine.sendmail((str(tmp_path / "none"),)))[0] == "warning"
 
 
+def test_who_reads_root_s_mail_is_told_and_that_nobody_does(doctor, sink, tmp_path):
+    (tmp_path / "aliases").write_text("root: sue@example.org\n")
+    _, found = doctor(smarthost=sink.address, aliases_file=str(tmp_path / "aliases"))
+    assert found["aliases"] == [("ok", "mail to root goes to sue@example.org", "")]
+    (tmp_path / "aliases").write_text("bob: sue@example.org\n")
+    _, found = doctor(smarthost=sink.address, aliases_file=str(tmp_path / "aliases"))
+    ((level, text, fix),) = found["aliases"]
+    assert (level, text[:45]) == ("warning", "mail to root, as cron sends it, is refused: t")
+    assert fix == f"name who reads it: echo 'root: you@example.org' >>{tmp_path}/aliases"
+
+
+def test_what_starts_the_daemon_is_the_service_where_there_is_one(tmp_path):
+    usual = Settings().run_dir
+    assert starter(usual, str(tmp_path)) == "mailspoold"
+    for path, words in (
+        ("etc/init.d/mailspool", "service mailspool start"),
+        ("etc/systemd/system/mailspool.service", "service mailspool start"),
+        ("run/systemd/system/any", "systemctl start mailspool"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+        assert starter(usual, str(tmp_path)) == words
+        assert starter(f"{tmp_path}/run", str(tmp_path)) == "mailspoold"
+
+
+def test_what_only_root_may_see_is_not_known_and_told_without_the_name_of_an_exception(doctor, sink, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (_, found) = doctor(smarthost=sink.address)
+    assert all("Error" not in text for _, text, _ in found["clock"])
+
+
 def test_a_check_that_hangs_or_breaks_keeps_no_other_back():
     def broken():
         raise ValueError("oops")
@@ -257,6 +294,7 @@ def test_for_people_each_finding_is_a_line_with_its_fix_below(doctor, properties
     assert main(["doctor", "-c", str(tmp_path / "doctor.toml")]) == 1
     out = capsys.readouterr().out
     assert re.search(r"^problem  daemon      no supervisor answers in(.|\n)*?\n {21}→ mailspoold$", out, re.MULTILINE)
+    assert all(len(line) <= 80 or "→" in line or " " not in line[21:] for line in out.splitlines())
     assert re.search(r"\n\d+ problems, \d+ warnings?\n$", out)
 
 
