@@ -6,7 +6,7 @@ set -eu
 
 callers=${XDG_CACHE_HOME:-$HOME/.cache}/mailspool-callers
 script=$(readlink -f "$0")
-packages='at cron cron-daemon-common fail2ban libdate-manip-perl logwatch mdadm'
+packages='at cron cron-daemon-common fail2ban logwatch mdadm'
 
 umask 022
 mkdir -p "$callers"
