@@ -36,16 +36,21 @@ BODY = "Grüße\n.\nFrom here\n\n..\n.dot\n\ttab \n" + "long " * 400 + "\nthe en
 
 
 @pytest.fixture(scope="session")
-def with_callers(with_setup, layers):
-    """The layers of a system that was set up and has the callers, too."""
+def packages():
     if not (PACKAGES / "fetched").exists():
         missing("tests/system/callers/install.sh has not fetched the packages yet")
+    return sorted(PACKAGES.glob("*.deb"))
+
+
+@pytest.fixture(scope="session")
+def with_callers(packages, with_setup, layers):
+    """The layers of a system that was set up and has the callers, too."""
     machine = Machine(layers / "callers", with_setup)
     try:
         policy = machine.at("/usr/sbin/policy-rc.d")
         policy.write_text(START_NOTHING)
         policy.chmod(0o755)
-        for package in PACKAGES.glob("*.deb"):
+        for package in packages:
             shutil.copy(package, machine.at("/tmp"))
         machine.run("sh", "-c", INSTALL, DEBIAN_FRONTEND="noninteractive")
         machine.run(

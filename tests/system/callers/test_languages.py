@@ -67,7 +67,7 @@ def text_in(mail):
 def test_mail_of_php_reaches_to_and_bcc_as_it_was_given(box, send):
     assert send(PHP, "to@php.test", "bcc@php.test") == (0, "")
     mail = box.mail_for("to@php.test")
-    assert mail == box.mail_for("bcc@php.test")
+    assert mail.content == box.mail_for("bcc@php.test").content
     assert mail.sender == "bounces@box.test"
     assert as_handed_in(mail) == (
         "To: to@php.test\nSubject: from the web\nFrom: web@box.test\n"
@@ -78,7 +78,7 @@ def test_mail_of_php_reaches_to_and_bcc_as_it_was_given(box, send):
 def test_mail_of_email_sender_reaches_to_and_bcc_as_it_was_given(box, send):
     assert send(PERL, "to@perl.test", "bcc@perl.test") == (0, "")
     mail = box.mail_for("to@perl.test")
-    assert mail == box.mail_for("bcc@perl.test")
+    assert mail.content == box.mail_for("bcc@perl.test").content
     assert mail.sender == "bounces@box.test"
     assert as_handed_in(mail, ["Message-ID"]) == (
         f"From: perl@box.test\nTo: to@perl.test\nSubject: from perl\nDate: Mon, 2 Jan 2023 03:04:05 +0000\n\n{BODY}"
@@ -121,7 +121,7 @@ def test_what_was_encoded_can_be_decoded_and_shows_no_bcc(language, first, name,
     to, bcc = f"to@{name}.test", f"bcc@{name}.test"
     assert send(language, *first, to, bcc) == (0, "")
     mail = box.mail_for(to)
-    assert mail == box.mail_for(bcc)
+    assert mail.content == box.mail_for(bcc).content
     assert (mail.sender, parsed(mail)["Subject"], parsed(mail)["Bcc"]) == (sender, "für alle", None)
     assert text_in(mail).rstrip("\n") == BODY.rstrip("\n")
 
