@@ -107,6 +107,27 @@ def test_cookbook(host, sink):
     eventually(lambda: sink.recipients == ["you@example.org"] * 3, what="mail of each kind")
 
 
+def test_smarthost(host):
+    Reader(host.machine).follow(page("smarthost.md"))
+
+
+def test_porting(host, sink):
+    old = host.at("/var/spool/mail/0")
+    old.mkdir(parents=True)
+    (old / "1000000000-old-sue%40example.org-me%40example.net").write_text("Subject: hello\n\nIt works.\n")
+    (old / "1000000000-old-a-b%40example.org-me%40example.net").write_text("Subject: hello\n\nIt works.\n")
+    Reader(host.machine).follow(page("porting.md"))
+    eventually(lambda: sink.recipients == ["sue@example.org"], what="the old message")
+
+
+def test_every_page_with_commands_is_followed():
+    followed = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    elsewhere = {"install"}  # tests/system/test_install_document.py
+    assert {
+        each.stem.lower() for each in PAGES if any(block.commands for block in blocks(each))
+    } <= followed | elsewhere
+
+
 def test_readme(make_machine, sink):  # noqa: F811
     machine = make_machine(())
     copy_checkout(machine)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from mailspool.cli.admin import mailspool
+from mailspool.config.explain import options
 from tests.docs.page import PAGES, blocks
 from tests.running import ENVIRONMENT, ROOT, me
 
@@ -94,12 +96,20 @@ def test_every_line_that_warns_stands_in_operating():
     assert len(set(loud_lines())) > 20
 
 
-def test_the_documents_name_no_option_that_is_not_there():
-    from mailspool.config.explain import options
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_the_text_exist_with_their_options(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for words in re.findall(r"`mailspool ([a-z][^`]*)`", text):
+        name, *rest = words.partition(" && ")[0].split()
+        command = mailspool.get_command(None, name)
+        assert command, words
+        known = {text for parameter in [*command.params, *mailspool.params] for text in parameter.opts} | {"--help"}
+        assert {word for word in rest if re.fullmatch(r"--[a-z-]+|-[a-z]", word)} <= known, words
 
-    known = {option.name for option in options()}
-    for name in ("cookbook", "operating"):
-        text = (ROOT / f"docs/{name}.md").read_text("utf-8")
-        tables = re.findall(r"^\| [^|]* \| ([^|]*) \|$", text, re.MULTILINE) if name == "cookbook" else []
-        named = {word for cell in tables for word in re.findall(r"`([a-z]+_[a-z_]+)`", cell)}
-        assert named <= known, named - known
+
+def test_the_cookbook_names_no_option_that_is_not_there():
+    text = (ROOT / "docs/cookbook.md").read_text("utf-8")
+    cells = re.findall(r"^\| [^|]* \| ([^|]*) \|$", text, re.MULTILINE)
+    named = {word for cell in cells for word in re.findall(r"`([a-z]+_[a-z_]+)`", cell)}
+    assert named
+    assert named <= {option.name for option in options()}
