@@ -72,7 +72,8 @@ def release(spool: Spool, *, selector: Selector) -> int:
 def retry(spool: Spool, *, selector: Selector) -> int:
     """Try nodes again now, whatever their tier.
 
-    They stay in their tier: retrying costs none of their chances. What is held or in quarantine is not tried.
+    They are tried in their own tier, and a try that fails counts like any other. What is held or in quarantine is not
+    tried.
     """
     due, code = _each(spool, selector, steps.make_due, frozenset({State.QUEUED}))
     click.echo(f"{count(due, 'node')} due now{_look(spool) if due else ''}")
