@@ -17,6 +17,7 @@ from mailspool.cli.config import config
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
 from mailspool.cli.plan import show_plan as plan
 from mailspool.cli.ps import ps
+from mailspool.cli.quarantine import quarantine
 from mailspool.cli.queue import queue
 from mailspool.cli.status import status
 from mailspool.cli.why import why
@@ -90,7 +91,8 @@ def reload_(spool: Spool) -> None:
         click.echo(line)
 
 
-for command in (queue, why, hold, release, retry, delete, bounce, expire, status, plan, ps, check, config, completion):
+_NODES = (queue, why, hold, release, retry, delete, bounce, expire, quarantine)
+for command in (*_NODES, status, plan, ps, check, config, completion):
     mailspool.add_command(command)
 
 

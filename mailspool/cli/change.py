@@ -27,7 +27,7 @@ MAX_REASON = 400
 """Characters of a reason: it stands in the log, and in one field of the report (RFC 5322 §2.1.1 has 998 a line)."""
 
 _IN_TIERS = frozenset({State.QUEUED, State.CLAIMED})
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command(
@@ -42,7 +42,7 @@ def hold(spool: Spool, *, selector: Selector) -> int:
     A delivery that has not said its final dot is stopped. If it has, this comes too late: it is told, and the exit
     code is 1.
     """
-    held, code = _each(spool, selector, steps.hold, _IN_TIERS)
+    held, code = each(spool, selector, steps.hold, _IN_TIERS)
     click.echo(f"{count(held, 'node')} held")
     return code
 
@@ -58,8 +58,8 @@ def release(spool: Spool, *, selector: Selector) -> int:
 
     What is in quarantine goes to tier 0 when it is named by ID or with --quarantined.
     """
-    released, code = _each(spool, selector, steps.release, frozenset({State.HELD}))
-    click.echo(f"{count(released, 'node')} released{_look(spool) if released else ''}")
+    released, code = each(spool, selector, steps.release, frozenset({State.HELD}))
+    click.echo(f"{count(released, 'node')} released{looked(spool) if released else ''}")
     return code
 
 
@@ -75,8 +75,8 @@ def retry(spool: Spool, *, selector: Selector) -> int:
     They are tried in their own tier, and a try that fails counts like any other. What is held or in quarantine is not
     tried.
     """
-    due, code = _each(spool, selector, steps.make_due, frozenset({State.QUEUED}))
-    click.echo(f"{count(due, 'node')} due now{_look(spool) if due else ''}")
+    due, code = each(spool, selector, steps.make_due, frozenset({State.QUEUED}))
+    click.echo(f"{count(due, 'node')} due now{looked(spool) if due else ''}")
     return code
 
 
@@ -85,7 +85,7 @@ def retry(spool: Spool, *, selector: Selector) -> int:
     epilog=examples("mailspool delete 0TP1B2C3D4E5F6G7H8J9.0", "mailspool delete --yes --from '<>' --older 1d"),
 )
 @selects
-@_yes
+@yes_option
 @configured
 def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
     """Delete nodes for good: they are neither delivered nor bounced, and nobody is told.
@@ -94,7 +94,7 @@ def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
     code is 1. What is in quarantine must be named, by ID or with --quarantined.
     """
     question = None if yes else "Delete {} for good, telling nobody?"
-    deleted, code = _each(spool, selector, steps.delete, _IN_TIERS | {State.HELD}, question)
+    deleted, code = each(spool, selector, steps.delete, _IN_TIERS | {State.HELD}, question)
     click.echo(f"{count(deleted, 'node')} deleted")
     return code
 
@@ -105,7 +105,7 @@ def delete(spool: Spool, *, selector: Selector, yes: bool) -> int:
 )
 @selects
 @click.option("--reason", metavar="TEXT", default="", help="What the report says besides.")
-@_yes
+@yes_option
 @configured
 def bounce(spool: Spool, *, selector: Selector, reason: str, yes: bool) -> int:
     """Give up nodes now: they are removed, and each sender gets a report with every attempt and the reason.
@@ -121,7 +121,7 @@ def bounce(spool: Spool, *, selector: Selector, reason: str, yes: bool) -> int:
     epilog=examples("mailspool expire --tier 4- --domain example.org", "mailspool expire --older 2d"),
 )
 @selects
-@_yes
+@yes_option
 @configured
 def expire(spool: Spool, *, selector: Selector, yes: bool) -> int:
     """Give up nodes now as if they were too old: each sender gets the report that max_age would have brought.
@@ -145,7 +145,7 @@ def _give_up(
     spool: Spool, selector: Selector, verdict: Callable[[Sequence[Attempt]], Failed], question: str, *, yes: bool
 ) -> int:
     with steps.Bounces(spool, verdict) as bounces:
-        _, code = _each(spool, selector, bounces.take, _IN_TIERS | {State.HELD}, None if yes else question)
+        _, code = each(spool, selector, bounces.take, _IN_TIERS | {State.HELD}, None if yes else question)
         given_up, faults = bounces.settle()
     for fault in faults:
         say(fault)
@@ -153,7 +153,7 @@ def _give_up(
     return int(bool(code or faults))
 
 
-def _each(
+def each(
     spool: Spool,
     selector: Selector,
     step: steps.Step,
@@ -162,7 +162,8 @@ def _each(
 ) -> tuple[int, int]:
     """Take the step with each node that is meant: how many it was taken with, and the exit code.
 
-    states: those that are meant where neither IDs nor states are given. Raises UsageError, SpoolError.
+    states: those that are meant where neither IDs nor states are given. question: with {} for what would be hit.
+    Raises UsageError, SpoolError.
     """
     if not (selector.everything or selector.narrows):
         raise UsageError(
@@ -189,7 +190,7 @@ def _asked(question: str, entries: Sequence[nodes.Entry]) -> str:
     return question.format(hit if "{senders}" in question else f"{hit} from {senders}", senders=senders)
 
 
-def _look(spool: Spool) -> str:
+def looked(spool: Spool) -> str:
     """Have the supervisor look into every tier; how that went."""
     with suppress(NotRunning):
         control.ask(spool.settings.run_dir, "look")

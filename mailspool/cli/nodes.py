@@ -62,7 +62,7 @@ def select(store: Store, selector: Selector, now: float) -> Selection:
     """What names tell."""
     found = once(store.locations())
     if selector.words is not None:
-        meant = {at: selector.words & _names_of(at) for at in found}
+        meant = {at: selector.words & names_of(at) for at in found}
         found = [at for at, words in meant.items() if words]
         missing = selector.words.difference(*meant.values())
     else:
@@ -146,7 +146,8 @@ def _entry_wherever(store: Store, at: Location) -> Entry | None:
     return None
 
 
-def _names_of(at: Location) -> frozenset[str]:
+def names_of(at: Location) -> frozenset[str]:
+    """The words that name it: its message's ID, its ID.N, its whole name."""
     return frozenset({message_id(at), nodename.node_id_of(at.name), at.name}) - {""}
 
 

@@ -28,6 +28,8 @@ _STDIN = "-"
 _TOGETHER = "What is asked for must all hold; of one option given several times, any."
 _TIERS = re.compile(r"([0-9]{1,4})(-([0-9]{1,4})?)?")
 
+_Parameters = tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...]
+
 
 class Selector(NamedTuple):
     """What was asked for. None, and no states or tiers: no matter which.
@@ -162,7 +164,15 @@ def _glob(pattern: str, literal: str = "") -> re.Pattern[str]:
 
 def selects(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command IDs and all selecting options; it gets them as its argument `selector`."""
+    return _given(command, _WHICH + _WHERE)
 
+
+def selects_in_quarantine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same without the options that ask where a node is."""
+    return _given(command, _WHICH)
+
+
+def _given(command: Callable[..., Any], parameters: _Parameters) -> Callable[..., Any]:
     @wraps(command)
     def run(
         ids: Sequence[str], more_ids: Sequence[str], *, older: float | None, younger: float | None, **given: Any
@@ -171,15 +181,15 @@ def selects(command: Callable[..., Any]) -> Callable[..., Any]:
         selector = Selector(
             words=_words([word for word in named if word != ALL]),
             everything=ALL in named,
-            states=frozenset(state for state in State if given.pop(state.value)),
+            states=frozenset(state for state in State if given.pop(state.value, False)),
             older=older,
             younger=younger,
-            **{name: given.pop(name) for name in ("tiers", "domains", "senders", "recipients")},
+            **{name: given.pop(name, ()) for name in ("tiers", "domains", "senders", "recipients")},
         )
         return command(selector=selector, **given)
 
     run.__doc__ = f"{command.__doc__}\n    {_TOGETHER}"
-    for parameter in reversed(_PARAMETERS):
+    for parameter in reversed(parameters):
         parameter(run)  # notes itself on the function
     return run
 
@@ -204,7 +214,7 @@ def _each(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
     return callback
 
 
-_PARAMETERS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+_WHICH: _Parameters = (
     click.argument("ids", metavar="[ID…|ALL]", nargs=-1, shell_complete=completion.ids),
     click.option(
         "--id",
@@ -243,6 +253,8 @@ _PARAMETERS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--older", metavar="AGE", callback=_each(parse_age), help="Arrived longer ago than 90s, 5m, 2h or 1d."
     ),
     click.option("--younger", metavar="AGE", callback=_each(parse_age), help="Arrived since then."),
+)
+_WHERE: _Parameters = (
     click.option(
         "--tier",
         "tiers",

@@ -19,7 +19,7 @@ from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
 from mailspool.store import nodename
-from mailspool.store.base import Location, State
+from mailspool.store.base import Location, State, Store
 from mailspool.store.claim import Owner, is_dead, this_owner
 from mailspool.store.handle import Node
 
@@ -86,10 +86,46 @@ def hold(spool: Spool, at: Location) -> None:
 
 def release(spool: Spool, at: Location) -> None:
     """Back into its tier under TIME 0: due now."""
+    if at.state is State.QUARANTINED:
+        restore(spool, at)
+        return
     not_held = f"is not held; 'mailspool retry {called(at)}' makes it due now"
     _refuse(at, {State.QUEUED: not_held, State.CLAIMED: f"is not held, it {_DELIVERING}"})
     spool.store.move(at, Location(State.QUEUED, at.tier, _due_now(at)))
     log.record("released by an operator", id=called(at))
+
+
+def restore(spool: Spool, at: Location) -> None:
+    """From quarantine into tier 0, due now, under the name that its envelope gives it; only what is whole."""
+    node = _whole(spool.store, at)
+    if others := [other for other in spool.store.find(node.node_id) if other.state is not State.QUARANTINED]:
+        raise LeftAlone(
+            f"stays in quarantine: the same node is {others[0].state.value} as {shown(others[0].name)};"
+            f" {_end_it(at)}, or 'mailspool delete {node.node_id}' that one first"
+        )
+    spool.store.move(at, Location(State.QUEUED, 0, str(node)))
+    log.record("released by an operator", id=node.node_id)
+
+
+def _whole(store: Store, at: Location) -> nodename.NodeName:
+    """What it is called in a tier. Raises LeftAlone with the reason and what can be done, if it is no whole node."""
+    try:
+        stored = store.open(at)
+    except Unreadable as error:
+        raise LeftAlone(f"stays in quarantine: {shown(str(error))}; {_look_or_end(at)}") from error
+    stored.file.close()
+    try:
+        return nodename.node_of(at.name, stored.envelope)
+    except Unreadable as error:
+        raise LeftAlone(f"stays in quarantine: {shown(str(error))}; {_look_or_end(at)}") from error
+
+
+def _look_or_end(at: Location) -> str:
+    return f"'mailspool quarantine show {called(at)}' tells what is left of it, {_end_it(at)}"
+
+
+def _end_it(at: Location) -> str:
+    return f"'mailspool quarantine delete {called(at)}' ends it"
 
 
 def make_due(spool: Spool, at: Location) -> None:

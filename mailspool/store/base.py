@@ -105,6 +105,10 @@ class Store(ABC):
     def open(self, location: Location) -> Stored:
         """Raises ClaimLost if nothing is there, Unreadable if it is no whole message file of that name's message."""
 
+    @abstractmethod
+    def peek(self, location: Location, octets: int) -> bytes:
+        """The first octets of whatever is there. Raises ClaimLost, or Unreadable for anything but a regular file."""
+
     # --- moving
 
     @abstractmethod

@@ -160,6 +160,9 @@ class FileStore(Store):
                 raise SpoolError(f"cannot read {path}: {error.strerror}") from error
             raise
 
+    def peek(self, location: Location, octets: int) -> bytes:
+        return fsops.read(self.path(location), octets)
+
     # --- moving
 
     def claim(self, location: Location, attempt: str) -> Location:

@@ -88,11 +88,11 @@ def _regular_size(fd: int, path: str) -> int:
     return facts.st_size
 
 
-def read(path: str) -> bytes:
-    """All of a regular file. Raises ClaimLost, Unreadable."""
+def read(path: str, octets: int = -1) -> bytes:
+    """The first octets of a regular file, -1: all of them. Raises ClaimLost, Unreadable."""
     file, _ = open_regular(path)
     with _Step("read", path), file:
-        return file.read()
+        return file.read(octets)
 
 
 # --- writing

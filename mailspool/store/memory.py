@@ -58,6 +58,12 @@ class MemoryStore(Store):
             raise ClaimLost(f"{location.name} is gone") from None
         return messagefile.read(BytesIO(content), len(content), location)
 
+    def peek(self, location: Location, octets: int) -> bytes:
+        try:
+            return self._nodes[location][:octets]
+        except KeyError:
+            raise ClaimLost(f"{location.name} is gone") from None
+
     def claim(self, location: Location, attempt: str) -> Location:
         return self.move(location, Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner))
 

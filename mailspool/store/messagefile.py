@@ -36,6 +36,14 @@ def envelope_line(envelope: Envelope, facts: Facts, width: int) -> bytes:
     return _encode(msgspec.structs.replace(envelope, facts=facts)).ljust(width - 1) + b"\n"
 
 
+def envelope_in(octets: bytes) -> Envelope | None:
+    """The envelope that the beginning of a damaged message file still holds; None if it holds none."""
+    try:
+        return _decode(octets.partition(b"\n")[0])
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
 def read(file: IO[bytes], size: int, location: Location) -> Stored:
     """The envelope and, behind it, the message. size: octets of the whole file. Raises Unreadable, naming the fault."""
     line = file.readline(MAX_ENVELOPE)
@@ -52,12 +60,12 @@ def read(file: IO[bytes], size: int, location: Location) -> Stored:
         longer = "longer" if size > promised else "shorter"
         raise Unreadable(f"{location.name!r} is {longer} than its envelope says: {size} of {promised} octets")
     if location.state is not State.QUARANTINED:  # whose names may be anything
-        _check_name(location.name, envelope)
+        check_name(location.name, envelope)
     return Stored(envelope, file)
 
 
-def _check_name(name: str, envelope: Envelope) -> None:
-    """Who delivers relies on it that the name's N is one of the recipients."""
+def check_name(name: str, envelope: Envelope) -> None:
+    """Who delivers relies on it that the name's N is one of the recipients. Raises Unreadable."""
     node = nodename.parse(nodename.split_claim(name)[0])
     if node.id != envelope.id or node.index >= len(envelope.recipients):
         raise Unreadable(

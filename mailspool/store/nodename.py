@@ -130,6 +130,22 @@ def names_of(envelope: Envelope, time: int) -> tuple[str, ...]:
     )
 
 
+def node_of(text: str, envelope: Envelope) -> NodeName:
+    """The node, due now, of a message whose file was found under the name `text`, which may have got an ending.
+
+    A name that tells nothing will do where there is one recipient only. Raises Unreadable if it cannot be known, or
+    is no node that a look would take.
+    """
+    message_id, _, index = node_id_of(text).rpartition(".")
+    recipients = len(envelope.recipients)
+    if not re.fullmatch(_INDEX, index):
+        message_id, index = envelope.id, "0" if recipients == 1 else ""
+    if message_id != envelope.id or not index or int(index) >= recipients:
+        raise Unreadable(f"{text!r} does not tell which of the {recipients} recipients of {envelope.id!r} it is for")
+    arrival_of(envelope.id)
+    return parse(str(NodeName(0, envelope.id, int(index), destination_of(envelope.recipients[int(index)].address))))
+
+
 def destination_of(address: str) -> str:
     """The domain of an address as it stands in node names: itself, or `#` and a hash where it is too long."""
     domain = address.rpartition("@")[2]

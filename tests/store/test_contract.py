@@ -311,3 +311,13 @@ def test_recover_returns_the_claims_of_the_dead_and_leaves_those_of_the_living(s
     assert set(living.recover()) == back
     assert set(living.locations()) == back | {kept}
     assert living.recover() == []
+
+
+def test_peek_gives_the_first_octets_of_whatever_is_there(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW)
+    whole = store.peek(queued(name), 1 << 20)
+    assert whole.endswith(MESSAGE)
+    assert store.peek(queued(name), 10) == whole[:10]
+    store.delete(queued(name))
+    with pytest.raises(ClaimLost):
+        store.peek(queued(name), 10)
