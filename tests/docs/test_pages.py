@@ -67,6 +67,10 @@ def assert_checked(folder, text):
     assert "warning" not in checked.stdout + checked.stderr
 
 
+def test_commands_stand_in_blocks_that_are_run():
+    assert {block.language for block in BLOCKS} <= {"console", "python", "toml", "ini", "json", ""}
+
+
 def test_few_commands_are_not_run_and_each_says_why():
     untried = [block for block in BLOCKS if block.not_run]
     assert len(untried) < 5

@@ -10,12 +10,8 @@ import pytest
 
 from tests.docs.page import PAGES, Block, Otherwise, blocks, ids_in
 from tests.running import PATIENCE, eventually
-from tests.system.conftest import Host, layers, make_machine, with_programs, with_setup  # noqa: F401 - fixtures
+from tests.system.conftest import Host
 from tests.system.machine import copy_checkout
-
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 and not os.environ.get("MAILSPOOL_REQUIRE_PEERS"), reason="only root can make a machine"
-)
 
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 HOMES = {"#": "/root", "$": "/home/joe"}
@@ -87,7 +83,7 @@ def page(name):
 
 
 @pytest.fixture
-def host(make_machine, with_setup, sink):  # noqa: F811
+def host(make_machine, with_setup, sink):
     """It has been set up and runs; whatever its configuration says, all mail goes to the sink."""
     host = Host(make_machine(with_setup))
     host.at("/etc/mailspool/mailspool.toml").write_text(
@@ -128,7 +124,7 @@ def test_every_page_with_commands_is_followed():
     } <= followed | elsewhere
 
 
-def test_readme(make_machine, sink):  # noqa: F811
+def test_readme(make_machine, sink):
     machine = make_machine(())
     copy_checkout(machine)
     with socket.create_server(("127.0.0.1", 0)) as server:
