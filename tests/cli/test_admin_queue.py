@@ -190,13 +190,13 @@ def chosen(house, *words):
 def test_selectors_list_what_fits_all_of_them(house):
     one, two = house.send("sue@example.net", "bob@example.com"), house.send("sue@example.net", from_="")
     house.hold(house.store.find(f"{one}.1")[0])
-    assert chosen(house, "--to", "sue@example.net") == [f"{one}.0", f"{two}.0"]
+    assert chosen(house, "--to", "sue@example.net") == sorted([f"{one}.0", f"{two}.0"])  # of one second: any order
     assert chosen(house, "--to", "sue@*", "--from", "<>") == [f"{two}.0"]
     assert chosen(house, "--domain", "example.com", "--held") == [f"{one}.1"]
     assert chosen(house, "--id", one, "--queued") == [f"{one}.0"]
-    assert chosen(house, "--held", "--queued") == [f"{one}.0", f"{one}.1", f"{two}.0"]
+    assert chosen(house, "--held", "--queued") == sorted([f"{one}.0", f"{one}.1", f"{two}.0"])
     assert chosen(house, "--older", "1h") == []
-    assert chosen(house, "--younger", "1h", "--limit", "1") == [f"{one}.0"]
+    assert chosen(house, "--younger", "1h", "--limit", "1") == [f"{min(one, two)}.0"]
     assert house.run("queue", "--tier", "1-").out == "No node fits\n"
 
 
