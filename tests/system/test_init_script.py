@@ -71,6 +71,12 @@ def test_the_options_in_the_default_file_are_for_daemon_and_check_alike(host):
 # --- stop
 
 
+def test_what_runs_is_stopped_even_if_its_programs_are_gone(running):
+    running.default("DAEMON=/nowhere/mailspoold", "MAILSPOOL=/nowhere/mailspool")
+    assert running.init("stop") == (0, "mailspool: stopped.\n")
+    assert running.init("status")[0] == 3
+
+
 def test_stop_returns_when_the_daemon_is_gone(running):
     pid = running.pid
     assert running.init("stop") == (0, "mailspool: stopped.\n")
