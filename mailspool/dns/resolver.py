@@ -200,4 +200,5 @@ def _reason(error: dns.exception.DNSException) -> str:
 
 def _said(server: str, _tcp: bool, _port: int, what: Exception | str, response: dns.message.Message | None) -> str:
     more = [option.to_text() for option in response.extended_errors()] if response else []  # RFC 8914
-    return " ".join([server.removeprefix("Do53:").replace("@", " port "), str(what) or type(what).__name__, *more])
+    reason = what.strerror if isinstance(what, OSError) and what.strerror else str(what)
+    return " ".join([server.removeprefix("Do53:").replace("@", " port "), reason or type(what).__name__, *more])

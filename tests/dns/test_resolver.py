@@ -91,6 +91,13 @@ def test_an_error_of_the_name_server_is_transient_and_names_the_name_the_type_an
         assert f"127.0.0.1 port {server.port} {rcode}" in text
 
 
+def test_a_network_that_is_not_there_is_told_without_the_number_of_the_error(clock):
+    broadcast = "255.255.255.255"  # nothing is sent there: the kernel refuses
+    text = failure(Resolver([broadcast], 1.0, clock).mx, "example.org")
+    assert f"{broadcast} port 53 Permission denied" in text
+    assert "Errno" not in text
+
+
 def test_the_reason_that_a_name_server_gives_is_passed_on(server, resolver):
     server.faults["example.org"] = "bogus"
     assert "signature expired" in failure(resolver.mx, "example.org")
