@@ -35,6 +35,7 @@ Exit codes:
   64  the command line makes no sense, names no nodes, or somebody had to
       be asked and there is no terminal
   69  no supervisor answers, and the command needs one
+  73  setup: something of somebody else's is in the way, or the daemon runs
   75  a local fault (disk, permission, no spool): it may be tried again
   77  you may not look there, or do that: ask again as root
   78  the configuration is wrong, or was refused

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from mailspool.cli.select import Selector
+from mailspool.cli.select import ALL, Selector
 from mailspool.cli.text import shown
 from mailspool.errors import ClaimLost, SpoolError
 from mailspool.model.envelope import Envelope
@@ -117,6 +117,8 @@ def identity(at: Location) -> tuple[str, int, str]:
 
 def unknown(word: str) -> str:
     """What to say of a word that names no node."""
+    if word.upper() == ALL:
+        return f"{shown(word)} names no node: all of them are {ALL}, in capitals, where that can be said"
     return (
         f"{shown(word)} names no node in this spool: if it was accepted here, it has been delivered, bounced or"
         " deleted since; look for it in the log of the mail system"

@@ -131,6 +131,10 @@ def parse_address_pattern(text: str) -> re.Pattern[str]:
     """
     inner = text[1:-1] if text.startswith("<") and text.endswith(">") else text
     local, at, domain = inner.rpartition("@")
+    if at and not domain:
+        raise ValueError(
+            f"{text!r} is no address, it has no domain: write {inner}DOMAIN, or a pattern such as {inner}*"
+        )
     if _is_pattern(domain) or not at:
         if inner and not _is_pattern(inner):
             raise ValueError(f"{text!r} is no address: write {text}@DOMAIN, @DOMAIN, or a pattern such as {text}@*")

@@ -114,7 +114,9 @@ def _fault(option: Option, value: object) -> str:
     try:
         convert(value, option.type)
     except ValidationError:
-        return f"found {_shown(value, option.unit)}; allowed: {option.allowed}"
+        missing = f"a value is missing: {option.name}=VALUE"
+        found = missing if value is None else f"found {_shown(value, option.unit)}"
+        return f"{found}; allowed: {option.allowed}"
     return ""
 
 

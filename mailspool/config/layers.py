@@ -110,7 +110,9 @@ def _unreadable(path: str, error: OSError | UnicodeDecodeError) -> ConfigError:
             return _Missing([f"{path}: there is no such file"])
         case PermissionError():
             return ConfigForbidden([f"{path}: cannot be read as uid {os.geteuid()}: {error.strerror}"])
-        case IsADirectoryError() | NotADirectoryError() | UnicodeDecodeError():
+        case IsADirectoryError() | NotADirectoryError():
+            return ConfigError([f"{path}: cannot be read: {error.strerror}: name a file"])
+        case UnicodeDecodeError():
             return ConfigError([f"{path}: cannot be read: {error}"])
     return ConfigUnreadable([f"{path}: cannot be read: {error.strerror}"])
 

@@ -184,6 +184,9 @@ def make_log_file(path: str, owner: pwd.struct_passwd | None) -> None:
             os.close(fd)
     except FileExistsError:
         return
+    except FileNotFoundError:
+        folder = Path(path).parent
+        raise SpoolError(f"log_file: cannot make {path}: there is no {folder}: mkdir -p {folder}") from None
     except OSError as error:
         raise SpoolError(f"log_file: cannot make {path}: {error.strerror}: start as root, or set another") from None
 
@@ -194,6 +197,10 @@ def check_log_file(path: str) -> None:
 
     try:
         os.close(open_log_file(path))
+    except IsADirectoryError:
+        raise SpoolError(
+            f'log_file: {path} is a directory: name a file in it: log_file = "{path}/mailspool.log"'
+        ) from None
     except OSError as error:
         user = _name(os.geteuid())
         raise SpoolError(

@@ -148,6 +148,19 @@ def test_a_reader_that_leaves_early_is_no_fault(house):
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize(("words", "said"), [(["delete", "all", "--yes"], "ALL, in capitals"), (["why", "all"], "ALL")])
+def test_all_in_small_letters_names_nothing_and_is_told(house, words, said):
+    message = house.send("sue@example.net")
+    ran = house.run(*words)
+    assert (ran.code, said in ran.err) == (1, True)
+    assert house.store.find(message)
+
+
+def test_a_file_that_is_a_directory_is_told_in_words(bare, capsys):
+    assert main(["check", "-c", str(bare.root)]) == 78
+    assert capsys.readouterr().err == f"mailspool: {bare.root}: cannot be read: Is a directory: name a file\n"
+
+
 # --- why
 
 

@@ -100,7 +100,7 @@ def test_all_faults_are_told_at_once_with_line_value_and_what_is_allowed(toml):
             f"{path}:5: cool_down: found true; allowed: {DURATION} from 0 on",
             f'{path}:6: tls: found "tls"; allowed: one of "encrypt", "may", "none", "verify"',
             f"{path}:9: routes.example.org: 'x:99999': a port is a number from 1 to 65535",
-            "command line: max_hops: found nothing; allowed: a whole number from 1 on",
+            "command line: max_hops: a value is missing: max_hops=VALUE; allowed: a whole number from 1 on",
             "command line: max_age: found inf; allowed: a finite number",
             "argument: run_dir: found 7; allowed: a string",
         ]

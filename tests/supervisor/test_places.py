@@ -186,3 +186,10 @@ def test_a_log_file_that_is_there_is_left_as_it_is_and_none_is_made_through_a_li
     assert not (tmp_path / "elsewhere").exists()
     with pytest.raises(SpoolError, match=r"log_file: cannot write .*/link"):
         places.check_log_file(str(tmp_path / "link"))
+
+
+def test_a_log_file_that_cannot_be_is_refused_with_what_mends_it(tmp_path):
+    with pytest.raises(SpoolError, match=f"there is no {tmp_path}/none: mkdir -p {tmp_path}/none$"):
+        places.make_log_file(f"{tmp_path}/none/mailspool.log", None)
+    with pytest.raises(SpoolError, match=f'is a directory: name a file in it: log_file = "{tmp_path}/mailspool.log"$'):
+        places.check_log_file(str(tmp_path))

@@ -4,6 +4,7 @@
 What is said on them is `submission.server`'s business. Nothing here waits for a single client.
 """
 
+import os
 import selectors
 import socket
 import ssl
@@ -195,7 +196,9 @@ class Sink:
         try:
             listener = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
-            raise MailspoolError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+            reason = os.strerror(error.errno) if error.errno else error  # create_server() says all of it twice
+            other = "" if port == 0 else f": --listen {host}:0 takes any free port"
+            raise MailspoolError(f"cannot listen on {host}, port {port}: {reason}{other}") from error
         listener.setblocking(False)
         self._listeners.append(listener)
         self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, pace))
