@@ -20,7 +20,7 @@ def body(box):
 
 
 def end(box, pid_file):
-    box.run("kill", box.at(pid_file).read_text().strip())
+    box.run("sh", "-c", f"kill $(cat {pid_file})")
 
 
 # --- cron
@@ -37,11 +37,13 @@ def cron(box):
         reader = threading.Thread(target=lambda: lines.extend(iter(lambda: log.recv(8192), b"")))
         reader.start()
         box.run("cron", "-L", "15")
-        yield lines
-        end(box, "/run/crond.pid")
-        log.sendto(b"", path)
-        reader.join()
-    os.unlink(path)
+        try:
+            yield lines
+            end(box, "/run/crond.pid")
+        finally:
+            log.sendto(b"", path)
+            reader.join()
+            os.unlink(path)
 
 
 def cron_s_mail(user, home, to):
