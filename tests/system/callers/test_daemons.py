@@ -84,7 +84,7 @@ def test_cron_logs_that_its_mail_was_refused(box, cron):
 # --- at
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def atd(box):
     box.run("atd")
     eventually(box.at("/run/atd.pid").exists, what="atd")
