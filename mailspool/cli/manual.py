@@ -13,13 +13,12 @@ from pathlib import Path
 
 import click
 
-from mailspool import __version__
 from mailspool.cli.admin import mailspool
 from mailspool.cli.mailspoold import mailspoold
 from mailspool.config import sample
 from mailspool.config.explain import options, toml
-
-ROOT = Path(__file__).parents[2]
+from mailspool.config.generated import ROOT, write_or_check
+from mailspool.version import VERSION
 
 _EVERYWHERE = frozenset({"help", "config", "overrides"})
 
@@ -40,7 +39,7 @@ def bold(text: str) -> str:
 def head(name: str, section: int, caption: str) -> Iterator[str]:
     """The title line and NAME."""
     yield _COMMENT
-    yield f'.TH {name.upper()} {section} "" "mailspool {__version__}" ""'
+    yield f'.TH {name.upper()} {section} "" "mailspool {VERSION}" ""'
     yield from (".SH NAME", f"{escape(name)} \\- {escape(caption)}")
 
 
@@ -138,15 +137,8 @@ def _page(lines: Iterable[str], tail: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages, or with --check tell which are stale. Returns the exit code."""
-    stale = {path: text for path, text in files(ROOT).items() if not path.exists() or path.read_text("utf-8") != text}
-    if list(arguments) == ["--check"]:
-        for path in stale:
-            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `python -m mailspool.cli.manual`\n")
-        return 1 if stale else 0
-    for path, text in stale.items():
-        path.write_text(text, "utf-8")
-    return 0
+    """Write the pages that are stale, or with --check only tell so. Returns the exit code."""
+    return write_or_check(files(ROOT), arguments, "mailspool.cli.manual")
 
 
 if __name__ == "__main__":

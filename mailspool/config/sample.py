@@ -5,13 +5,12 @@ With --check it writes nothing and ends with 1 if one of them is not what it wou
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 
 from mailspool.config.explain import Option, options, toml
-
-ROOT = Path(__file__).parents[2]
+from mailspool.config.generated import ROOT, write_or_check
 
 SECTIONS = {
     "dequeue_dir": "The spool",
@@ -99,25 +98,9 @@ def files(root: Path) -> Mapping[Path, str]:
     return {root / "etc/mailspool.toml": sample(options()), root / "docs/configuration.md": docs(options())}
 
 
-def stale(root: Path) -> Iterator[Path]:
-    """Those of them that hold something else."""
-    for path, text in files(root).items():
-        if not path.exists() or path.read_text("utf-8") != text:
-            yield path
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Write both files, or with --check tell which are stale. Returns the exit code."""
-    if list(arguments) == ["--check"]:
-        complaints = [
-            f"{path.relative_to(ROOT)} is stale: run `python -m mailspool.config.sample`\n" for path in stale(ROOT)
-        ]
-        sys.stderr.writelines(complaints)
-        return 1 if complaints else 0
-    for path, text in files(ROOT).items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, "utf-8")
-    return 0
+    """Write both files where they are stale, or with --check only tell so. Returns the exit code."""
+    return write_or_check(files(ROOT), arguments, "mailspool.config.sample")
 
 
 if __name__ == "__main__":
