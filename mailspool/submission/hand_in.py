@@ -7,7 +7,7 @@ hands mail in, so that it is 75 like everything local or unforeseen.
 
 import os
 from collections.abc import Sequence
-from typing import IO, Any, Protocol
+from typing import IO
 
 from mailspool.errors import ConfigError, InputError, MailspoolError, NoSuchUser, SpoolError, UsageError
 from mailspool.log import record
@@ -18,19 +18,10 @@ from mailspool.model.envelope import Envelope
 from mailspool.submission import client
 from mailspool.submission.arguments import Options, parse_arguments
 from mailspool.submission.client import Answer
-from mailspool.submission.prepare import HasAddress, Login, header_recipients, login
+from mailspool.submission.mailer import Mailer
+from mailspool.submission.prepare import Login, header_recipients, login
 
 _ERRORS = {error.exit_code: error for error in (UsageError, InputError, NoSuchUser)}
-
-
-class Mailer(Protocol):
-    """What hands mail in; `Spool` is one."""
-
-    def send_mail(self, **arguments: Any) -> str:
-        """See `mailspool.spool.Spool.send_mail`."""
-
-    def parse_for_address(self, line: str) -> Sequence[HasAddress]:
-        """See `mailspool.spool.Spool.parse_for_address`."""
 
 
 def hand_in(mailer: Mailer, options: Options, me: Login, name: str, file: IO[bytes]) -> str:

@@ -5,36 +5,23 @@ Whoever can reach it may send: who that is, is the business of whoever opens the
 become CRLF when it is spooled (`message.message`), so nothing can be smuggled past a later host.
 """
 
-from collections.abc import Mapping, Sequence
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Protocol
+from typing import IO
 
 from mailspool.errors import AddressError, NoSuchUser
 from mailspool.model.envelope import Recipient
 from mailspool.submission.command import Transaction
+from mailspool.submission.mailer import Mailer
 from mailspool.submission.prepare import HasAddress, as_written, is_bare
 from mailspool.submission.reply import Refused
 
 IN_MEMORY = 1 << 16  # octets of a message; of a larger one nothing is held
 
 
-class Door(Protocol):
-    """What is asked of `Spool`."""
-
-    def send_mail(self, args: Mapping[str, Any] | None = None, /, **arguments: Any) -> str:
-        """Durable when it returns the queue id. Raises MailspoolError."""
-
-    def parse_for_address(self, line: str) -> Sequence[HasAddress]:
-        """The mailboxes of an address list, completed with the site's domain. Raises AddressError."""
-
-    def expand_alias(self, address: str, bare: bool = False) -> Sequence[str]:
-        """Where mail for an address goes; bare: it came without a domain. Raises NoSuchUser, ConfigError."""
-
-
 class Reception:
     """One session's policy. local: the client is a program on this host, which the Received field tells."""
 
-    def __init__(self, spool: Door, *, local: bool = False) -> None:
+    def __init__(self, spool: Mailer, *, local: bool = False) -> None:
         self._spool, self._local = spool, local
 
     def check_client(self) -> None:
