@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple
 
-from mailspool.errors import SpoolError
 from mailspool.log import get_logger, reopen
 from mailspool.submission.client import GREETING, LENGTH_OCTETS, Answer, socket_path
 from mailspool.supervisor.child import fork_child
+from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.signals import Signals
 
 TIME_LIMIT = 300
@@ -30,7 +30,6 @@ MAX_CHILDREN, MAX_CHILDREN_OF_A_USER = 40, 20
 MAX_WAITING, MAX_WAITING_OF_A_USER = 600, 200  # all of them are open files
 MAX_REQUEST = 1 << 21  # octets; more than a command line can have (ARG_MAX)
 
-_BACKLOG = 1024
 _RETRY = 1.0  # seconds until a fork is tried again
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _AT_ONCE = _ENDING - {signal.SIGTERM}
@@ -43,29 +42,9 @@ Accept = Callable[[Sequence[str], int, IO[bytes]], Answer]
 log = get_logger()
 
 
-class Entrance:
-    """The socket in `run_dir`, to which everybody may connect. The supervisor makes it for all its listeners."""
-
-    def __init__(self, run_dir: str) -> None:
-        self._path = socket_path(run_dir)
-        # One left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)  # noqa: PTH108  # as its name is made
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
-        try:
-            self.socket.bind(self._path)
-            os.chmod(self._path, 0o666)  # noqa: PTH101, S103  # everybody may hand mail in
-        except OSError as error:
-            raise SpoolError(f"cannot make the socket {self._path}: {error.strerror or error}") from None
-        self.socket.listen(_BACKLOG)
-
-    def close(self, *, unlink: bool) -> None:
-        """unlink: only the supervisor, at its end."""
-        if unlink:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)  # noqa: PTH108  # as above
-        self.socket.close()
+def entrance(run_dir: str) -> Entrance:
+    """The socket to which everybody may connect. The supervisor makes it for all its listeners. Raises SpoolError."""
+    return Entrance(socket_path(run_dir), 0o666)
 
 
 class _Client(NamedTuple):
@@ -112,9 +91,9 @@ class Listener:
     def _open(self, *, wanted: bool) -> None:
         """Whether to hear of new clients: they wait outside while there are too many inside."""
         if wanted and not self._is_open:
-            self._selector.register(self._entrance.socket, selectors.EVENT_READ)
+            self._selector.register(self._entrance, selectors.EVENT_READ)
         elif self._is_open and not wanted:
-            self._selector.unregister(self._entrance.socket)
+            self._selector.unregister(self._entrance)
         self._is_open = wanted
 
     # --- clients

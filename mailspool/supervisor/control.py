@@ -9,9 +9,9 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from mailspool.errors import ControlForbidden, NotRunning, SpoolError
+from mailspool.errors import ControlForbidden, NotRunning
+from mailspool.supervisor.entrance import Entrance
 
 _NAME = "control"
 _MAX_REQUEST = 1024
@@ -24,7 +24,7 @@ def ask(run_dir: str, request: str) -> str:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(_PATIENCE)
-            client.connect(str(path))
+            client.connect(path)
             client.sendall(request.encode() + b"\n")
             with client.makefile("rb") as answers:
                 answer = answers.read()
@@ -42,32 +42,18 @@ class Control:
     """The supervisor's end. Requests are answered by the callables in `answers`: request word to answer text."""
 
     def __init__(self, run_dir: str, answers: dict[str, Callable[[], str]]) -> None:
-        self._path = _path(run_dir)
+        self._entrance = Entrance(_path(run_dir), 0o600)
         self._answers = answers
-        # A socket left by a supervisor that was killed is in the way; the lock says that nobody else lives here.
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.setblocking(False)
-        try:
-            self._listener.bind(str(self._path))
-        except OSError as error:
-            raise SpoolError(f"cannot make the control socket {self._path}: {error.strerror or error}") from None
-        self._path.chmod(0o600)
-        self._listener.listen(128)
         self._spare = _spare_descriptor()
 
     def fileno(self) -> int:
         """For a selector: readable when somebody asks."""
-        return self._listener.fileno()
+        return self._entrance.fileno()
 
     def close(self, *, unlink: bool) -> None:
-        """unlink: only the supervisor itself, not its children."""
-        self._listener.close()
+        """As of its entrance."""
+        self._entrance.close(unlink=unlink)
         os.close(self._spare)
-        if unlink:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
 
     def serve(self) -> None:
         """Answer everybody who is waiting now."""
@@ -82,7 +68,7 @@ class Control:
     def _clients(self) -> Iterator[socket.socket]:
         for _ in range(256):  # a storm of requests must not keep the loop from its work
             try:
-                client, _address = self._listener.accept()
+                client, _address = self._entrance.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -95,7 +81,7 @@ class Control:
         """No descriptor is free: who waits would wake us for ever, so one is kept to hang up with."""
         os.close(self._spare)
         with contextlib.suppress(OSError):
-            self._listener.accept()[0].close()
+            self._entrance.socket.accept()[0].close()
         self._spare = _spare_descriptor()
 
 
@@ -103,5 +89,5 @@ def _spare_descriptor() -> int:
     return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _path(run_dir: str) -> Path:
-    return Path(run_dir, _NAME)
+def _path(run_dir: str) -> str:
+    return f"{run_dir}/{_NAME}"

@@ -51,14 +51,6 @@ def _write_pid(pid_file: Path) -> None:
         raise SpoolError(f"cannot write {pid_file}: {error.strerror}") from None
 
 
-def running_pid(run_dir: str) -> int:
-    """The pid in the pid file, 0 if there is none."""
-    try:
-        return int(Path(run_dir, "pid").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
 def _who_is_running(pid_file: Path) -> str:
     try:
         pid = int(pid_file.read_text())

@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 
 from mailspool.errors import NotRunning
-from mailspool.supervisor import control, daemonize, trigger
+from mailspool.supervisor import control, trigger
 from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
 
 FOR_ALL = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
+
+
+def running_pid(run_dir):
+    """The pid in the pid file, 0 if there is none."""
+    file = Path(run_dir, "pid")
+    return int(file.read_text()) if file.exists() else 0
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def background(properties, tmp_path):
         )  # fmt: skip
 
     yield start
-    if pid := daemonize.running_pid(run_dir):
+    if pid := running_pid(run_dir):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not is_running(pid))
@@ -44,14 +50,14 @@ def test_in_the_background_it_returns_when_it_is_ready(background, properties, m
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     run_dir = properties()["run_dir"]
     assert trigger.poke(run_dir)
-    pid = daemonize.running_pid(run_dir)
+    pid = running_pid(run_dir)
     assert os.getsid(pid) != os.getsid(0)
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     make_spool(sink=sink).send_mail(to="joe@x.example", from_="me@y.example", message="Subject: x\n\nx\n")
     eventually(lambda: sink.mails)
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: not is_running(pid))
-    assert daemonize.running_pid(run_dir) == 0
+    assert running_pid(run_dir) == 0
     with pytest.raises(NotRunning):
         control.ask(run_dir, "status")
 
@@ -142,7 +148,7 @@ def test_check_tells_the_same_and_starts_nothing(background, properties, tmp_pat
     bad = background("-t")
     assert bad.returncode == 78
     assert f"chmod 0700 {tmp_path}/spool" in bad.stderr
-    assert not daemonize.running_pid(properties()["run_dir"])
+    assert not running_pid(properties()["run_dir"])
 
 
 def test_the_daemon_and_its_workers_can_gain_no_privileges_and_leave_no_core(daemon, make_spool, sinks):
@@ -174,7 +180,7 @@ def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path)
     write_config(tmp_path / "own.toml", properties(**options))
     command = [python, "-c", f"import os; os.umask(0o22)\n{AS_A_LIBRARY}", str(tmp_path / "own.toml")]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/etc", env=FOR_ALL, check=False)
-    pid = daemonize.running_pid(f"{tmp_path}/r")
+    pid = running_pid(f"{tmp_path}/r")
     try:
         assert done.stdout.split() == ["0", "0", "0o22", "/etc"], done.stderr
         assert re.search(r"Uid:\s+1\s", Path(f"/proc/{pid}/status").read_text())
@@ -209,7 +215,7 @@ def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properti
     options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
     done = background(python=python, env=FOR_ALL, **options)
     assert done.returncode == 0, done.stderr
-    pid = daemonize.running_pid(str(tmp_path / "r"))
+    pid = running_pid(str(tmp_path / "r"))
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         assert re.search(r"Uid:\s+(\d+)\s+\1\s+\1\s+\1", status)[1] == "1"
@@ -236,9 +242,9 @@ def test_root_does_not_become_a_user_who_cannot_read_the_program(background, tmp
 
 def test_the_pid_file_is_there_while_it_runs(daemon):
     running = daemon()
-    assert daemonize.running_pid(running.run_dir) == running.pid
+    assert running_pid(running.run_dir) == running.pid
     assert running.stop() == 0
-    assert daemonize.running_pid(running.run_dir) == 0
+    assert running_pid(running.run_dir) == 0
     assert not Path(running.run_dir, "control").exists()
 
 
@@ -263,7 +269,7 @@ def test_a_poke_where_nobody_listens_is_no_error(tmp_path):
 
 def test_a_worker_that_dies_after_the_start_writes_nothing_to_the_terminal_of_long_ago(background, properties):
     background(dequeue_timeout=3600)
-    pid = daemonize.running_pid(properties()["run_dir"])
+    pid = running_pid(properties()["run_dir"])
     links = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)}
     assert links == {"/dev/null"}
 
