@@ -324,7 +324,7 @@ class Spool:
 
     def dequeue(self) -> dict[str, int]:
         """One pass over the spool in the calling process. Returns how many nodes ended in which way."""
-        from mailspool.delivery.work import one_pass  # see the top of this file
+        from mailspool.delivery.daemon import one_pass  # see the top of this file
 
         return one_pass(self)
 
@@ -394,7 +394,7 @@ class Spool:
 
         In the foreground it returns when a signal has ended it. Raises ConfigError, SpoolError, AlreadyRunning.
         """
-        from mailspool.delivery.work import run_daemon  # as above
+        from mailspool.delivery.daemon import run_daemon  # as above
 
         return run_daemon(self, foreground=foreground)
 

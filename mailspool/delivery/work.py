@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What the supervisor's jobs are in a spool: which nodes are due, and who delivers them. And the ways to have it done.
+"""What the supervisor's jobs are in a spool: which nodes are due, and who delivers them.
 
 `SpoolWork` satisfies `supervisor.job.Work`. It decides nothing about mail: handles say what is due, the door says
 what becomes of it.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import partial
 from typing import Protocol
@@ -19,16 +18,18 @@ from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.errors import ClaimLost
-from mailspool.log import journal
 from mailspool.model.tier import Tier
 from mailspool.store.handle import Handle
 from mailspool.store.recover import shorten
-from mailspool.submission.hand_in import Mailer, answer
-from mailspool.submission.listener import Entrance, Listener
-from mailspool.supervisor import daemonize, places, privileges
+from mailspool.submission.hand_in import answer
+from mailspool.submission.listener import Listener
+from mailspool.submission.mailer import Mailer
+from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Service, Station
-from mailspool.supervisor.supervisor import Supervisor
 from mailspool.version import VERSION
+
+ALONE = Alone()
+"""The station of whoever does the work in its own process."""
 
 
 class Workplace(Hooks, Mailer, Protocol):
@@ -62,57 +63,6 @@ class Workplace(Hooks, Mailer, Protocol):
         """The handle of one tier."""
 
 
-def run_daemon(spool: Workplace, *, foreground: bool) -> int:
-    """See `Spool.daemon`."""
-    settings = spool.settings
-    stream: log.Stream = "stderr" if foreground else "syslog"
-    if journal.is_standard_error():
-        stream = "journal"
-
-    def serve(ready: Callable[[], object]) -> None:
-        with daemonize.only_one(settings.run_dir):
-            spool.forget_store()
-            spool.create_dequeue_dirs()
-            work = SpoolWork(spool, stream, Entrance(settings.run_dir))
-            Supervisor(work, settings.run_dir, time.monotonic).run(ready)
-
-    if foreground:
-        _settle_in(settings)
-        daemonize.in_foreground(serve)
-        return 0
-
-    def settle_in_and_serve(ready: Callable[[], object]) -> None:
-        _settle_in(settings)  # only the daemon: the caller stays what it is
-        serve(ready)
-
-    return daemonize.in_background(settle_in_and_serve)
-
-
-def _settle_in(settings: Settings) -> None:
-    """Become the spool's user, in directories that are his, long before a message is read."""
-    owner = privileges.resolve_user(settings.user)
-    places.prepare(places.own_places(settings.run_dir, settings.dequeue_dir), owner)
-    if settings.log_file:
-        places.make_log_file(settings.log_file, owner)
-    privileges.become(owner)
-    if settings.log_file:
-        places.check_log_file(settings.log_file)
-
-
-def one_pass(spool: Workplace) -> dict[str, int]:
-    """See `Spool.dequeue`."""
-    work = SpoolWork(spool)
-    work.recover()
-    by_destination: dict[str, list[Job]] = {}
-    for job in work.jobs(Look.TICK):
-        by_destination.setdefault(job.destination, []).append(job)
-    results: list[Result] = []
-    for batch in by_destination.values():
-        results += work.perform(batch, _ALONE)
-    work.idle()
-    return {result.name.lower(): results.count(result) for result in Result}
-
-
 class SpoolWork:
     """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is.
 
@@ -124,7 +74,7 @@ class SpoolWork:
     ) -> None:
         self._spool, self._log_stream, self._entrance = spool, log_stream, entrance
         self._depths: dict[int, int] = {}
-        self._station: Station = _ALONE
+        self._station: Station = ALONE
         if log_stream:
             log.configure(stream=log_stream, **spool.settings.log_options)
 
@@ -238,6 +188,3 @@ class SpoolWork:
                 log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
         if faults:
             raise ExceptionGroup(f"claims of worker {serial} are not recovered", faults)
-
-
-_ALONE = Alone()

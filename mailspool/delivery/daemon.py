@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The ways to have a spool's work done: by a daemon under its supervisor, or in one pass of the calling process."""
+
+import time
+from collections.abc import Callable
+
+from mailspool import log
+from mailspool.config.schema import Settings
+from mailspool.delivery.work import ALONE, SpoolWork, Workplace
+from mailspool.log import journal
+from mailspool.submission.listener import entrance
+from mailspool.supervisor import daemonize, places, privileges
+from mailspool.supervisor.job import Job, Look, Result
+from mailspool.supervisor.supervisor import Supervisor
+
+
+def run_daemon(spool: Workplace, *, foreground: bool) -> int:
+    """See `Spool.daemon`."""
+    settings = spool.settings
+    stream: log.Stream = "stderr" if foreground else "syslog"
+    if journal.is_standard_error():
+        stream = "journal"
+
+    def serve(ready: Callable[[], object]) -> None:
+        with daemonize.only_one(settings.run_dir):
+            spool.forget_store()
+            spool.create_dequeue_dirs()
+            work = SpoolWork(spool, stream, entrance(settings.run_dir))
+            Supervisor(work, settings.run_dir, time.monotonic).run(ready)
+
+    if foreground:
+        _settle_in(settings)
+        daemonize.in_foreground(serve)
+        return 0
+
+    def settle_in_and_serve(ready: Callable[[], object]) -> None:
+        _settle_in(settings)  # only the daemon: the caller stays what it is
+        serve(ready)
+
+    return daemonize.in_background(settle_in_and_serve)
+
+
+def _settle_in(settings: Settings) -> None:
+    """Become the spool's user, in directories that are his, long before a message is read."""
+    owner = privileges.resolve_user(settings.user)
+    places.prepare(places.own_places(settings.run_dir, settings.dequeue_dir), owner)
+    if settings.log_file:
+        places.make_log_file(settings.log_file, owner)
+    privileges.become(owner)
+    if settings.log_file:
+        places.check_log_file(settings.log_file)
+
+
+def one_pass(spool: Workplace) -> dict[str, int]:
+    """See `Spool.dequeue`."""
+    work = SpoolWork(spool)
+    work.recover()
+    by_destination: dict[str, list[Job]] = {}
+    for job in work.jobs(Look.TICK):
+        by_destination.setdefault(job.destination, []).append(job)
+    results: list[Result] = []
+    for batch in by_destination.values():
+        results += work.perform(batch, ALONE)
+    work.idle()
+    return {result.name.lower(): results.count(result) for result in Result}
