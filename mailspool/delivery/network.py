@@ -6,14 +6,14 @@ Postfix does by default: /etc/hosts and search lists are not consulted, so what 
 the machine. Two names need no DNS: an IP address is itself, and localhost is this host (RFC 6761 §6.3).
 """
 
-from collections.abc import Callable, Collection, Sequence
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from mailspool.dns.mx import Shuffle, order_hosts
 from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import LoginFailed, TransientError
+from mailspool.model.address import is_address
 from mailspool.model.credentials import Keyring
 from mailspool.model.phase import Phase, Watch
 from mailspool.model.status import NO_LOGIN, NOT_ROUTED, TLS_TROUBLE
@@ -30,7 +30,6 @@ class Network:
     """The network as a worker sees it.
 
     alarm: told (host:port, text) when we cannot log in there, and with "" when we can. keyring: asked for each session.
-    own_names: names of this host besides `helo_name` and localhost.
     shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
     families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
     is a route is not asked for, since connecting without one fails at once.
@@ -49,7 +48,6 @@ class Network:
         shuffle: Shuffle,
         judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
-        own_names: Collection[str] = (),
     ) -> None:
         self._resolver = resolver
         self._helo_name = helo_name
@@ -61,7 +59,7 @@ class Network:
         self._shuffle = shuffle
         self._judge = judge
         self._families = families
-        self._own_names = {name.lower() for name in (helo_name, "localhost", *own_names)}
+        self._own_names = frozenset({helo_name.lower(), "localhost"})
 
     def lookup_mx(self, domain: str) -> list[str]:
         """Host names, best first. Raises TransientError 4.4.3, PermanentError 5.1.2, 5.1.10 (null MX) or 5.4.6."""
@@ -70,7 +68,7 @@ class Network:
 
     def lookup_host(self, host: str) -> list[str]:
         """IP addresses, in the order in which to try them; [] if it has none. Raises TransientError 4.4.3."""
-        if _is_address(host):
+        if is_address(host):
             return [host]
         if host == "localhost" or host.endswith(".localhost"):
             return [_LOOPBACK[family] for family in self._families]
@@ -125,11 +123,3 @@ def _at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
         greeting=min(timeouts.greeting, seconds),
         ehlo=min(timeouts.ehlo, seconds),
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -121,3 +121,14 @@ def _to_a_labels(text: str) -> str:
         return idna.encode(text, uts46=True, transitional=False).decode("ascii").lower().removesuffix(".")
     except idna.IDNAError as error:
         raise AddressError(f"{text!r} is not an internationalised domain name: {error}") from None
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address rather than a name."""
+    from ipaddress import ip_address  # as above
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailspool import log
+from mailspool.cli import running
 from mailspool.cli.check import faults
 from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
-from mailspool.cli.ps import starter, supervisor_status
+from mailspool.cli.running import starter
 from mailspool.cli.text import octets, span
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, NoSuchUser
@@ -123,7 +124,7 @@ def logging(settings: Settings) -> Iterator[Found]:
 
 def daemon(spool: Spool) -> Iterator[Found]:
     """Whether it runs, is of our version, and gets rid of its log."""
-    status = supervisor_status(spool)
+    status = running.status_if_any(spool)
     if status is None:
         run_dir = spool.settings.run_dir
         yield problem(f"no supervisor answers in {run_dir}: nothing is delivered", starter(run_dir))

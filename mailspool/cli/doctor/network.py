@@ -14,6 +14,7 @@ from mailspool.cli.doctor.finding import Check, Found, ok, problem, unknown, war
 from mailspool.config.schema import Settings
 from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import DeliveryError, PermanentError, TransientError
+from mailspool.model.address import is_address
 from mailspool.model.status import LOOP
 from mailspool.model.target import ByHost, ByMx, Target, parse_targets
 from mailspool.spool import Spool
@@ -60,7 +61,7 @@ def _dns(settings: Settings) -> Iterator[Found]:
     try:
         found = _resolver(settings).mx(domain)
     except TransientError as error:
-        needed = any(isinstance(target, ByMx) or not _is_address(target.host) for target in targets(settings))
+        needed = any(isinstance(target, ByMx) or not is_address(target.host) for target in targets(settings))
         yield (problem if needed else warning)(error.text, _NAMESERVERS)
         return
     if found is Absent.NO_SUCH_NAME:
@@ -132,11 +133,3 @@ def _labels(spool: Spool, target: Target) -> Iterator[str]:
     for name in names:
         with suppress(PermanentError):
             yield from (f"{name}[{address}]" for address in spool.lookup_host(name))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
