@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from mailspool.cli import nodes, steps, terminal
+from mailspool.cli import nodes, running, steps, terminal
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.select import ALL, Selector, selects
 from mailspool.cli.text import count
@@ -21,7 +21,6 @@ from mailspool.model.address import control_character
 from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
 from mailspool.store.base import Location, State
-from mailspool.supervisor import control
 
 MAX_REASON = 400
 """Characters of a reason: it stands in the log, and in one field of the report (RFC 5322 §2.1.1 has 998 a line)."""
@@ -193,7 +192,7 @@ def _asked(question: str, entries: Sequence[nodes.Entry]) -> str:
 def looked(spool: Spool) -> str:
     """Have the supervisor look into every tier; how that went."""
     with suppress(NotRunning):
-        control.ask(spool.settings.run_dir, "look")
+        running.look(spool)
         return ", and the supervisor looks"
     return "; no supervisor answers here, so they wait until mailspoold is started"
 

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Callable
 
 from mailspool import log
-from mailspool.cli import nodes, steps
+from mailspool.cli import nodes, running, steps
 from mailspool.errors import NotRunning, SpoolError, UsageError
 from mailspool.spool import Spool
 from mailspool.store.base import State
 from mailspool.submission.arguments import Options
-from mailspool.supervisor import control
 
 _UNITS = "smhdw"
 
@@ -43,7 +42,7 @@ def run_queue(options: Options) -> int:
 def be_daemon(options: Options) -> int:
     """-bd and -q15m: mailspoold is the daemon. Raises NotRunning if it does not run."""
     try:
-        control.ask(_spool(options).settings.run_dir, "status")
+        running.status(_spool(options))
     except NotRunning:
         raise NotRunning("the daemon is a program of its own: start mailspoold") from None
     sys.stderr.write("sendmail: mailspoold is running; it looks at the spool every dequeue_timeout\n")
@@ -61,7 +60,7 @@ def _make_due(spool: Spool, where: _HAS, text: str) -> None:
             except SpoolError as error:
                 sys.stderr.write(f"sendmail: {error}\n")
     try:
-        control.ask(spool.settings.run_dir, "look")
+        running.look(spool)
     except NotRunning as error:
         sys.stderr.write(f"sendmail: they are due, but {error}\n")
 

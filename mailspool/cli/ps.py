@@ -4,26 +4,20 @@
 The supervisor knows its workers' phases, the spool knows out of which tier their claims are; both are asked.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from mailspool.cli import nodes, terminal
+from mailspool.cli import nodes, running, terminal
 from mailspool.cli.options import configured, examples
+from mailspool.cli.running import Status
 from mailspool.cli.text import shown, span
-from mailspool.config.schema import Settings
-from mailspool.errors import ControlForbidden, NotRunning, Unreadable
+from mailspool.errors import Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner
-from mailspool.supervisor import control
-
-Status = dict[str, Any]
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -50,40 +44,12 @@ def ps(spool: Spool, *, as_json: bool) -> None:
 
     TIER is that of the node that a worker delivers. The exit code is 69 if no supervisor answers.
     """
-    status = json.loads(control.ask(spool.settings.run_dir, "status"))
-    found = processes(status, nodes.existing(spool).locations())
+    found = processes(running.status(spool), nodes.existing(spool).locations())
     if as_json:
         for one in found:
             click.echo(msgspec.json.encode(one).decode())
     else:
         _draw(found)
-
-
-def supervisor_status(spool: Spool) -> Status | None:
-    """What the running supervisor says of itself; None if none answers. Raises ControlForbidden."""
-    try:
-        status: Status = json.loads(control.ask(spool.settings.run_dir, "status"))
-    except ControlForbidden:
-        raise
-    except (NotRunning, ValueError):
-        return None
-    return status
-
-
-def starter(run_dir: str, root: str = "/") -> str:
-    """The command that starts the daemon of this directory: the service's where there is one. root: of the system."""
-    here = Path(root)
-    if run_dir == Settings().run_dir:
-        if (here / "run/systemd/system").is_dir() and (here / "etc/systemd/system/mailspool.service").exists():
-            return "systemctl start mailspool"
-        if (here / "etc/init.d/mailspool").exists():
-            return "service mailspool start"
-    return "mailspoold"
-
-
-def alarm_line(alarm: Status) -> str:
-    """One alarm of the supervisor."""
-    return f"to be mended here, since {span(alarm['seconds'])}: {shown(alarm['text'])}"
 
 
 def processes(status: Status, locations: Iterable[Location]) -> Iterator[Process]:

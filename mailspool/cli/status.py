@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mailspool.cli import nodes, terminal
+from mailspool.cli import nodes, running, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.ps import Status, alarm_line, starter, supervisor_status
+from mailspool.cli.running import Status, alarm_line, starter
 from mailspool.cli.text import count, cut, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
@@ -77,7 +77,7 @@ def status(spool: Spool, *, as_json: bool) -> int:
     locations = nodes.once(store.locations())
     depths = measure(store, locations, len(spool.settings.tiers), spool.now())
     errors = last_errors(store, locations, spool.now())
-    supervisor = supervisor_status(spool)
+    supervisor = running.status_if_any(spool)
     if as_json:
         found = {"supervisor": supervisor, "spool": depths, "last_errors": errors}
         click.echo(msgspec.json.encode(found).decode())

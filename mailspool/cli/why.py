@@ -12,9 +12,10 @@ from textwrap import wrap
 
 import click
 
-from mailspool.cli import completion, nodes
+from mailspool.cli import completion, nodes, running
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.ps import Status, alarm_line, supervisor_status, worker_of
+from mailspool.cli.ps import worker_of
+from mailspool.cli.running import Status, alarm_line
 from mailspool.cli.select import Selector
 from mailspool.cli.text import count, moment, octets, shown, span
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
@@ -40,7 +41,7 @@ def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
     queue give it.
     """
     selection = nodes.select(nodes.existing(spool), Selector(words=frozenset(ids)), spool.now())
-    status = supervisor_status(spool)
+    status = running.status_if_any(spool)
     for at in selection.locations:
         try:
             click.echo("\n".join(story(spool, at, status)))

@@ -13,7 +13,7 @@ import pytest
 from mailspool.cli.admin import main
 from mailspool.cli.doctor import finding, machine
 from mailspool.cli.doctor.finding import ok
-from mailspool.cli.ps import starter
+from mailspool.cli.running import starter
 from mailspool.config.schema import Settings
 from mailspool.version import VERSION
 from tests.dns.conftest import DnsServer
