@@ -10,6 +10,7 @@ An embedding program's own use of structlog and logging is left alone.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from mailspool.log.entry import Entry, Event, make_entry
@@ -25,30 +26,7 @@ Stream = Literal["syslog", "quiet", "stderr", "journal"]
 
 _ident = "mailspool"
 _threshold = SEVERITIES["info"]
-_make_writer: Callable[[], Writer] = lambda: Syslog(SYSLOG_SOCKET, "line", Nowhere())  # noqa: E731 replaced below
 _clock = time.time
-_writer = _make_writer()
-
-
-def configure(
-    level: str = "info",
-    stream: Stream = "syslog",
-    ident: str = "mailspool",
-    path: str = SYSLOG_SOCKET,
-    *,
-    form: str = "text",
-    file: str = "",
-) -> None:
-    """Log this process's lines of `level` and above under `ident`. Loggers that are already held follow.
-
-    file: where lines go instead of `stream`; to syslog while it cannot be written. form: "text" or "json"; in the
-    journal each field has its own place anyway. path: syslogd's socket.
-    """
-    global _threshold, _make_writer  # noqa: PLW0603 a process has one log
-    _threshold = SEVERITIES[level]
-    _make_writer = lambda: _chain(stream, path, _FORMS[form], file)  # noqa: E731 as above
-    _begin(ident)
-
 
 _FORMS: dict[str, tuple[Form, Form, Form]] = {
     "text": ("line", "line", "dated_line"),
@@ -70,6 +48,30 @@ def _chain(stream: Stream, path: str, forms: tuple[Form, Form, Form], file: str)
     if stream == "stderr":
         return stderr
     return Syslog(path, in_syslog, Nowhere() if stream == "quiet" else stderr)
+
+
+_make_writer: Callable[[], Writer] = partial(_chain, "quiet", SYSLOG_SOCKET, _FORMS["text"], "")
+_writer = _make_writer()
+
+
+def configure(
+    level: str = "info",
+    stream: Stream = "syslog",
+    ident: str = "mailspool",
+    path: str = SYSLOG_SOCKET,
+    *,
+    form: str = "text",
+    file: str = "",
+) -> None:
+    """Log this process's lines of `level` and above under `ident`. Loggers that are already held follow.
+
+    file: where lines go instead of `stream`; to syslog while it cannot be written. form: "text" or "json"; in the
+    journal each field has its own place anyway. path: syslogd's socket.
+    """
+    global _threshold, _make_writer  # noqa: PLW0603 a process has one log
+    _threshold = SEVERITIES[level]
+    _make_writer = partial(_chain, stream, path, _FORMS[form], file)
+    _begin(ident)
 
 
 def reopen(ident: str = "") -> None:

@@ -147,7 +147,7 @@ class Datagrams(Writer):
             raise
         return connection
 
-    def close(self) -> None:  # noqa: D102 as above
+    def close(self) -> None:  # noqa: D102 as of each Writer
         opened, self._socket = self._socket, None
         if opened:
             opened.close()
@@ -187,7 +187,7 @@ class Stream(Writer):
                 raise
         self._torn = b""
 
-    def close(self) -> None:  # noqa: D102 as above
+    def close(self) -> None:  # noqa: D102 as of each Writer
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with suppress(OSError):
