@@ -14,13 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.cli.sendmail import main
+from mailspool.cli.sendmail import RUN_DIR, main
+from mailspool.config.schema import Settings
 from mailspool.errors import UsageError
 from mailspool.spool import Spool
 from mailspool.submission.arguments import Options, parse_arguments
 from mailspool.submission.hand_in import UntilDot
 
 SENDMAIL = Path(__file__).parents[2] / "bin" / "sendmail"
+
+
+def test_the_listener_is_looked_for_where_the_daemon_has_it_by_default():
+    assert Settings().run_dir == RUN_DIR
 
 
 @pytest.fixture
@@ -388,7 +393,8 @@ def test_closed_files_never_change_the_answer(site, redirection, code):
 def test_nothing_slow_is_loaded_to_submit(site):
     code = f"""if True:
         import sys
-        from mailspool.cli.sendmail import main
+        from mailspool.cli.sendmail import RUN_DIR, main
+from mailspool.config.schema import Settings
         assert main(["sendmail", "-t", "-C", {str(site.config)!r}, "a@x"]) == 0
         print(*sys.modules)
     """

@@ -20,11 +20,12 @@ from mailspool.cli.setup.manifest import Step
 from mailspool.cli.setup.sendmail import NAMES, sendmail_steps
 from mailspool.cli.setup.system import Account, Registration
 from mailspool.config.layers import CONFIG_FILE, DROP_INS
+from mailspool.config.schema import Settings
 
-USER = "mailspool"
-RUN_DIR = "/run/mailspool"
+_USUAL = Settings()  # the unit, the init script and etc/tmpfiles.d have these places too
+USER, RUN_DIR, SPOOL = _USUAL.user, _USUAL.run_dir, _USUAL.dequeue_dir
+_LOGS = "/var/log/mailspool"
 BIN = "/usr/local/bin"  # where unit and init script look for the programs
-SPOOL, _LOGS = "/var/spool/mailspool", "/var/log/mailspool"  # the unit and etc/tmpfiles.d have these places too
 
 FILES = {
     "etc/default/mailspool": "/etc/default/mailspool",
