@@ -78,6 +78,18 @@ def configured(command: Callable[..., int | None]) -> Callable[..., None]:
     return run
 
 
+def read_by(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A click callback: the option's value, or each of its values, as `parse` reads it; its ValueError is told."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        try:
+            return tuple(map(parse, value)) if isinstance(value, tuple) else value and parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
 def examples(*lines: str) -> str:
     """An epilog that shows these command lines."""
     return "\b\n" + "\n".join(("Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from mailspool.cli import completion
+from mailspool.cli.options import read_by
 from mailspool.config.units import SECONDS, parse_duration
 from mailspool.errors import AddressError, Unreadable
 from mailspool.model.address import parse_domain
@@ -206,18 +207,6 @@ def _words(given: Sequence[str]) -> frozenset[str] | None:
     return frozenset({*given} - {_STDIN} | {*more})
 
 
-def _each(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback that parses the value, or each of the values."""
-
-    def callback(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-        try:
-            return tuple(map(parse, value)) if isinstance(value, tuple) else value and parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return callback
-
-
 _WHICH: _Parameters = (
     click.argument("ids", metavar="[ID…|ALL]", nargs=-1, shell_complete=completion.ids),
     click.option(
@@ -233,7 +222,7 @@ _WHICH: _Parameters = (
         "senders",
         metavar="ADDRESS",
         multiple=True,
-        callback=_each(parse_address_pattern),
+        callback=read_by(parse_address_pattern),
         help="The sender: an address, @DOMAIN, a pattern (*@example.org), or <>.",
     ),
     click.option(
@@ -241,7 +230,7 @@ _WHICH: _Parameters = (
         "recipients",
         metavar="ADDRESS",
         multiple=True,
-        callback=_each(parse_address_pattern),
+        callback=read_by(parse_address_pattern),
         help="The recipient, likewise.",
     ),
     click.option(
@@ -249,14 +238,14 @@ _WHICH: _Parameters = (
         "domains",
         metavar="DOMAIN",
         multiple=True,
-        callback=_each(parse_domain_pattern),
+        callback=read_by(parse_domain_pattern),
         help="The recipient's domain, or a pattern (*.example.org).",
         shell_complete=completion.domains,
     ),
     click.option(
-        "--older", metavar="AGE", callback=_each(parse_age), help="Arrived longer ago than 90s, 5m, 2h or 1d."
+        "--older", metavar="AGE", callback=read_by(parse_age), help="Arrived longer ago than 90s, 5m, 2h or 1d."
     ),
-    click.option("--younger", metavar="AGE", callback=_each(parse_age), help="Arrived since then."),
+    click.option("--younger", metavar="AGE", callback=read_by(parse_age), help="Arrived since then."),
 )
 _WHERE: _Parameters = (
     click.option(
@@ -264,7 +253,7 @@ _WHERE: _Parameters = (
         "tiers",
         metavar="TIERS",
         multiple=True,
-        callback=_each(parse_tiers),
+        callback=read_by(parse_tiers),
         help="In this tier, or out of it: 2, 2-4, or 3-.",
     ),
     click.option("--queued", is_flag=True, help="Waiting in a tier."),

@@ -5,19 +5,20 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
 
 import click
 
-from mailspool.cli.options import complain, examples, say
+from mailspool.cli.options import complain, examples, read_by, say
 from mailspool.cli.sink.certificate import server_context
 from mailspool.cli.sink.faults import Drop, Fault, Faults, Greylist, Hang, parse_failure, parse_silence
 from mailspool.cli.sink.host import Rules, Sink, bracketed
 from mailspool.cli.sink.keep import Keep
 from mailspool.cli.text import count, octets
+from mailspool.config.units import parse_duration
 from mailspool.errors import MailspoolError
 from mailspool.supervisor.signals import Signals
 
@@ -25,20 +26,6 @@ _PORT = 2525
 _ROUND = 3600.0  # seconds: what happens wakes it
 _END = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
 _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+))?(?::(?P<port>[0-9]{1,5}))?")
-_SPAN = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|)")
-_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
-
-
-def _read(parse: Callable[[str], Any]) -> Callable[..., Any]:
-    """A callback that reads an option's value, or each of its values."""
-
-    def read(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-        try:
-            return tuple(map(parse, value)) if isinstance(value, tuple) else value if value is None else parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return read
 
 
 def _parse_listen(text: str) -> tuple[str, int]:
@@ -50,10 +37,10 @@ def _parse_listen(text: str) -> tuple[str, int]:
 
 
 def _parse_span(text: str) -> float:
-    found = _SPAN.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is not a time such as 10s, 500ms or 2m")
-    return float(found["number"]) * _UNITS[found["unit"]]
+    """Seconds of a duration as in the configuration, or of so many milliseconds."""
+    with suppress(ValueError):
+        return int(text.removesuffix("ms")) / 1000 if text.endswith("ms") else parse_duration(text)
+    raise ValueError(f"{text!r} is not a time such as 10s, 500ms or 2m")
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -70,7 +57,7 @@ _EXAMPLES = examples(
     metavar="HOST:PORT",
     default=f"127.0.0.1:{_PORT}",
     show_default=True,
-    callback=_read(_parse_listen),
+    callback=read_by(_parse_listen),
     help="Where to listen; port 0 is any free one.",
 )
 @click.option(
@@ -81,21 +68,21 @@ _EXAMPLES = examples(
     "--fail",
     multiple=True,
     metavar="STAGE:CODE[:N%][:TEXT]",
-    callback=_read(parse_failure),
+    callback=read_by(parse_failure),
     help="Refuse at connect, ehlo, mail, rcpt, data or final. 421 hangs up, too.",
 )
 @click.option(
     "--hang",
     multiple=True,
     metavar="STAGE[:N%]",
-    callback=_read(partial(parse_silence, happens=Hang)),
+    callback=read_by(partial(parse_silence, happens=Hang)),
     help="Say nothing more from this stage on.",
 )
 @click.option(
     "--drop",
     multiple=True,
     metavar="STAGE[:N%]",
-    callback=_read(partial(parse_silence, happens=Drop)),
+    callback=read_by(partial(parse_silence, happens=Drop)),
     help="Close the connection at this stage without a word.",
 )
 @click.option(
@@ -103,13 +90,13 @@ _EXAMPLES = examples(
     metavar="SPAN",
     is_flag=False,
     flag_value="1s",
-    callback=_read(_parse_span),
+    callback=read_by(_parse_span),
     help="Say one octet at a time, each so long after the other.  [1s]",
 )
 @click.option(
     "--greylist",
     metavar="SPAN",
-    callback=_read(_parse_span),
+    callback=read_by(_parse_span),
     help="Refuse each sender's mail to each recipient for so long after the first try.",
 )
 @click.option("--tls", is_flag=True, help="Offer STARTTLS, with a certificate made on the spot.")

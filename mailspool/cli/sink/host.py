@@ -48,8 +48,8 @@ class Rules(NamedTuple, Generic[C]):
     tls: ssl.SSLContext | None = None
 
 
-class Manners(Generic[C]):
-    """The policy of one session. peer: the client's address."""
+class SinkPolicy(Generic[C]):
+    """The policy of one session, which takes all but what its faults refuse. peer: the client's address."""
 
     def __init__(self, rules: Rules[C], peer: str) -> None:
         self._rules, self._peer = rules, peer
@@ -221,8 +221,8 @@ class Sink:
         with suppress(OSError):  # the client has gone, or no descriptor is free: it may come again
             client, address = listener.accept()
             self.accepted += 1
-            manners = Manners(self._rules, f"{bracketed(address[0])}:{address[1]}")
-            session = Session(manners, self._rules.name, self._limits, starttls=self._rules.tls is not None)
+            policy = SinkPolicy(self._rules, f"{bracketed(address[0])}:{address[1]}")
+            session = Session(policy, self._rules.name, self._limits, starttls=self._rules.tls is not None)
             connection = Connection(client, session, self._rules.tls, pace, self._clock())
             self._connections.add(connection)
             self._selector.register(connection, selectors.EVENT_READ, partial(self._hear, connection))
