@@ -46,7 +46,7 @@ def main(argv: "Sequence[str]", environ: "Mapping[str, str]" = os.environ) -> in
 def _hand_over(options: Options, argv: "Sequence[str]", environ: "Mapping[str, str]") -> client.Answer | None:
     """To the listener; None if there is none, and then standard input is as it was, or what was read of it."""
     run_dir = _usual_run_dir(options, environ)
-    if not run_dir or not sys.stdin or not (options.recipients or options.from_header):
+    if not run_dir or not sys.stdin or not options.addressed:
         return None
     if not os.path.exists(client.socket_path(run_dir)):  # noqa: PTH110  # pathlib is slow to load
         return None
@@ -72,11 +72,10 @@ def _hand_in(options: Options, environ: "Mapping[str, str]") -> client.Answer:
     gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them
     from mailspool import log
     from mailspool.errors import UsageError
-    from mailspool.submission.hand_in import accepted, hand_in  # loads much of what is behind it
+    from mailspool.submission.hand_in import accepted, hand_in, refuse_nobody  # loads much of what is behind it
     from mailspool.submission.prepare import login
 
-    if not (options.recipients or options.from_header):
-        raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
+    refuse_nobody(options)  # before a configuration is read
     if not sys.stdin:
         raise UsageError("standard input is closed: the message is read from there")
     from mailspool.spool import Spool

@@ -36,6 +36,11 @@ class Options:
     def __init__(self, **given: "Any") -> None:
         self.__dict__.update(given)
 
+    @property
+    def addressed(self) -> bool:
+        """Whether it says to whom, or where that is said."""
+        return bool(self.recipients or self.from_header)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Options) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
 

@@ -29,8 +29,7 @@ def hand_in(mailer: Mailer, options: Options, me: Login, name: str, file: IO[byt
 
     me: whose command line it is. name: the full name that the environment tells, "" for none.
     """
-    if not (options.recipients or options.from_header):
-        raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
+    refuse_nobody(options)
     if options.ignored:
         record("options ignored", "warning", options=f"-{options.ignored}", user=me.name)
     message = parse_message({"filehandle": file if options.ignore_dots else UntilDot(file)})
@@ -47,6 +46,12 @@ def hand_in(mailer: Mailer, options: Options, me: Login, name: str, file: IO[byt
         full_name=options.full_name or (name or me.full_name if options.sender is None else ""),
         login=me,
     )
+
+
+def refuse_nobody(options: Options) -> None:
+    """Raise UsageError if the command line sends to nobody."""
+    if not options.addressed:
+        raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
 
 
 def answer(mailer: Mailer, words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
