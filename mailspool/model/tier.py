@@ -12,7 +12,6 @@ import msgspec
 Dice = Callable[[int], int]
 """random.randrange: for n, one of 0 … n-1, each with the same chance."""
 
-
 AHEAD = 3600.0
 """Seconds by which another host's clock may be ahead. A time further ahead is that of a clock that was wrong then."""
 

@@ -21,7 +21,6 @@ MAX_BATCH = 100
 The rest of the last one's group comes on top of it.
 """
 
-
 FAULT_REST = 10.0
 """Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
 

@@ -4,10 +4,11 @@
 After qmail's lock/trigger. It costs `sendmail` one open and one write, and no socket.
 """
 
+# ruff: noqa: PTH108 - pathlib would cost `sendmail` milliseconds
+
 import contextlib
 import os
 
-# ruff: noqa: PTH108 - pathlib would cost `sendmail` milliseconds
 from mailspool.errors import SpoolError
 
 _NAME = "trigger"
