@@ -393,8 +393,7 @@ def test_closed_files_never_change_the_answer(site, redirection, code):
 def test_nothing_slow_is_loaded_to_submit(site):
     code = f"""if True:
         import sys
-        from mailspool.cli.sendmail import RUN_DIR, main
-from mailspool.config.schema import Settings
+        from mailspool.cli.sendmail import main
         assert main(["sendmail", "-t", "-C", {str(site.config)!r}, "a@x"]) == 0
         print(*sys.modules)
     """
