@@ -40,6 +40,12 @@ def test_a_second_start_is_no_error_and_starts_nothing(running):
     assert running.pid == pid
 
 
+def test_two_starts_at_once_both_succeed_and_one_daemon_runs(host):
+    both = "service mailspool start & first=$!; service mailspool start; second=$?; wait $first; echo $? $second"
+    assert host.run("sh", "-c", both).splitlines()[-1] == "0 0"
+    assert host.init("status") == (0, f"mailspool: running as {host.pid}\n")
+
+
 def test_without_the_program_start_ends_with_5(host):
     host.default("DAEMON=/nowhere/mailspoold")
     assert host.init("start") == (5, "mailspool: there is no program /nowhere/mailspoold ... failed!\n")
