@@ -137,7 +137,8 @@ def _answer(question: str) -> bool:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise UsageError(f"nobody has answered, standard input is no terminal: {question}: say --yes") from None
+        click.echo()  # the question's line ends
+        raise UsageError("nobody has answered, standard input is no terminal: say --yes") from None
 
 
 def _refuse_while_running() -> None:

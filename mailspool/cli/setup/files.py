@@ -16,6 +16,7 @@ from typing import Literal, Self
 import msgspec
 
 from mailspool.cli.setup.found import Found, Kept, Refused
+from mailspool.cli.text import count
 
 
 class Directory(msgspec.Struct, frozen=True, tag="directory"):
@@ -70,7 +71,8 @@ class Directory(msgspec.Struct, frozen=True, tag="directory"):
             return
         found = list(os.walk(self.path, topdown=False))
         if files := [f"{directory}/{name}" for directory, _, names in found for name in names]:
-            raise Kept(f"{files[0]}{f' and {len(files) - 1} more files are' if files[1:] else ' is'} in it")
+            others = f" and {count(len(files) - 1, 'more file')} are" if files[1:] else " is"
+            raise Kept(f"{files[0]}{others} in it")
         for directory, _, _ in found:
             Path(directory).rmdir()
 
