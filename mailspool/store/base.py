@@ -74,11 +74,14 @@ class Store(ABC):
     # --- the way in
 
     @abstractmethod
-    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+    def accept(
+        self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
+    ) -> tuple[str, ...]:
         """Store one message durably and make one node in tier 0 for each recipient of the envelope.
 
         envelope: its facts are replaced by those found while writing. chunks: the message in CRLF form.
-        entered: the TIME of the nodes, Unix seconds. Returns the node names, in the recipients' order.
+        entered: the TIME of the nodes, Unix seconds. state: HELD for nodes that nobody is to deliver yet. Returns the
+        node names, in the recipients' order.
         When it returns, the message survives a power cut. When it raises (also an error out of `chunks`),
         nothing is left behind, but for a node that somebody has claimed in that moment. Raises UsageError for an id
         that is not letters and digits, no recipients, or too many; never ClaimLost.

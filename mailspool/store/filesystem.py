@@ -5,7 +5,7 @@ docs/spool-format.md lists every state that a node can be in and what is left by
 Nothing here is decided by a look beforehand: a step is taken, and its error tells.
 """
 
-# ruff: noqa: PTH100, PTH118, PTH120 - paths are strings: pathlib is slow to load, and slow for each node
+# ruff: noqa: PTH100, PTH118, PTH119, PTH120 - paths are strings: pathlib is slow to load, and slow for each node
 # ruff: noqa: D102 - the contract in base.py says what each method does
 
 import os
@@ -64,8 +64,13 @@ class FileStore(Store):
 
     # --- the way in
 
-    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+    def accept(
+        self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
+    ) -> tuple[str, ...]:
         names = nodename.names_of(envelope, entered)
+        directory = self._directory(Location(state, 0, ""))
+        if state is not State.QUEUED and fsops.make_directory(directory):
+            fsops.sync_directory(os.path.dirname(directory))
         try:
             made = [self._write(envelope, chunks)]
         except SpoolError as error:
@@ -74,8 +79,8 @@ class FileStore(Store):
             raise SpoolError(f"{error}: {advice}") from error
         try:
             for name in names:
-                made.append(self._make_node(made[0], name))
-            fsops.sync_directory(f"{self.root}/0")
+                made.append(self._make_node(made[0], f"{directory}/{name}"))
+            fsops.sync_directory(directory)
         except BaseException as error:
             for path in reversed(made):
                 with suppress(SpoolError):
@@ -106,12 +111,11 @@ class FileStore(Store):
             fsops.rewrite(file, messagefile.envelope_line(envelope, survey.facts(), len(blank)))
         return path
 
-    def _make_node(self, written: str, name: str) -> str:
-        node = f"{self.root}/0/{name}"
+    def _make_node(self, written: str, node: str) -> str:
         try:
             fsops.link(written, node)
         except fsops.CannotLink:
-            self._copy(written, self._incoming(nodename.node_id_of(name)), node)
+            self._copy(written, self._incoming(nodename.node_id_of(os.path.basename(node))), node)
         return node
 
     def _copy(self, written: str, draft: str, node: str) -> None:

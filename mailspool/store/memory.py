@@ -30,13 +30,15 @@ class MemoryStore(Store):
     def tiers(self) -> list[int]:
         return sorted(self._tiers)
 
-    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+    def accept(
+        self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
+    ) -> tuple[str, ...]:
         names = nodename.names_of(envelope, entered)
         width = len(messagefile.blank_line(envelope))
         survey = Survey(chunks)
         message = b"".join(survey)
         content = messagefile.envelope_line(envelope, survey.facts(), width) + message
-        made = {Location(State.QUEUED, 0, name): content for name in names}
+        made = {Location(state, 0, name): content for name in names}
         if taken := made.keys() & self._nodes.keys():
             raise SpoolError(f"{taken.pop().name} is there already")
         self._nodes.update(made)

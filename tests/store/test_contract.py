@@ -57,6 +57,14 @@ def test_create_makes_the_tiers_and_may_be_repeated(store, letter):
     assert store.names(0) == [name]
 
 
+def test_accept_can_make_nodes_that_nobody_delivers_yet(store, letter):
+    (name,) = store.accept(letter(), [MESSAGE], NOW, State.HELD)
+    assert store.names(0) == []
+    assert store.names(0, State.HELD) == [name]
+    store.move(Location(State.HELD, 0, name), queued(name))
+    assert store.names(0) == [name]
+
+
 def test_accept_makes_one_node_per_recipient_in_order(store, letter):
     envelope = letter("joe@a.example", '"x/y-z"@b-c.example', "bounce+a=b@[192.0.2.1]", message_id="ABC1")
     names = store.accept(envelope, [MESSAGE], NOW)
