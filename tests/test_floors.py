@@ -18,6 +18,7 @@ FLOORS = {
     "mailspool": 6.5,  # __init__.py lends the names of spool.py to its users
     "spool": 6,
     "delivery": 5,
+    "inherit": 5,
     "submission": 4,
     "smtp": 4,
     "dsn": 4,

@@ -30,7 +30,8 @@ _EXIT_CODES = """\b
 Exit codes:
   0   done
   1   some node that was named is not there, was left alone, or it was
-      too late; or the answer to a question was no; doctor: a problem
+      too late; or the answer to a question was no; doctor: a problem;
+      import: something cannot be read
   3   status: no supervisor answers
   64  the command line makes no sense, names no nodes, or somebody had to
       be asked and there is no terminal
@@ -42,7 +43,10 @@ Exit codes:
 """
 
 
-_LOADED_WHEN_ASKED_FOR = {name: f"mailspool.cli.{name}.command" for name in ("demo", "doctor", "setup", "sink")}
+_LOADED_WHEN_ASKED_FOR = {
+    **{name: (f"mailspool.cli.{name}.command", name) for name in ("demo", "doctor", "setup", "sink")},
+    "import": ("mailspool.cli.import_", "import_"),  # the word itself is Python's
+}
 
 
 class _Commands(click.Group):
@@ -54,7 +58,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _LOADED_WHEN_ASKED_FOR:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(_LOADED_WHEN_ASKED_FOR[cmd_name]), cmd_name)
+        module, name = _LOADED_WHEN_ASKED_FOR[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
         return command
 
 

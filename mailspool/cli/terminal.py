@@ -82,9 +82,14 @@ def _under_a_bar(rest: Iterator[Item], what: str, done: int, total: int) -> Iter
             progress.advance(task)
 
 
+def can_ask() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
+
+
 def confirm(question: str) -> None:
     """Ask; any answer but yes aborts. Raises UsageError where nobody can be asked."""
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError(
             f"{question} Nobody can be asked, standard input is no terminal: say --yes; what would be hit is listed"
             " by 'mailspool queue' with the same selectors"

@@ -158,6 +158,18 @@ def append(path: str, data: bytes) -> None:
             os.close(fd)
 
 
+def open_to_append(path: str) -> IO[bytes]:
+    """A file to read from its start and to append to, made if need be; `sync` makes durable what was appended."""
+    with _Step("open", path):
+        fd = _open_within(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            _regular_size(fd, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return open(fd, "a+b")  # noqa: PTH123 - a descriptor
+
+
 # --- names
 
 

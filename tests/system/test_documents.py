@@ -110,10 +110,10 @@ def test_smarthost(host):
 def test_porting(host, sink):
     old = host.at("/var/spool/mail/0")
     old.mkdir(parents=True)
-    (old / "1000000000-old-sue%40example.org-me%40example.net").write_text("Subject: hello\n\nIt works.\n")
-    (old / "1000000000-old-a-b%40example.org-me%40example.net").write_text("Subject: hello\n\nIt works.\n")
+    (old / "1000000000-80EA68E2D942BA85-sue@example.org-me@example.net").write_text("Subject: hello\n\nIt works.\n")
+    (old / "1000000000-80EA68E2D942BA85-a-b@example.org-me@example.net").write_text("Subject: hello\n\nIt works.\n")
     Reader(host.machine).follow(page("porting.md"))
-    eventually(lambda: sink.recipients == ["sue@example.org"], what="the old message")
+    eventually(lambda: sorted(sink.recipients) == ["a-b@example.org", "sue@example.org"], what="the old messages")
 
 
 def test_every_page_with_commands_is_followed():
