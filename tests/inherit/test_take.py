@@ -138,7 +138,8 @@ def test_the_source_is_as_it_was(tmp_path, queue):
     def facts():
         return {
             path: (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_atime_ns)
-            for path in (queue, *queue.rglob("*"))
+            for path in queue.rglob("*")
+            if path.is_file()
             for found in (path.stat(),)
         }
 
