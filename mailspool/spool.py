@@ -54,8 +54,6 @@ _ARGUMENTS = frozenset(
     )
 )
 
-_AN_ID_AGO = 60.0  # seconds that may pass between the making of an id and its use
-
 
 def _setting(name: str) -> Any:
     """A property of Mail::Spool: an option of the configuration that a program may also set."""
@@ -407,7 +405,7 @@ def _beyond(number: int, last: Tier) -> Tier:
 def _dated(queue_id: str, now: float) -> str:
     """A scan reads the time of arrival from the id: one made by an override is put behind an id that tells it."""
     with suppress(Unreadable):
-        if abs(nodename.arrival_of(queue_id) - now) < _AN_ID_AGO:
+        if abs(nodename.arrival_of(queue_id) - now) < nodename.ARRIVAL_WITHIN:
             return queue_id
     return new_message_id(now, given=queue_id)
 

@@ -14,6 +14,7 @@ from mailspool.cli.change import bounce, delete, expire, hold, release, retry
 from mailspool.cli.check import check
 from mailspool.cli.completion import completion
 from mailspool.cli.config import config
+from mailspool.cli.fsck import fsck
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
 from mailspool.cli.plan import show_plan as plan
 from mailspool.cli.ps import ps
@@ -31,7 +32,8 @@ Exit codes:
   0   done
   1   some node that was named is not there, was left alone, or it was
       too late; or the answer to a question was no; doctor: a problem;
-      import: something cannot be read
+      import: something cannot be read;
+      fsck: a finding, with --repair one that is left
   3   status: no supervisor answers
   64  the command line makes no sense, names no nodes, or somebody had to
       be asked and there is no terminal
@@ -98,7 +100,7 @@ def reload_(spool: Spool) -> None:
 
 
 _NODES = (queue, why, hold, release, retry, delete, bounce, expire, quarantine)
-for command in (*_NODES, status, plan, ps, check, config, completion):
+for command in (*_NODES, status, plan, ps, fsck, check, config, completion):
     mailspool.add_command(command)
 
 

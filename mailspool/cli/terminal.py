@@ -87,11 +87,11 @@ def can_ask() -> bool:
     return sys.stdin.isatty()
 
 
-def confirm(question: str) -> None:
-    """Ask; any answer but yes aborts. Raises UsageError where nobody can be asked."""
+def confirm(question: str, looks: str = "'mailspool queue' with the same selectors") -> None:
+    """Ask; any answer but yes aborts. looks: what lists the same. Raises UsageError where nobody can be asked."""
     if not can_ask():
         raise UsageError(
             f"{question} Nobody can be asked, standard input is no terminal: say --yes; what would be hit is listed"
-            " by 'mailspool queue' with the same selectors"
+            f" by {looks}"
         )
     click.confirm(question, abort=True, err=True)

@@ -20,7 +20,7 @@ from mailspool.store import fsops, messagefile, nodename
 from mailspool.store.base import Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
-_DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
+DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
 _CHUNK = 1 << 20
 
 
@@ -40,7 +40,7 @@ class FileStore(Store):
         self.check()
         if fsops.make_directory(self.root):
             fsops.sync_directory(os.path.dirname(self.root))
-        for directory in (*_DIRECTORIES, *map(str, range(tiers))):
+        for directory in (*DIRECTORIES, *map(str, range(tiers))):
             fsops.make_directory(f"{self.root}/{directory}")
         fsops.sync_directory(self.root)
 
@@ -60,7 +60,7 @@ class FileStore(Store):
             raise SpoolForbidden(f"the spool {self.root} belongs to uid {facts.st_uid}: ask again as root")
 
     def tiers(self) -> list[int]:
-        return _tiers_in(self.root)
+        return tiers_in(self.root)
 
     # --- the way in
 
@@ -141,7 +141,7 @@ class FileStore(Store):
         return [n for n in names if not n.endswith(nodename.REASON)] if state is State.QUARANTINED else names
 
     def locations(self) -> Iterator[Location]:
-        for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, _tiers_in(f"{self.root}/held"))):
+        for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, tiers_in(f"{self.root}/held"))):
             for tier in tiers:
                 for name in self.names(tier, state):
                     yield Location(state, tier, name)
@@ -214,8 +214,7 @@ class FileStore(Store):
         raise AssertionError  # there is always another name
 
     def _quarantine_as(self, source: str, path: str, reason: str) -> None:
-        with fsops.new_file(path + nodename.REASON) as file:
-            fsops.write(file, reason.encode(errors="backslashreplace") + b"\n")
+        _write_reason(path, reason)
         try:
             fsops.rename_to_new(source, path)
         except BaseException:
@@ -228,6 +227,10 @@ class FileStore(Store):
             return fsops.read(self.path(location) + nodename.REASON).decode(errors="replace").rstrip("\n")
         except (ClaimLost, Unreadable):
             return ""
+
+    def explain(self, location: Location, reason: str) -> None:
+        """Write down why something is in quarantine that came there without. Raises Exists if somebody was first."""
+        _write_reason(self.path(location), reason)
 
     def _forget_reason(self, location: Location) -> None:
         if location.state is State.QUARANTINED:
@@ -263,7 +266,7 @@ class FileStore(Store):
 
     def claims_of(self, owner: str) -> Iterator[Location]:
         """All claims of one owner, whether their names parse or not."""
-        for tier in _tiers_in(f"{self.root}/claimed/{owner}"):
+        for tier in tiers_in(f"{self.root}/claimed/{owner}"):
             for name in fsops.read_names(f"{self.root}/claimed/{owner}/{tier}"):
                 yield Location(State.CLAIMED, tier, name, owner)
 
@@ -295,8 +298,14 @@ class FileStore(Store):
         return f"{directory}/{_safe(target.name)}"
 
 
-def _tiers_in(directory: str) -> list[int]:
+def tiers_in(directory: str) -> list[int]:
+    """The tiers whose directories stand in this one, ascending."""
     return sorted(int(name) for name in fsops.read_names(directory) if name.isdecimal() and str(int(name)) == name)
+
+
+def _write_reason(path: str, reason: str) -> None:
+    with fsops.new_file(path + nodename.REASON) as file:
+        fsops.write(file, reason.encode(errors="backslashreplace") + b"\n")
 
 
 def _safe(name: str) -> str:

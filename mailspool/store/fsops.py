@@ -9,7 +9,7 @@ the directory it is made in, so that the daemon can read what root's `sendmail` 
 is final: after it the kernel may have dropped the data, and trying again would only seem to help.
 """
 
-# ruff: noqa: PTH104, PTH106, PTH108, PTH208 - paths are strings: pathlib is slow to load, and slow for each node
+# ruff: noqa: PTH101, PTH104, PTH106, PTH108, PTH208 - paths are strings: pathlib is slow to load, and slow for each node
 
 import errno
 import io
@@ -41,11 +41,11 @@ class CannotLink(SpoolError):
 
 
 def read_names(directory: str) -> list[str]:
-    """What is in a directory, in no order, without NFS's own `.nfs*`; [] if it is not there."""
+    """What is in a directory, in no order, without NFS's own `.nfs*`; [] if it is not there, or is no directory."""
     try:
         return [name for name in os.listdir(directory) if not name.startswith(".nfs")]
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in _GONE or isinstance(error, NotADirectoryError):
             return []
         raise _fault("read the directory", directory, error) from error
 
@@ -57,6 +57,16 @@ def is_there(path: str) -> bool:
     except OSError as error:
         return error.errno not in _GONE
     return True
+
+
+def facts(path: str) -> os.stat_result | None:
+    """Kind, mode, owner and inode of a name, not of what a symbolic link leads to; None if it is gone."""
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise _fault("look at", path, error) from error
 
 
 def open_regular(path: str) -> tuple[IO[bytes], int]:
@@ -212,6 +222,22 @@ def unlink(path: str) -> None:
         os.unlink(path)
     except OSError as error:
         raise _fault("unlink", path, error) from error
+
+
+def set_mode(path: str, mode: int, uid: int) -> None:
+    """Give a file or a directory of this owner its mode; follows no link. Raises ClaimLost if there is none such."""
+    try:
+        with _within(path) as (directory, name):
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                found = os.fstat(fd)
+                if found.st_uid != uid or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                    raise ClaimLost(f"cannot change the mode of {path}: it is another's, or of another kind")
+                os.chmod(f"/proc/self/fd/{fd}", mode)  # what is held open, whatever the name stands for by now
+            finally:
+                os.close(fd)
+    except OSError as error:
+        raise _fault("change the mode of", path, error) from error
 
 
 # --- directories

@@ -28,6 +28,9 @@ _DESTINATION = (
     rf"[a-z0-9_][a-z0-9_.-]{{0,{MAX_DESTINATION - 1}}}|\[[0-9A-Za-z.:]{{1,{MAX_DESTINATION - 2}}}\]|#[0-9a-f]{{32}}"
 )
 
+ARRIVAL_WITHIN = 60.0
+"""Seconds between the moment that an id tells and the arrival in its envelope."""
+
 _NEW_ID = r"[0-9A-Z]{20}[0-9A-Za-z]*"
 
 
@@ -103,6 +106,11 @@ def node_id_of(text: str) -> str:
 def destination_in(text: str) -> str:
     """The DESTINATION of a name, claimed or not, parsed no further; "" where there is none."""
     return split_claim(text)[0].partition("-")[2].partition("-")[2]
+
+
+def is_node_id(text: str) -> bool:
+    """Whether it has the form ID.N."""
+    return re.fullmatch(rf"({_ID})\.({_INDEX})", text) is not None
 
 
 def is_of_message(text: str, message_id: str) -> bool:

@@ -56,12 +56,12 @@ def shorten(store: Store, last: int) -> Iterator[Location]:
 
 
 def sweep_histories(store: Store, root: str) -> list[str]:
-    """Remove histories whose node is in no state.
+    """Remove histories whose node is in no state; what bears no node's ID.N is none, and left alone.
 
     Every name is read twice, because a node that moves can be missed once. One missed twice loses only what its
     bounce would list.
     """
-    orphans = set(fsops.read_names(f"{root}/history"))
+    orphans = set(filter(nodename.is_node_id, fsops.read_names(f"{root}/history")))
     for _ in range(2 if orphans else 0):
         orphans.difference_update(nodename.node_id_of(at.name) for at in store.locations())
     for node_id in orphans:

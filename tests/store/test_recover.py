@@ -179,6 +179,14 @@ def test_a_full_sweep_removes_histories_without_node_and_no_others(spool, letter
     assert sorted(os.listdir(f"{spool.root}/history")) == ["A.0", "A.1", "A.2", "A.3"]
 
 
+def test_what_is_no_history_is_left_alone_by_the_sweep(spool):
+    Path(spool.root, "history", "README").write_text("mine")
+    Path(spool.root, "history", "folder").mkdir()
+    assert recover.sweep_histories(spool, spool.root) == []
+    assert spool.recover() == []
+    assert sorted(os.listdir(f"{spool.root}/history")) == ["README", "folder"]
+
+
 def test_a_history_that_goes_while_it_is_swept_is_no_fault(spool, monkeypatch):
     spool.record("A.0", [Attempt(1.0, 0, "", "", "")])
 
