@@ -186,4 +186,4 @@ def _story(found: Shown) -> Iterator[str]:
         to = ", ".join(f"<{shown(recipient.address)}>" for recipient in envelope.recipients)
         yield f"  from <{shown(envelope.sender)}> to {to}"
         yield f"  arrived {moment(envelope.arrival)}, {octets(envelope.facts.size)} octets, ID {shown(envelope.id)}"
-    yield from (f"  | {shown(line)}" for line in found.lines)
+    yield from (f"  | {shown(line.expandtabs())}" for line in found.lines)
