@@ -52,7 +52,8 @@ class House:
         self.elsewhere = FileStore(root, ELSEWHERE).claim(queued(self.send()), "w1.1")
         self.held = self.store.move(queued(self.send()), Location(State.HELD, 0, self.sent[-1]))
         self.aside = self.store.quarantine(queued(self.send()), "not liked")
-        for name in (f"incoming/ABC~{ME}", f"incoming/ABC.3~{ELSEWHERE}", f"hosts/{ME}", f"hosts/{ELSEWHERE}~status"):
+        drafts = (f"incoming/ABC~{ME}", f"incoming/ABC.3~{ELSEWHERE}")
+        for name in (*drafts, f"hosts/{ME}", f"hosts/{ELSEWHERE}~status", "imported"):
             self.put(name, b"")
 
     def send(self, *addresses, arrival=NOW):
@@ -224,6 +225,7 @@ MENDED = {
     "a message file is open": lambda house: mode(house, f"0/{house.plain}", 0o644),
     "a quarantined file is open": lambda house: mode(house, f"quarantine/{house.aside.name}", 0o640),
     "a history is open": lambda house: mode(house, f"history/{house.node_id(house.deferred)}", 0o666),
+    "the record of imports is open": lambda house: mode(house, "imported", 0o644),
     "no hosts": lambda house: without(house, "hosts"),
     "no tier": lambda house: without(house, "2"),
 }
