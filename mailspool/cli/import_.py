@@ -22,7 +22,7 @@ from mailspool.inherit.source import Source
 from mailspool.inherit.take import BATCH, House, Letter, Taken, examine, settle_earlier, take
 from mailspool.spool import Spool
 from mailspool.store import imported
-from mailspool.store.imported import Imported, Record, Stage
+from mailspool.store.imported import Imported, Record
 from mailspool.submission.submit import new_message_id
 from mailspool.supervisor.trigger import poke
 
@@ -89,23 +89,16 @@ def import_(
             _echo_lines(report, with_letters=dry_run or not yes)
         else:
             _echo_report(report, directory, spool.settings.max_age if keep_age else None, spool.now())
-        unsettled = any(record.stage is not Stage.RELEASED for record in imported.read(_root(spool)).values())
+        unsettled = not all(record.is_settled for record in imported.read(_root(spool)).values())
         if dry_run or not (report.letters or unsettled) or not (yes or _may(report.letters, as_json=as_json)):
             return int(bool(report.left))
         house = House(store, spool.settings.hostname, spool.now, new_message_id, keep_age)
-        done = left = 0
-        with Imported(_root(spool)) as record:
-            earlier = settle_earlier(store, record)
-            todo = [letter for letter in report.letters if letter.key not in record.records]
-            for taken in _taken(house, record, source, todo):
-                _tell(spool, taken, as_json=as_json)
-                done += bool(taken.queue_id)
-                left += not taken.queue_id
+        done, earlier = _take_over(spool, house, source, report, as_json=as_json)
     poke(spool.settings.run_dir)
     if not as_json:
         finished = f", and {earlier} finished that an earlier import had begun" if earlier else ""
         click.echo(f"{count(done, 'message')} taken over{finished}; {directory} is as it was")
-    return int(bool(report.left or left))
+    return int(bool(report.left))
 
 
 # --- the report
@@ -121,7 +114,7 @@ def _examined(spool: Spool, kind: Kind, source: Source) -> Report:
             report.left.append(Left(name, str(error)))
             continue
         record = known.get(letter.key)
-        if record and record.stage is not Stage.BEGUN:
+        if record and record.is_taken:
             report.again.append((letter, record))
         else:
             report.letters.append(letter)
@@ -181,8 +174,26 @@ def _may(letters: Sequence[Letter], *, as_json: bool) -> bool:
         if not as_json:
             click.echo("nothing was taken over: say --yes to do it")
         return False
-    terminal.confirm(f"Take over {count(len(letters), 'message')}?")
+    terminal.confirm(f"Take over {count(len(letters), 'message')}?" if letters else "Finish an earlier import?")
     return True
+
+
+def _take_over(spool: Spool, house: House, source: Source, report: Report, *, as_json: bool) -> tuple[int, int]:
+    """How many messages were taken over, and how many of an earlier import were finished. Raises SpoolError.
+
+    What cannot be read any more is told, and added to what is left.
+    """
+    done = 0
+    with Imported(_root(spool)) as record:
+        earlier = settle_earlier(house.store, record)
+        letters = [letter for letter in report.letters if not record.has(letter.key)]
+        for taken in _taken(house, record, source, letters):
+            _tell(spool, taken, as_json=as_json)
+            if taken.queue_id:
+                done += 1
+            else:
+                report.left.append(Left(taken.letter.name, taken.reason))
+    return done, earlier
 
 
 def _taken(house: House, record: Imported, source: Source, letters: Sequence[Letter]) -> Iterator[Taken]:

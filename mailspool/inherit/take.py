@@ -84,26 +84,22 @@ def examine(kind: Kind, source: Source, name: str, parse: Parse, expand: Expand)
 
 def settle_earlier(store: Store, imported: Imported) -> int:
     """Bring to its end what an import that was killed left between two steps; how many messages it released."""
-    unsettled = [record for record in imported.records.values() if record.stage is not Stage.RELEASED]
+    unsettled = [record for record in imported.records.values() if not record.is_settled]
     if not unsettled:
         return 0
     nodes: defaultdict[str, dict[str, Location]] = defaultdict(dict)
     for at in store.locations():
         node_id = nodename.node_id_of(at.name)
         nodes[node_id.rpartition(".")[0]][node_id] = at
-    accepted = []
-    for record in unsettled:
-        if record.stage is Stage.ACCEPTED or _is_whole(record, nodes[record.id]):
-            accepted.append(record)
-            continue
-        for at in nodes[record.id].values():
-            with suppress(ClaimLost):
-                store.delete(at)
-        imported.add((), changed=[_HELD] if nodes[record.id] else ())
-        imported.forget(record.source)
-    imported.add(_at(Stage.ACCEPTED, accepted))
-    _release(store, [at for record in accepted for at in nodes[record.id].values() if at.state is State.HELD])
-    imported.add(_at(Stage.RELEASED, accepted), changed=[_TIER] if accepted else ())
+    accepted = [record for record in unsettled if record.is_taken or _is_whole(record, nodes[record.id])]
+    dropped = [record for record in unsettled if record not in accepted]
+    remains = [at for record in dropped for at in nodes[record.id].values()]
+    for at in remains:
+        with suppress(ClaimLost):
+            store.delete(at)
+    imported.add((record.at(Stage.DROPPED) for record in dropped), changed=[_HELD] if remains else ())
+    held = [at for record in accepted for at in nodes[record.id].values() if at.state is State.HELD]
+    _release(store, imported, accepted, held)
     return len(accepted)
 
 
@@ -137,9 +133,8 @@ def take(house: House, imported: Imported, source: Source, letters: Sequence[Let
         else:
             accepted.append(record)
             taken.append(Taken(letter, record.id))
-    imported.add(_at(Stage.ACCEPTED, accepted))
-    _release(house.store, nodes)
-    imported.add(_at(Stage.RELEASED, accepted), changed=[_TIER] if accepted else ())
+    imported.add(record.at(Stage.DROPPED) for record in begun if record not in accepted)
+    _release(house.store, imported, accepted, nodes)
     yield from taken
     if fault:
         raise fault
@@ -163,14 +158,13 @@ def _arrival(house: House, letter: Letter) -> float:
     return min(max(0.0, letter.found.arrival), house.now()) if house.keep_age else house.now()
 
 
-def _release(store: Store, nodes: Sequence[Location]) -> None:
+def _release(store: Store, imported: Imported, accepted: Sequence[Record], nodes: Sequence[Location]) -> None:
+    """From here on they are delivered, so it must be known by then that they were accepted."""
+    imported.add(record.at(Stage.ACCEPTED) for record in accepted)
     for at in nodes:
         with suppress(ClaimLost):  # an operator was first
             store.move(at, at._replace(state=State.QUEUED))
-
-
-def _at(stage: Stage, records: Sequence[Record]) -> list[Record]:
-    return [Record(record.source, record.id, record.nodes, stage) for record in records]
+    imported.add((record.at(Stage.RELEASED) for record in accepted), changed=[_TIER] if accepted else ())
 
 
 def _digested(file: IO[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:

@@ -2,8 +2,9 @@
 """The record of what was imported: each source once, also when an import was killed, or its mail is long delivered.
 
 One file beside the tiers, `imported`, one JSON line per step of one source: BEGUN before its message is accepted as
-held nodes, ACCEPTED once it is, RELEASED once its nodes are in tier 0. Nothing that is held is delivered, so that after
-a crash it can be seen how far each source came. Only who holds the lock writes. Lines that a crash tore are left out.
+held nodes, ACCEPTED once it is, RELEASED once its nodes are in tier 0; DROPPED if none were made after all, so that it
+may begin again. Nothing that is held is delivered, so that after a crash it can be seen how far each source came. Only
+who holds the lock writes. Lines that a crash tore are left out.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ class Stage(StrEnum):
     BEGUN = "begun"
     ACCEPTED = "accepted"
     RELEASED = "released"
+    DROPPED = "dropped"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -35,6 +37,20 @@ class Record(msgspec.Struct, frozen=True):
     id: str
     nodes: int
     stage: Stage
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be done about it."""
+        return self.stage in (Stage.RELEASED, Stage.DROPPED)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether its message is ours, and must not be taken over again."""
+        return self.stage in (Stage.ACCEPTED, Stage.RELEASED)
+
+    def at(self, stage: Stage) -> "Record":
+        """The same, further on."""
+        return Record(self.source, self.id, self.nodes, stage)
 
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -75,6 +91,10 @@ class Imported:
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
         fsops.close(self._file)
 
+    def has(self, source: str) -> bool:
+        """Whether its message was taken over."""
+        return source in self.records and self.records[source].is_taken
+
     def add(self, records: Iterable[Record], changed: Sequence[str] = ()) -> None:
         """Durable when it returns. Raises SpoolError.
 
@@ -88,10 +108,6 @@ class Imported:
             fsops.write(self._file, b"\n" + _encode_lines(added.values()))
             fsops.sync(self._file)
             self.records |= added
-
-    def forget(self, source: str) -> None:
-        """Its message was not accepted as a whole, and what there was of it is gone: it begins again."""
-        del self.records[source]
 
 
 def _lock(file: IO[bytes], path: str) -> None:

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from mailspool.model.envelope import Envelope, Recipient
 from mailspool.store.base import State
-from mailspool.store.imported import FILE, Imported
+from mailspool.store.imported import FILE, Imported, Record, Stage
 from tests.running import eventually
 
 ID = "80EA68E2D942BA85"
@@ -151,6 +152,17 @@ def test_a_second_import_at_the_same_time_is_refused(house, old):
         ran = house.run("import", "--yes", str(old))
     assert ran.code == 75
     assert "another import" in ran.err
+
+
+def test_what_an_earlier_import_had_begun_is_finished_and_told(house, old):
+    store = house.store
+    name = "1-A.0-a.example"
+    store.accept(Envelope("A", "", (Recipient("joe@a.example"),), 1.0), [b"\r\n"], 1, State.HELD)
+    with Imported(store.root) as imported:
+        imported.add([Record("of another source", "A", 1, Stage.ACCEPTED)])
+    ran = house.run("import", "--yes", str(old))
+    assert "2 messages taken over, and 1 finished that an earlier import had begun" in ran.out
+    assert name in store.names(0)
 
 
 def test_looking_leaves_no_record(house, old):

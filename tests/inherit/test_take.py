@@ -56,7 +56,7 @@ def run_import(store, folder, **more):
     """What `mailspool import` does: its queue ids, by the names in the source."""
     with Source(str(folder)) as source, Imported(store.root) as imported:
         settle_earlier(store, imported)
-        letters = [letter for letter in read_all(source) if letter.key not in imported.records]
+        letters = [letter for letter in read_all(source) if not imported.has(letter.key)]
         return {
             taken.letter.name.partition("/")[2]: taken.queue_id or taken.reason
             for taken in take(house_of(store, **more), imported, source, letters)
@@ -158,6 +158,7 @@ def test_what_changes_between_the_look_and_the_taking_is_left_and_the_others_are
     assert [bool(one.queue_id) for one in taken] == [False, True, False]
     assert "changed" in taken[0].reason
     assert {name for name, _ in nodes_of(store)} == {"2.2"}
+    assert all(record.is_settled for record in read(store.root).values())
     assert run_import(store, queue).keys() == {"1.1"}
 
 
@@ -219,5 +220,5 @@ def test_an_import_killed_at_any_step_takes_each_message_over_once(tmp_path, que
         run_import(store, queue)
         assert sorted([*delivered, *nodes_of(store)]) == EXPECTED, moment
         assert {at.state for at in store.locations()} <= {State.QUEUED}, moment
-        assert {record.stage for record in read(store.root).values()} == {Stage.RELEASED}
+        assert {record.stage for record in read(str(store.root)).values()} == {Stage.RELEASED}
         assert not os.listdir(root / "incoming")
