@@ -20,8 +20,8 @@ from mailspool.store.filesystem import FileStore
 from mailspool.store.fsck.examine import Repair, examine, repair
 from mailspool.store.fsck.finding import Finding
 
-SETTLING = 1.0
-"""Seconds between two looks: a step of a worker is over by then, a write to the disk included."""
+SETTLING = 3.0
+"""Seconds between two looks: a step of a worker is over by then, a sync to a busy disk included."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +49,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 def fsck(spool: Spool, *, mends: bool, yes: bool, as_json: bool) -> int:
     """Check every directory, name, file and owner in the spool; tell what is wrong, and what --repair does about it.
 
-    It writes nothing and may run beside a daemon: what it finds it looks at twice, a second apart. --repair puts what
-    cannot be delivered into quarantine, gives back what owners held that have ended, removes what belongs to nothing
-    any more, sets modes, and makes missing directories. Each finding is looked at again just before. What nobody here
-    understands is left alone.
+    It writes nothing and may run beside a daemon: what it finds it looks at twice, some seconds apart. --repair puts
+    what cannot be delivered into quarantine, gives back what owners held that have ended, removes what belongs to
+    nothing any more, sets modes, and makes missing directories. Each finding is looked at again just before. What
+    nobody here understands is left alone.
 
     The exit code is 1 if there is a finding, with --repair if one is left.
     """

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from mailspool.cli import fsck
 from mailspool.cli.admin import main
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
@@ -15,8 +16,9 @@ MESSAGE = "Subject: hello\n\nworld\n"
 
 
 @pytest.fixture
-def damaged(house):
-    """What is no node, what nobody knows, and what a dead owner claims."""
+def damaged(house, monkeypatch):
+    """What is no node, what nobody knows, and what a dead owner claims; nothing moves."""
+    monkeypatch.setattr(fsck, "SETTLING", 0.0)
     (house.root / "spool/0/rubbish").write_bytes(b"")
     (house.root / "spool/0/rubbish").chmod(0o600)
     (house.root / "spool/README").write_text("mine")

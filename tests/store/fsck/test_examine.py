@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailspool.cli.fsck import SETTLING
 from mailspool.errors import ClaimLost
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt
@@ -409,7 +410,7 @@ def test_a_busy_spool_has_no_finding(house):
             os._exit(1)
     try:
         for _ in range(5):
-            assert house.findings(lambda: time.sleep(0.3)) == []
+            assert house.findings(lambda: time.sleep(SETTLING)) == []
         assert os.waitpid(pid, os.WNOHANG) == (0, 0)  # it is at it still
     finally:
         os.kill(pid, signal.SIGKILL)
