@@ -24,7 +24,10 @@ class Clerk:
     def run(self):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         held_open = os.readlink(f"/proc/self/fd/{self.read}")
-        (self.folder / f"begun-{os.getpid()}").write_text(f"{self.generation} {held_open}")
+        begun = self.folder / f"begun-{os.getpid()}"
+        draft = begun.with_name(f"draft-{os.getpid()}")
+        draft.write_text(f"{self.generation} {held_open}")
+        draft.rename(begun)  # who sees it can read it
         if (self.folder / "broken").exists():
             os._exit(7)
         signal.sigwait({signal.SIGTERM})
