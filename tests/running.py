@@ -63,7 +63,9 @@ def write_config(path, properties):
         table = value if isinstance(value, dict) else {None: value}
         for key, each in table.items():
             lines.append(f"{name if key is None else f'{name}.{json.dumps(key)}'} = {json.dumps(each)}\n")
-    path.write_text("".join(lines))
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text("".join(lines))
+    draft.rename(path)  # a reload that is under way reads the old one or this one, never a part
 
 
 class Daemon:
