@@ -16,6 +16,21 @@ from tests.running import Daemon, me
 from tests.sink import Sink
 
 
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return Clock()
+
+
 @pytest.fixture
 def sinks():
     """sinks(greeting="hang", …) makes one more `Sink`."""

@@ -13,18 +13,6 @@ from mailspool.errors import TransientError
 BOTH = (6, 4)
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def resolver(server, clock):
     server.zone = {

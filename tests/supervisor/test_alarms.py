@@ -8,18 +8,6 @@ from mailspool.log.writer import Stderr
 from mailspool.supervisor.alarms import REMIND, Alarms
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def alarms(clock, monkeypatch):
     monkeypatch.setattr(log, "_writer", Stderr("line"))
