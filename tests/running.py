@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def write_config(path, properties):
             lines.append(f"{name if key is None else f'{name}.{json.dumps(key)}'} = {json.dumps(each)}\n")
     draft = path.with_name(f"{path.name}.draft")
     draft.write_text("".join(lines))
+    if path.exists():
+        shutil.copymode(path, draft)
     draft.rename(path)  # a reload that is under way reads the old one or this one, never a part
 
 
