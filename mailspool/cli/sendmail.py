@@ -67,9 +67,11 @@ def _usual_run_dir(options: Options, environ: "Mapping[str, str]") -> str:
 
 def _hand_in(options: Options, environ: "Mapping[str, str]") -> client.Answer:
     """Into the spool, by ourselves."""
+    import atexit
     import gc
 
     gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them
+    atexit.register(gc.freeze)  # and when it ends, where Python collects all the same, seven
     from mailspool import log
     from mailspool.errors import UsageError
     from mailspool.submission.hand_in import accepted, hand_in, refuse_nobody  # loads much of what is behind it

@@ -43,8 +43,8 @@ def this_owner(proc: str = "/proc") -> Owner:
     """The calling process as an owner. Raises SpoolError where there is no /proc."""
     host = re.sub(r"[^A-Za-z0-9._-]", "_", os.uname().nodename)[:64] or "localhost"
     try:
-        with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip().replace("-", "")
+        with open(f"{proc}/sys/kernel/random/boot_id", "rb") as file:  # as text it would load a codec
+            boot = file.read().strip().replace(b"-", b"").decode()
         start, _ = _start_and_state(os.getpid(), proc)
     except OSError as error:
         raise SpoolError(f"cannot read {error.filename}: {error.strerror}; mount {proc}") from error
