@@ -61,6 +61,14 @@ class ConfigError(MailspoolError):
         self.problems = tuple(problems)
 
 
+class OptionError(ConfigError):
+    """The value of one option is of no use on this machine. option: its name; text: what is wrong, one line."""
+
+    def __init__(self, option: str, text: str) -> None:
+        super().__init__([f"{option}: {text}"])
+        self.option, self.text = option, text
+
+
 class ConfigUnreadable(ConfigError):
     """A file of the configuration is there and could not be read just now."""
 

@@ -6,68 +6,86 @@ It writes nothing, asks no name server and connects to no host.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import click
 
-from mailspool.cli.options import Given, configured, examples
-from mailspool.config.complaint import complaint
+from mailspool.cli.options import Given, examples, located
+from mailspool.config.complaint import joined, judge, placed
 from mailspool.config.credentials import daemon_reader, read_credentials
-from mailspool.config.layers import COMMAND_LINE
+from mailspool.config.layers import COMMAND_LINE, Layer
 from mailspool.config.load import layers
-from mailspool.errors import ConfigError, ConfigForbidden
-from mailspool.spool import Spool
+from mailspool.config.schema import Settings
+from mailspool.errors import ConfigError, ConfigForbidden, OptionError
 
 _DIRECTORIES = ("dequeue_dir", "run_dir")
 
 
 @click.command(epilog=examples("mailspool check", "mailspool check -c /etc/mailspool/new.toml"))
-@configured
-def check(spool: Spool) -> None:
+@located
+def check(given: Given) -> None:
     """Check the configuration and the spool's directories.
 
     Every fault found in every file is told, one a line, with what is allowed; then the exit code is 78, or 77 if
     you may not look. Try a new configuration with it before mailspool reload. mailspool doctor looks further: at
     the network and the machine.
     """
-    examine(spool)
+    examine(given)
 
 
-def examine(spool: Spool) -> None:
+def examine(given: Given) -> None:
     """Say that all is well, or raise ConfigError with every fault."""
-    found = layers(*(click.get_current_context().find_object(Given) or Given()))
-    hidden = complaint(found).problems  # in values that others hide: the daemon would start
-    problems = [*hidden, *faults(spool)]
-    if problems:
-        forbidden = not hidden and _is_anothers(spool.settings.dequeue_dir)
-        raise (ConfigForbidden if forbidden else ConfigError)(problems)
+    found = layers(*given)
+    judged = judge(found)
+    local = [line for fault in faults(judged.settings, judged.doubtful) for line in _lines(found, fault)]
+    if local or judged.error.problems:
+        told = [judged.error] if judged.error.problems else []
+        kind = ConfigForbidden if _is_anothers(judged.settings.dequeue_dir) else ConfigError
+        raise joined([*told, *([kind(local)] if local else [])])
     read = [layer.source for layer in found if layer.text or (layer.values and layer.source != COMMAND_LINE)]
     click.echo(f"ok: {', '.join(read) or 'no configuration file, all options at their defaults'}")
     for name in _DIRECTORIES:
-        directory = getattr(spool.settings, name)
+        directory = getattr(judged.settings, name)
         click.echo(
             f"{name}: {directory}{'' if os.path.lexists(directory) else ' (not there yet: mailspoold makes it)'}"
         )
 
 
-def faults(spool: Spool) -> Iterator[str]:
-    """Why mailspoold would refuse to start, as far as can be told without starting it."""
-    from mailspool.supervisor import places, privileges  # what only a daemon and those who look after it need
+def _lines(found: Sequence[Layer], fault: ConfigError) -> Sequence[str]:
+    return [placed(found, fault)] if isinstance(fault, OptionError) else fault.problems
 
-    settings = spool.settings
+
+def faults(settings: Settings, doubtful: Container[str] = ()) -> Iterator[ConfigError]:
+    """Why mailspoold would refuse to start though these settings make sense, as far as can be told from here.
+
+    doubtful: options of which nothing is said, and nothing concluded.
+    """
+    from mailspool.supervisor import privileges  # what only a daemon and those who look after it need
+
+    known, owner = "user" not in doubtful, None
     try:
-        owner = privileges.resolve_user(settings.user)
-        uid = owner.pw_uid if owner else os.geteuid()
-    except ConfigError as error:
-        yield from error.problems
-        return  # all the rest is a question of who that is
-    try:
-        read_credentials(settings.credentials_file, daemon_reader(settings.user))
-    except ConfigError as error:
-        yield from error.problems
+        owner = privileges.resolve_user(settings.user) if known else None
+    except OptionError as error:
+        known = False
+        yield error
+    if "credentials_file" not in doubtful:
+        try:
+            read_credentials(settings.credentials_file, daemon_reader(settings.user) if known else None)
+        except ConfigError as error:
+            yield error
+    if known:  # else whose the directories should be is the question
+        wrong = _faults_of_directories(settings, doubtful, owner.pw_uid if owner else os.geteuid())
+        yield from (ConfigError([fault]) for fault in wrong)
+
+
+def _faults_of_directories(settings: Settings, doubtful: Container[str], uid: int) -> Iterator[str]:
+    from mailspool.supervisor import places  # as above
+
     for place in places.own_places(settings.run_dir, settings.dequeue_dir):
-        yield from places.faults(place, uid)
-    yield from _faults_inside(settings.dequeue_dir, uid)
+        if place.option not in doubtful:
+            yield from places.faults(place, uid)
+    if "dequeue_dir" not in doubtful:
+        yield from _faults_inside(settings.dequeue_dir, uid)
 
 
 def _is_anothers(directory: str) -> bool:

@@ -13,7 +13,7 @@ import click
 
 from mailspool.cli.options import Given, examples, located, say
 from mailspool.cli.text import shown
-from mailspool.config.complaint import DEFAULTS, place, sets
+from mailspool.config.complaint import DEFAULTS, last, place, sets
 from mailspool.config.explain import Option, option_named, options, toml
 from mailspool.config.layers import PREFIX, Layer, merged
 from mailspool.config.load import layers, load
@@ -82,11 +82,7 @@ def _values(given: Given) -> Iterator[Value]:
         value = getattr(settings, option.name)
         names = {f"{option.name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {}
         for name, inner in (names or {option.name: value}).items():
-            yield Value(option, name, inner, _last(found, name))
-
-
-def _last(found: Sequence[Layer], name: str) -> Layer:
-    return next((layer for layer in reversed(found) if sets(layer, name)), DEFAULTS)
+            yield Value(option, name, inner, last(found, name))
 
 
 def _as_toml(values: Sequence[Value]) -> str:
@@ -103,7 +99,7 @@ def _explained(option: Option, value: object, found: Sequence[Layer]) -> Iterato
     yield fill(option.help, 76, initial_indent="    ", subsequent_indent="    ")
     yield ""
     facts = {
-        "from": place(_last(found, option.name), option.name),
+        "from": place(last(found, option.name), option.name),
         "allowed": option.allowed,
         "default": toml(option.default, option.unit),
         "a change": "counts after a restart of the daemon" if option.restart else "counts after mailspool reload (HUP)",

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import click
 
 from mailspool.cli.check import examine
-from mailspool.cli.options import configured, exit_code
-from mailspool.spool import Spool
+from mailspool.cli.options import Given, exit_code, located, opened
 from mailspool.version import VERSION
 
 _EPILOG = """\b
@@ -42,8 +41,8 @@ Examples:
 @click.version_option(VERSION, prog_name="mailspoold")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to standard error.")
 @click.option("-t", "--check", is_flag=True, help="Only tell whether it could start, as mailspool check does.")
-@configured
-def mailspoold(spool: Spool, *, foreground: bool, check: bool) -> int:
+@located
+def mailspoold(given: Given, *, foreground: bool, check: bool) -> int:
     """Deliver what is in the spool, until told to stop.
 
     It returns when the daemon is ready, or with the reason why it is not. Started by root it becomes the user that
@@ -51,9 +50,9 @@ def mailspoold(spool: Spool, *, foreground: bool, check: bool) -> int:
     keep it from delivering.
     """
     if check:
-        examine(spool)
+        examine(given)
         return 0
-    return spool.daemon(foreground=foreground)
+    return opened(given).daemon(foreground=foreground)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -71,11 +71,16 @@ def configured(command: Callable[..., int | None]) -> Callable[..., None]:
     @located
     @wraps(command)
     def run(given: Given, /, **arguments: Any) -> int | None:
-        spool = Spool.from_config(*given)
-        log.configure(stream="quiet", **spool.settings.log_options)
-        return command(spool, **arguments)
+        return command(opened(given), **arguments)
 
     return run
+
+
+def opened(given: Given) -> Spool:
+    """The spool that the configuration describes. Raises ConfigError."""
+    spool = Spool.from_config(*given)
+    log.configure(stream="quiet", **spool.settings.log_options)
+    return spool
 
 
 def read_by(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:

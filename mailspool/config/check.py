@@ -12,6 +12,9 @@ from mailspool.model.address import control_character, parse_address, parse_doma
 Fault = tuple[str, str]
 """An option's name (a route's is routes.PATTERN), and what is wrong with it."""
 
+Views = tuple[Fault, ...]
+"""One fault, as it is seen from each of the options that have a part in it."""
+
 Text = TypeVar("Text")
 
 DIRECTORIES = ("dequeue_dir", "run_dir", "usage_log")
@@ -22,13 +25,16 @@ MAX_RUN_DIR_OCTETS = 80  # the control socket's whole path must fit into the 108
 def faults(settings: Settings) -> Iterator[Fault]:
     """All that is wrong with settings whose types are right and whose defaults are filled in."""
     yield from alone(settings)
-    yield from together(settings)
+    for views in together(settings):
+        yield views[0]
 
 
 def alone(settings: Settings) -> Iterator[Fault]:
     """What is wrong with a value whatever the others are."""
     yield from _paths(settings)
     yield from _parsed("hostname", settings.hostname, parse_domain)
+    if not settings.user or control_character(settings.user):
+        yield "user", f"found {settings.user!r}; allowed: the name of a user of this system"
     if settings.mail_name != settings.hostname:  # else it is told above
         yield from _parsed("mail_name", settings.mail_name, parse_domain)
     if not settings.postmaster_address.endswith(f"@{settings.mail_name}"):
@@ -44,13 +50,13 @@ def alone(settings: Settings) -> Iterator[Fault]:
             yield name, "found inf; allowed: a finite number"
 
 
-def together(settings: Settings) -> Iterator[Fault]:
+def together(settings: Settings) -> Iterator[Views]:
     """Which values do not fit each other."""
-    periods, priorities = settings.dequeue_periods, settings.dequeue_priority
-    if len(periods) != len(priorities):
-        yield (
-            "dequeue_priority",
-            f"found {len(priorities)} numbers; allowed: as many as in dequeue_periods, which has {len(periods)}",
+    lists = {"dequeue_priority": settings.dequeue_priority, "dequeue_periods": settings.dequeue_periods}
+    if len(set(map(len, lists.values()))) > 1:
+        yield tuple(
+            (name, f"found {len(lists[name])} numbers; allowed: as many as in {other}, which has {len(lists[other])}")
+            for name, other in (tuple(lists), tuple(lists)[::-1])
         )
 
 

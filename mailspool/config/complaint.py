@@ -6,16 +6,17 @@ A layer is judged alone, so that a value which a later layer hides must be right
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from msgspec import convert
 
 from mailspool.config import statements
-from mailspool.config.check import alone, faults
+from mailspool.config.check import Fault, alone, together
 from mailspool.config.explain import wrong_values
 from mailspool.config.layers import ENVIRONMENT, PREFIX, Layer, merged
 from mailspool.config.machine import filled_in
 from mailspool.config.schema import Settings
-from mailspool.errors import ConfigError
+from mailspool.errors import ConfigError, OptionError
 
 DEFAULTS = Layer("default", {})
 """Below all others: it sets what no layer sets."""
@@ -23,10 +24,35 @@ DEFAULTS = Layer("default", {})
 _Values = Mapping[str, object]
 
 
+class Judgement(NamedTuple):
+    """What there is to say of layers.
+
+    error: of all faults; without problems if there is none. settings: what they say together, as far as it is of the
+    right type. doubtful: the options whose value there is wrong, or may be set in a part that could not be read.
+    """
+
+    error: ConfigError
+    settings: Settings
+    doubtful: frozenset[str]
+
+
 def complaint(layers: Sequence[Layer]) -> ConfigError:
     """The error of all faults; without problems if there is none."""
-    wrong = list(dict.fromkeys(_wrong(layers)))
-    return joined([*(fault for layer in layers for fault in layer.faults), *([ConfigError(wrong)] if wrong else [])])
+    return judge(layers).error
+
+
+def judge(layers: Sequence[Layer]) -> Judgement:
+    """Each layer alone, and what all say together."""
+    unread = [fault for layer in layers for fault in layer.faults]
+    each = [_alone(layer) for layer in layers]
+    settings = _settings(merged(right for right, _ in each))
+    found = [(layer, *fault) for layer, (_, faults) in zip(layers, each, strict=True) for fault in faults]
+    if not unread:  # else what is missing may be what was not read
+        found += _together(layers, settings)
+    lines = list(dict.fromkeys(_line(*fault) for fault in found))
+    unset = {name for name in Settings.__struct_fields__ if last(layers, name) is DEFAULTS}
+    doubtful = {name for _, name, _ in found} | (unset if unread else set())
+    return Judgement(joined([*unread, *([ConfigError(lines)] if lines else [])]), settings, frozenset(doubtful))
 
 
 def joined(faults: Sequence[ConfigError]) -> ConfigError:
@@ -34,6 +60,11 @@ def joined(faults: Sequence[ConfigError]) -> ConfigError:
     kinds = {type(fault) for fault in faults}
     kind = kinds.pop() if len(kinds) == 1 else ConfigError
     return kind([problem for fault in faults for problem in fault.problems])
+
+
+def placed(layers: Sequence[Layer], fault: OptionError) -> str:
+    """What is wrong with an option, and where it is set."""
+    return _line(last(layers, fault.option), fault.option, fault.text)
 
 
 def place(layer: Layer, name: str) -> str:
@@ -45,6 +76,11 @@ def place(layer: Layer, name: str) -> str:
 @cache
 def _lines(text: str) -> dict[str, int]:
     return statements.read(text).lines
+
+
+def last(layers: Sequence[Layer], name: str) -> Layer:
+    """The layer whose value of an option, or "table.key", counts."""
+    return next((layer for layer in reversed(layers) if sets(layer, name)), DEFAULTS)
 
 
 def sets(layer: Layer, name: str) -> bool:
@@ -64,19 +100,26 @@ def _titles(layer: Layer) -> dict[str, str]:
     return {name: title(layer, name) for name in names}
 
 
-def _wrong(layers: Sequence[Layer]) -> Iterator[str]:
-    right = []
-    for layer in layers:
-        wrong = wrong_values(layer.values, _titles(layer))
-        right.append(_without(layer.values, wrong))
-        wrong |= {name: text for name, text in alone(_settings(right[-1])) if sets(layer, name)}
-        for name, text in wrong.items():
-            yield f"{place(layer, name)}: {title(layer, name)}: {text}"
-    if any(layer.faults for layer in layers):
-        return  # what is missing may be what was not read
-    for name, text in faults(_settings(merged(right))):
-        last = next((layer for layer in reversed(layers) if sets(layer, name)), DEFAULTS)
-        yield f"{place(last, name)}: {title(last, name)}: {text}"
+def _alone(layer: Layer) -> tuple[_Values, Sequence[Fault]]:
+    """Of a layer its values of the right type, and what is wrong."""
+    wrong = wrong_values(layer.values, _titles(layer))
+    right = _without(layer.values, wrong)
+    senseless = {name: text for name, text in alone(_settings(right)) if sets(layer, name)}
+    return right, list((wrong | senseless).items())
+
+
+def _together(layers: Sequence[Layer], settings: Settings) -> Iterator[tuple[Layer, str, str]]:
+    """What does not fit is the fault of whoever came last."""
+    for name, text in alone(settings):  # of the machine's names, too, which no layer sets
+        yield last(layers, name), name, text
+    order = [DEFAULTS, *layers]
+    for views in together(settings):
+        name, text = max(views, key=lambda view: order.index(last(layers, view[0])))
+        yield last(layers, name), name, text
+
+
+def _line(layer: Layer, name: str, text: str) -> str:
+    return f"{place(layer, name)}: {title(layer, name)}: {text}"
 
 
 def _settings(values: _Values) -> Settings:

@@ -10,6 +10,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import msgspec
 
 from mailspool.config import statements
 from mailspool.config.schema import CREDENTIALS_FILE
-from mailspool.errors import ConfigError
+from mailspool.errors import ConfigError, OptionError
 from mailspool.model.address import control_character
 from mailspool.model.credentials import Credentials, Keyring
 from mailspool.model.target import parse_server
@@ -42,47 +43,68 @@ def daemon_reader(user: str) -> Reader:
     return Reader(os.geteuid(), os.getegid())
 
 
-def read_credentials(path: str, reader: Reader) -> Keyring:
+def read_credentials(path: str, reader: Reader | None) -> Keyring:
     """All that the file holds; nothing if there is none, as may be only with the default one, and with "".
 
-    Raises ConfigError with every fault found: it cannot be read, others can read or change it, it makes no sense.
+    reader: None where it is not known who that will be; then what is right for somebody is right. Raises OptionError
+    if it cannot be read, or others can read or change it; ConfigError with every fault in it.
     """
     if not path:
         return Keyring()
     try:
         with Path(path).open("rb") as file:
             if refusal := _refuse(os.fstat(file.fileno()), reader):
-                raise ConfigError([f"{path}: {refusal}: {_remedy(path, reader)}"])
+                raise _unfit_file(f"{path}: {refusal}: {_remedy(path, reader)}")
             text = file.read().decode()
     except FileNotFoundError:
         if path == CREDENTIALS_FILE:
             return Keyring()
-        raise ConfigError([f"credentials_file: there is no file {path}"]) from None
+        raise _unfit_file(f"there is no file {path}: {_nearest(Path(path))}") from None
     except PermissionError:
-        raise ConfigError([f"{path}: {_user(os.geteuid())} cannot read it: {_remedy(path, reader)}"]) from None
+        raise _unfit_file(f"{path}: {_user(os.geteuid())} cannot read it: {_remedy(path, reader)}") from None
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
-        raise ConfigError([f"{path}: cannot be read: {what}"]) from None
+        raise _unfit_file(f"{path}: cannot be read: {what}") from None
     return _keyring(path, statements.read(text))
 
 
-def _refuse(file: os.stat_result, reader: Reader) -> str:
+_unfit_file = partial(OptionError, "credentials_file")
+
+
+def _nearest(path: Path) -> str:
+    from difflib import get_close_matches  # only a fault needs it
+
+    with suppress(OSError):
+        if near := get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), 1):
+            return f"{path.with_name(near[0])} is the nearest"
+    return "make one, or set credentials_file"
+
+
+def _refuse(file: os.stat_result, reader: Reader | None) -> str:
     """Why this file may not hold passwords for the reader; "" if it may."""
     mode = stat.S_IMODE(file.st_mode)
-    owns = file.st_uid == reader.uid
+    open_to_others = f"others can read or change it (mode {mode:04o}, group {_group(file.st_gid)})"
     if not stat.S_ISREG(file.st_mode):
         return "it is no file"
+    if mode & (_WORLD | _GROUP_WRITES):
+        return open_to_others
+    return _refuse_to(reader, file, open_to_others) if reader else ""
+
+
+def _refuse_to(reader: Reader, file: os.stat_result, open_to_others: str) -> str:
+    """As far as it is a question of who reads it."""
+    owns, group_reads = file.st_uid == reader.uid, file.st_mode & _GROUP_READS
     if not owns and file.st_uid != 0:
         return f"it belongs to {_user(file.st_uid)}, who could read and change it"
-    if mode & (_WORLD | _GROUP_WRITES) or (mode & _GROUP_READS and file.st_gid != reader.gid):
-        return f"others can read or change it (mode {mode:04o}, group {_group(file.st_gid)})"
-    if reader.uid and not owns and not mode & _GROUP_READS:
+    if group_reads and file.st_gid != reader.gid:
+        return open_to_others
+    if reader.uid and not owns and not group_reads:
         return f"the daemon ({_user(reader.uid)}) cannot read it"
     return ""
 
 
-def _remedy(path: str, reader: Reader) -> str:
-    return f"chown root:{_group(reader.gid)} {path} && chmod 0640 {path}"
+def _remedy(path: str, reader: Reader | None) -> str:
+    return f"{f'chown root:{_group(reader.gid)} {path} && ' if reader else ''}chmod 0640 {path}"
 
 
 def _user(uid: int) -> str:

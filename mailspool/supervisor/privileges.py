@@ -12,7 +12,7 @@ import resource
 import signal
 from pathlib import Path
 
-from mailspool.errors import ConfigError
+from mailspool.errors import OptionError
 
 UMASK = 0o077
 
@@ -24,20 +24,27 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def resolve_user(user: str) -> pwd.struct_passwd | None:
-    """Whom root becomes; None if we are not root and stay who we are. Raises ConfigError if there is no such user."""
+    """Whom root becomes; None if we are not root and stay who we are. Raises OptionError if there is no such user."""
     if os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam(user)
     except KeyError:
-        make = f"adduser --system --group --no-create-home {user}"
-        raise ConfigError([f"user: there is no user {user!r}: make it with '{make}', or set user"]) from None
+        raise OptionError("user", f"there is no user {user!r}{_way_out(user)}") from None
+
+
+def _way_out(user: str) -> str:
+    from difflib import get_close_matches  # only a fault needs it
+
+    if near := get_close_matches(user, [entry.pw_name for entry in pwd.getpwall()], 1):
+        return f": {near[0]!r} is the nearest"
+    return f": make it with 'adduser --system --group --no-create-home {user}', or set user"
 
 
 def become(owner: pwd.struct_passwd | None) -> None:
     """Drop root for good, with the user's own groups, and what no delivery needs: new privileges and core dumps.
 
-    Raises ConfigError if the user cannot read this program: what is imported only when needed would be missing then.
+    Raises OptionError if the user cannot read this program: what is imported only when needed would be missing then.
     """
     os.umask(UMASK)
     if owner:
@@ -45,7 +52,7 @@ def become(owner: pwd.struct_passwd | None) -> None:
         os.setgid(owner.pw_gid)
         os.setuid(owner.pw_uid)
         if not os.access(__file__, os.R_OK):
-            raise ConfigError([f"user: {owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can"])
+            raise OptionError("user", f"{owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 

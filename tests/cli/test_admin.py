@@ -400,7 +400,46 @@ def test_check_finds_that_there_is_no_such_user(house):
     ran = house.run("check", "-o", "user=nobody-of-that-name")
     assert ran.code == 78
     (line,) = ran.err.splitlines()  # whose the directories shall be is not known
-    assert "there is no user 'nobody-of-that-name'" in line
+    assert line.startswith("mailspool: command line: user: there is no user 'nobody-of-that-name'")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_tells_a_wrong_user_and_credentials_together_with_all_else_and_where_each_is_set(house):
+    secrets = house.root / "secrets"
+    secrets.touch(0o604)
+    drop_in = house.root / "conf.d/local.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(f'max_age = "for ever"\nuser = "nobdy"\n\ncredentials_file = "{secrets}"\n')
+    (house.root / "spool").chmod(0o777)  # whose it should be is not known, so nothing is said of it
+    ran = house.run("check")
+    assert ran.code == 78
+    lines = [line.removeprefix(f"mailspool: {drop_in}:") for line in ran.err.splitlines()]
+    assert lines[0].startswith("1: max_age: found ")
+    assert lines[1] == "2: user: there is no user 'nobdy': 'nobody' is the nearest"
+    assert lines[2].startswith(f"4: credentials_file: {secrets}: others can read or change it (mode 0604")
+    assert len(lines) == 3
+
+
+def test_check_names_the_nearest_file_where_the_one_with_the_credentials_is_missing(house):
+    (house.root / "credentials").touch(0o600)
+    ran = house.run("check", "-o", f"credentials_file={house.root}/credentails")
+    told = f"there is no file {house.root}/credentails: {house.root}/credentials is the nearest"
+    assert ran.err.splitlines() == [f"mailspool: command line: credentials_file: {told}"]
+
+
+def test_check_tells_faults_in_the_credentials_with_their_own_lines(house):
+    path = house.root / "credentials"
+    path.touch(0o600)
+    path.write_text('["smtp.example.net"]\nuser = "joe"\n')
+    ran = house.run("check", "-o", f"credentials_file={path}", "-o", "max_hops=0")
+    assert [line.split(": ")[1] for line in ran.err.splitlines()] == ["command line", f"{path}:1"]
+
+
+def test_check_does_not_judge_a_default_where_a_file_could_not_be_read_in_full(house):
+    house.config.write_text(house.config.read_text() + "user = root\n")
+    ran = house.run("check")
+    (line,) = ran.err.splitlines()
+    assert "which is no TOML" in line
 
 
 # --- words

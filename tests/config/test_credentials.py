@@ -56,7 +56,7 @@ def test_each_host_has_its_own_and_the_port_counts_where_one_is_named(write):
 
 def test_only_the_default_file_may_be_missing(tmp_path, monkeypatch):
     missing = str(tmp_path / "none")
-    assert problems(missing) == [f"credentials_file: there is no file {missing}"]
+    assert problems(missing) == [f"credentials_file: there is no file {missing}: make one, or set credentials_file"]
     monkeypatch.setattr(credentials_module, "CREDENTIALS_FILE", missing)
     assert read_credentials(missing, ME).find("any.example", 25) is None
 
@@ -116,6 +116,13 @@ def test_a_group_that_is_not_the_daemons_own_may_not(write):
     path = write("", 0o640)
     assert "others can read" in problems(path, Reader(ME.uid, ME.gid + 1))[0]
     read_credentials(write("", 0o600), Reader(ME.uid, ME.gid + 1))
+
+
+def test_where_nobody_knows_who_will_read_it_only_what_is_wrong_for_everybody_is_told(write):
+    path = write("", 0o640)
+    read_credentials(path, None)
+    path = write("", 0o644)
+    assert problems(path, None)[0].endswith(f": chmod 0640 {path}")
 
 
 def test_a_directory_is_refused(tmp_path):

@@ -111,7 +111,7 @@ def test_all_faults_are_told_at_once_with_line_value_and_what_is_allowed(toml):
     ("properties", "name"),
     [
         ({"dequeue_periods": []}, "dequeue_periods"),
-        ({"dequeue_periods": [0, 60]}, "dequeue_priority"),
+        ({"dequeue_periods": [0, 60]}, "dequeue_periods"),
         ({"dequeue_periods": [float("inf")], "dequeue_priority": [1]}, "dequeue_periods"),
         ({"dequeue_periods": [-1], "dequeue_priority": [1]}, "dequeue_periods"),
         ({"dequeue_priority": [0] * 7}, "dequeue_priority"),
@@ -309,6 +309,30 @@ def test_a_duration_that_is_none_is_told_as_it_was_written(toml):
         f'{path}:3: max_message_size: found "-1"; allowed: {SIZE} from 0 on',
         f'{path}:4: dequeue_timeout: found "0s"; allowed: {DURATION} over 0',
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("dequeue_priority = [1]", "dequeue_priority: found 1 numbers; allowed: as many as in dequeue_periods"),
+        ("dequeue_periods = [0]", "dequeue_periods: found 1 numbers; allowed: as many as in dequeue_priority"),
+        ("dequeue_periods = [0]\ndequeue_priority = [1, 2]", "dequeue_priority: found 2 numbers; allowed: "),
+    ],
+)
+def test_lists_that_do_not_fit_each_other_are_the_fault_of_the_one_that_is_set(toml, text, fault):
+    path = toml(f"max_age = 1\n{text}")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:{text.count(chr(10)) + 2}: {fault}")
+
+
+def test_of_lists_that_do_not_fit_the_one_that_was_set_last_is_at_fault(toml):
+    path = toml("dequeue_periods = [0]\ndequeue_priority = [1]")
+    (problem,) = problems(path, ["dequeue_periods=[0, 60]"])
+    assert problem.startswith("command line: dequeue_periods: found 2 numbers; allowed: as many as in dequeue_priority")
+
+
+def test_a_user_s_name_has_no_control_character(toml):
+    assert [problem.partition(": ")[2][:6] for problem in problems(toml('user = "a\\u0000"'))] == ["user: "]
 
 
 # --- complaints about tables and files

@@ -30,7 +30,7 @@ _SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
 def permissions(spool: Spool, config: str) -> Iterator[Found]:
     """The daemon's directories as its start would judge them, and the configuration file. config: "" if none."""
-    wrong = list(faults(spool))
+    wrong = [line for fault in faults(spool.settings) for line in fault.problems]
     for fault in wrong:  # whose last part is the fix
         text, _, fix = fault.rpartition(": ")
         yield problem(text, fix)
