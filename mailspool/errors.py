@@ -111,6 +111,14 @@ class ClaimLost(SpoolError):
     """The node is not, or no longer, where its claim says: it is somebody else's now. Repair nothing."""
 
 
+class LeaseLost(SpoolError):
+    """Our owner's lease is gone: others took it for dead, and its claims with it. It ends; who goes on is a new one."""
+
+
+class LeaseStale(SpoolError):
+    """Our owner's lease could not be renewed in time: others may take it for dead. Begin nothing until it is fresh."""
+
+
 class Unreadable(SpoolError):
     """What stands in the spool cannot be read as a node. It goes to quarantine with this text as the reason."""
 

@@ -35,6 +35,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dequeue_dir: AtStart[str] = "/var/spool/mailspool"
     """The spool's directory. Many hosts may share it, over NFS too."""
 
+    lease_time: AtStart[Annotated[float, Meta(ge=3, extra={"unit": "seconds"})]] = 60.0
+    """After how long without a sign of life a host is taken for dead, so that others deliver what it had begun. It must
+    be the same on all hosts; below 20 s a busy file server makes them take each other for dead."""
+    # 3 s: store.lease beats BEATS times in it, so at most four times a second.
+
     dequeue_periods: tuple[Seconds, ...] = (0.0, 1800.0, 14400.0, 28800.0, 57600.0, 86400.0, 172800.0)
     """How long a node waits in each tier before it is tried; as many numbers as there are tiers."""
 

@@ -2,8 +2,8 @@
 """Owners and attempts: whose a claim is, whether that owner still lives, and names that are never used twice.
 
 An owner is one running supervisor, `<host>.<boot id>.<pid>.<start>`: a pid alone is soon somebody else's, with the
-time at which its process started it is not. Only owners of this host are ever judged here; containers that share a
-spool must not share a host name.
+time at which its process started it is not. One whose lease was lost goes on as another owner, `….2`. Only owners of
+this host are ever judged here; containers that share a spool must not share a host name.
 """
 
 # ruff: noqa: PTH123 - paths are strings: pathlib is slow to load, and slow for each node
@@ -16,27 +16,36 @@ from typing import NamedTuple, Self
 
 from mailspool.errors import SpoolError, Unreadable
 
-_OWNER = r"([A-Za-z0-9._-]{1,64})\.([0-9a-f]{32})\.([1-9][0-9]{0,9})\.([0-9]{1,19})"
+_OWNER = r"([A-Za-z0-9._-]{1,64})\.([0-9a-f]{32})\.([1-9][0-9]{0,9})\.([0-9]{1,19})(?:\.([2-9]|[1-9][0-9]{1,8}))?"
 _GONE_STATES = frozenset("ZX")  # a zombie has let go of everything but its number
 
 
 class Owner(NamedTuple):
-    """host: as the kernel names it. boot: the kernel's random boot id, 32 hex digits. start: ticks after the boot."""
+    """host: as the kernel names it. boot: the kernel's random boot id, 32 hex digits. start: ticks after the boot.
+
+    incarnation: 1, and one more each time that the process was taken for dead and goes on.
+    """
 
     host: str
     boot: str
     pid: int
     start: int
+    incarnation: int = 1
 
     def __str__(self) -> str:
-        return f"{self.host}.{self.boot}.{self.pid}.{self.start}"
+        again = f".{self.incarnation}" if self.incarnation > 1 else ""
+        return f"{self.host}.{self.boot}.{self.pid}.{self.start}{again}"
+
+    def next(self) -> Self:
+        """The same process as a new owner."""
+        return self._replace(incarnation=self.incarnation + 1)
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises Unreadable."""
         if not (found := re.fullmatch(_OWNER, text)):
             raise Unreadable(f"{text!r} is not an owner of the form HOST.BOOT.PID.START")
-        return cls(found[1], found[2], int(found[3]), int(found[4]))
+        return cls(found[1], found[2], int(found[3]), int(found[4]), int(found[5] or 1))
 
 
 def this_owner(proc: str = "/proc") -> Owner:
@@ -52,9 +61,14 @@ def this_owner(proc: str = "/proc") -> Owner:
 
 
 def is_dead(owner: Owner, me: Owner, proc: str = "/proc") -> bool:
-    """Whether `owner` was of my host and runs no more. False for every other host: its lease must tell."""
+    """Whether `owner` was of my host and runs no more. False for every other host: its lease must tell.
+
+    Of my own process those before me are dead; one after me is not, even if I am a child that has not heard of it.
+    """
     if owner.host != me.host:
         return False
+    if owner[:4] == me[:4]:
+        return owner.incarnation < me.incarnation
     return owner.boot != me.boot or not _is_running(owner, proc)
 
 

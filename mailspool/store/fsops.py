@@ -168,6 +168,27 @@ def append(path: str, data: bytes) -> None:
             os.close(fd)
 
 
+def overwrite(path: str, data: bytes) -> None:
+    """Replace the first octets of a file that is there, durably, in one write; never make it. Raises ClaimLost."""
+    try:
+        fd = os.open(path, os.O_WRONLY | _SAFELY)
+    except OSError as error:
+        raise _fault("open", path, error) from error
+    try:
+        _regular_size(fd, path)
+        if os.pwrite(fd, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    except BaseException as error:
+        with suppress(OSError):
+            os.close(fd)
+        if isinstance(error, OSError):
+            raise _fault("write", path, error) from error
+        raise
+    with _Step("close", path):
+        os.close(fd)
+
+
 def open_to_append(path: str) -> IO[bytes]:
     """A file to read from its start and to append to, made if need be; `sync` makes durable what was appended."""
     with _Step("open", path):

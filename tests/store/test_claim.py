@@ -18,6 +18,7 @@ owners = st.builds(
     st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
     st.integers(1, 2**22),
     st.integers(0, 2**60),
+    st.integers(1, 999_999_999),
 )
 
 
@@ -36,7 +37,9 @@ def test_a_text_is_no_owner_or_parses_to_itself(text):
     assert Owner.parse(str(owner)) == owner
 
 
-@pytest.mark.parametrize("text", ["", "host", "h." + "0" * 32 + ".0.1", "a/b." + "0" * 32 + ".1.1", "lost+found"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "h." + "0" * 32 + ".0.1", "h." + "0" * 32 + ".1.1.1", "a/b." + "0" * 32 + ".1.1", "lost+found"]
+)
 def test_what_is_no_owner_is_refused(text):
     with pytest.raises(Unreadable):
         Owner.parse(text)
@@ -56,6 +59,14 @@ def test_an_owner_of_an_earlier_boot_is_dead():
 def test_an_owner_whose_pid_is_somebody_elses_now_is_dead():
     me = this_owner()
     assert is_dead(me._replace(start=me.start + 1), me)
+
+
+def test_the_owners_that_a_process_was_before_are_dead_and_the_one_it_will_be_is_not():
+    me = this_owner().next()
+    assert str(me) == f"{this_owner()}.2"
+    assert is_dead(this_owner(), me)
+    assert not is_dead(me, me)
+    assert not is_dead(me.next(), me)
 
 
 def test_no_owner_of_another_host_is_ever_judged():
@@ -93,7 +104,7 @@ def test_a_process_name_with_blanks_and_brackets_misleads_nobody(tmp_path):
     (tmp_path / str(os.getpid())).mkdir()
     rest = " ".join(str(n) for n in range(4, 53))
     (tmp_path / str(os.getpid()) / "stat").write_text(f"{os.getpid()} (a) Z 9 (b)) S {rest}\n")
-    assert this_owner(str(tmp_path))[1:] == ("6f0c2b9e000040008000123456789abc", os.getpid(), 22)
+    assert this_owner(str(tmp_path))[1:] == ("6f0c2b9e000040008000123456789abc", os.getpid(), 22, 1)
 
 
 def test_without_proc_there_is_no_owner(tmp_path):
