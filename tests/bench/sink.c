@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 /* An SMTP server that takes all mail and throws it away, so cheaply that it is never what a measurement waits for.
  *
- *     sink COUNTERS PROCESSES
+ *     sink COUNTERS PROCESSES [RECORD]
  *
  * It listens on a free port of 127.0.0.1, prints "PORT\n" when it is ready, and ends with its parent. COUNTERS is a
  * file that becomes a shared mapping of struct counters, for whoever measures. A message is counted when the reply to
- * its final dot is about to be sent. It offers PIPELINING, SIZE and 8BITMIME. It trusts its clients: what they say
+ * its final dot is about to be sent; then, too, its RCPT commands are appended to RECORD, in one write. It offers PIPELINING, SIZE and 8BITMIME. It trusts its clients: what they say
  * is not checked but for where a line ends, and replies are short enough to go into the socket's buffer at once.
  */
 #define _GNU_SOURCE
@@ -42,9 +42,12 @@ struct session {
     char command[2048];                 /* what is longer is cut: only the verb counts */
     size_t pending;
     char replies[4096];
+    size_t named;
+    char recipients[4096];              /* the RCPT commands of this message; for RECORD only */
 };
 
 static struct counters *counters;
+static int record = -1;
 
 static void die(const char *what) { perror(what); exit(1); }
 
@@ -57,6 +60,20 @@ static void reply(struct session *s, const char *text)
     }
     memcpy(s->replies + s->pending, text, length);
     s->pending += length;
+}
+
+static void record_message(struct session *s)
+{
+    if (record >= 0 && write(record, s->recipients, s->named) != (ssize_t)s->named)
+        die("sink: record");
+    s->named = 0;
+}
+
+static void note_recipient(struct session *s)
+{
+    int length = snprintf(s->recipients + s->named, sizeof s->recipients - s->named, "%s\n", s->command);
+    if (length < 0 || (s->named += length) >= sizeof s->recipients)
+        die("sink: too many recipients to record");
 }
 
 static void count_message(void)
@@ -82,6 +99,10 @@ static int obey(struct session *s)
         reply(s, "354 go on\r\n");
         return 1;
     }
+    if (!strncasecmp(s->command, "MAIL", 4))
+        s->named = 0;
+    if (record >= 0 && !strncasecmp(s->command, "RCPT", 4))
+        note_recipient(s);
     reply(s, "250 2.0.0 ok\r\n");
     return 1;
 }
@@ -119,6 +140,7 @@ static char *read_message(struct session *s, char *at, char *end)
             if (octet == '\n') {
                 s->in_message = 0;
                 count_message();
+                record_message(s);
                 reply(s, "250 2.0.0 ok: taken\r\n");
                 return at;
             }
@@ -185,10 +207,12 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t length = sizeof address;
-    if (argc != 3) {
-        fprintf(stderr, "usage: sink COUNTERS PROCESSES\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: sink COUNTERS PROCESSES [RECORD]\n");
         return 64;
     }
+    if (argc == 4 && (record = open(argv[3], O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)) < 0)
+        die(argv[3]);
     int file = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0 || ftruncate(file, sizeof *counters))
         die(argv[1]);
