@@ -271,12 +271,11 @@ class Spool:
         that cannot be followed.
         """
         settings = self.settings
-        domains = {"localhost", settings.hostname.lower(), settings.mail_name.lower()}
-        if not settings.aliases_file or not (bare or address.rpartition("@")[2] in domains):
+        if not settings.aliases_file or not (bare or address.rpartition("@")[2] in settings.local_domains):
             return (address,)
         from mailspool.submission.aliases import Aliases  # most mail is for elsewhere
 
-        return Aliases(settings.aliases_file, domains).expand(address, bare)
+        return Aliases(settings.aliases_file, settings.local_domains).expand(address, bare)
 
     def _expand_for_report(self, address: str, bare: bool) -> Sequence[str]:  # an Expand
         """A report must go somewhere: what is wrong with the aliases does not stop it."""

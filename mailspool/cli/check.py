@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """`mailspool check`: whether mailspoold could start: the configuration, the user, the directories and their owners.
 
-It writes nothing, asks no name server and connects to no host.
+Warnings of what such a daemon could not do come along. It writes nothing, asks no name server and connects to no host.
 """
 
 import os
 import stat
 from collections.abc import Container, Iterator, Sequence
+from difflib import get_close_matches
 
 import click
 
-from mailspool.cli.options import Given, examples, located
+from mailspool.cli.options import Given, examples, located, say
 from mailspool.config.complaint import joined, judge, placed
 from mailspool.config.credentials import daemon_reader, read_credentials
 from mailspool.config.layers import COMMAND_LINE, Layer
 from mailspool.config.load import layers
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, ConfigForbidden, OptionError
+from mailspool.model.target import ByHost, parse_targets
+from mailspool.submission.aliases import Aliases
 
 _DIRECTORIES = ("dequeue_dir", "run_dir")
 
@@ -27,7 +30,8 @@ def check(given: Given) -> None:
     """Check the configuration and the spool's directories.
 
     Every fault found in every file is told, one a line, with what is allowed; then the exit code is 78, or 77 if
-    you may not look. Try a new configuration with it before mailspool reload. mailspool doctor looks further: at
+    you may not look. Warnings are of what keeps no daemon from starting: aliases that lead nowhere, logins that are
+    never used. Try a new configuration with it before mailspool reload. mailspool doctor looks further: at
     the network and the machine.
     """
     examine(given)
@@ -42,6 +46,8 @@ def examine(given: Given) -> None:
         told = [judged.error] if judged.error.problems else []
         kind = ConfigForbidden if _is_anothers(judged.settings.dequeue_dir) else ConfigError
         raise joined([*told, *([kind(local)] if local else [])])
+    for warning in warnings(judged.settings):
+        say(f"warning: {warning}")
     read = [layer.source for layer in found if layer.text or (layer.values and layer.source != COMMAND_LINE)]
     click.echo(f"ok: {', '.join(read) or 'no configuration file, all options at their defaults'}")
     for name in _DIRECTORIES:
@@ -49,6 +55,31 @@ def examine(given: Given) -> None:
         click.echo(
             f"{name}: {directory}{'' if os.path.lexists(directory) else ' (not there yet: mailspoold makes it)'}"
         )
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """What looks like a mistake in the files that a faultless configuration names; it keeps no daemon down."""
+    yield from _idle_credentials(settings)
+    if settings.aliases_file:
+        try:
+            yield from Aliases(settings.aliases_file, settings.local_domains).faults()
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _idle_credentials(settings: Settings) -> Iterator[str]:
+    chosen = [settings.smarthost] if settings.smarthost else []
+    targets = {target for texts in (*chosen, *settings.routes.values()) for target in _hosts(texts, settings.smtp_port)}
+    for host, port in read_credentials(settings.credentials_file, daemon_reader(settings.user)):
+        if not any(host == target.host and port in (0, target.port) for target in targets):
+            name = str(ByHost(host, port)) if port else host
+            near = get_close_matches(name, map(str, targets), 1)
+            hint = f"; {near[0]} is the nearest that one names" if near else ""
+            yield f"{settings.credentials_file}: {name}: no smarthost or route names it{hint}"
+
+
+def _hosts(texts: str | Sequence[str], port: int) -> list[ByHost]:
+    return [target for target in parse_targets(texts, port) if isinstance(target, ByHost)]
 
 
 def _lines(found: Sequence[Layer], fault: ConfigError) -> Sequence[str]:

@@ -207,6 +207,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The tiers that `dequeue_periods` and `dequeue_priority` describe."""
         return make_tiers(self.dequeue_periods, self.dequeue_priority)
 
+    @property
+    def local_domains(self) -> frozenset[str]:
+        """Whose names `aliases_file` is about, in lower case."""
+        return frozenset({"localhost", self.hostname.lower(), self.mail_name.lower()})
+
     def budget(self, size: int) -> float:
         """Seconds that one look at one node may take, for a message of `size` octets."""
         return min(self.delivery_timeout + size / self.min_rate, self.max_connection_time)

@@ -4,7 +4,7 @@
 Passwords are read by `config.credentials`, spoken by `smtp.auth`, and go nowhere else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -27,6 +27,10 @@ class Keyring:
 
     def __init__(self, entries: Mapping[tuple[str, int], Credentials] | None = None) -> None:
         self._entries = dict(entries or {})
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """For which hosts and ports there are some."""
+        return iter(self._entries)
 
     def find(self, host: str, port: int) -> Credentials | None:
         """host: a name in lower case, or an IP address, as `model.target` gives them."""

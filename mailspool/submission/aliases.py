@@ -43,7 +43,8 @@ class Aliases:
     def __init__(self, path: str, domains: Iterable[str]) -> None:
         self._path = path
         self._domains = {LOCALHOST, *domains}
-        self._entries = dict(_entries(path)) if path else {}
+        self._all = list(_entries(path)) if path else []
+        self._entries = {name: entry for name, entry in reversed(self._all) if name}  # of two the first counts
 
     def expand(self, address: str, bare: bool) -> Sequence[str]:
         """Where mail for a checked address goes: the address itself if no alias is about it.
@@ -52,6 +53,25 @@ class Aliases:
         that cannot be followed.
         """
         return list(dict.fromkeys(self._follow(address, bare, ())))
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the file, one line each, with its place: every entry is followed to its end."""
+        for name, entry in self._all:
+            if not name:
+                yield f"{entry.place}: found {entry.value!r}, which is no 'name: address'"
+            elif entry is not (first := self._entries[name]):
+                yield f"{entry.place}: alias {name!r} counts for nothing: it has an entry already, {first.place}"
+            elif not entry.value.lower().startswith(_FAIL):
+                yield from dict.fromkeys(self._faults_of(name, entry))
+
+    def _faults_of(self, name: str, entry: Entry) -> Iterator[str]:
+        for value in _split(entry.value) or [""]:  # one by one, since a fault ends an expansion
+            try:
+                list(self._targets(entry._replace(value=value), name, (name,)))
+            except ConfigError as error:
+                yield from error.problems
+            except NoSuchUser as error:
+                yield f"{entry.place}: alias {name!r}: {error}"
 
     def _follow(self, address: str, bare: bool, chain: tuple[str, ...]) -> Iterator[str]:
         local, _, domain = address.rpartition("@")
@@ -118,18 +138,17 @@ def _fault(entry: Entry, name: str, words: str) -> ConfigError:
 
 
 def _entries(path: str) -> Iterator[tuple[str, Entry]]:
-    """Name, in lower case, and entry; of two for one name the first comes last, so that it counts."""
-    found = [(name, entry) for name, entry in map(_entry, _logical_lines(path)) if name]
-    return reversed(found)
+    """Name, in lower case, and entry, as they stand in the file."""
+    return map(_entry, _logical_lines(path))
 
 
 def _entry(line: Entry) -> tuple[str, Entry]:
-    """A line without a colon is nobody's, and found by nobody."""
+    """A line without a name and a colon is nobody's, found by nobody, and its own value."""
     text = line.value
     quoted = _quoted_end(text)
     colon = text.find(":", quoted)
     name = text[1 : quoted - 1].replace('\\"', '"') if quoted else text[: max(colon, 0)].strip()
-    return name.lower(), Entry(text[colon + 1 :].strip() if colon >= 0 else "", line.place)
+    return (name.lower(), Entry(text[colon + 1 :].strip(), line.place)) if name and colon >= 0 else ("", line)
 
 
 def _quoted_end(text: str) -> int:

@@ -34,6 +34,7 @@ dequeue_priority = [1, 1000000, 1000000]
 dequeue_timeout = 3600
 smarthost = "127.0.0.1:{port}"
 shutdown_timeout = 1
+aliases_file = "{root}/aliases"
 """
 
 REPLY = "451 4.7.1 Greylisted, come again"

@@ -435,6 +435,34 @@ def test_check_tells_faults_in_the_credentials_with_their_own_lines(house):
     assert [line.split(": ")[1] for line in ran.err.splitlines()] == ["command line", f"{path}:1"]
 
 
+def test_check_warns_of_a_login_that_no_smarthost_or_route_leads_to(house):
+    path = house.root / "credentials"
+    path.touch(0o600)
+    login = 'user = "joe"\npassword = "x"\n'
+    hosts = ("smtp.example.net", "relay.example:587", "relay.example:25", "partner.example")
+    path.write_text("".join(f'["{host}"]\n{login}' for host in hosts))
+    options = [
+        "smarthost=smtp.example.ne",
+        'routes={"a.example" = ["relay.example:587", "mx"], "*" = "partner.example"}',
+    ]
+    ran = house.run("check", *(word for option in (*options, f"credentials_file={path}") for word in ("-o", option)))
+    assert ran.code == 0
+    assert ran.out.startswith("ok: ")
+    warning = f"mailspool: warning: {path}: "
+    assert ran.err.splitlines() == [
+        f"{warning}smtp.example.net: no smarthost or route names it; smtp.example.ne:25 is the nearest that one names",
+        f"{warning}relay.example:25: no smarthost or route names it; relay.example:587 is the nearest that one names",
+    ]
+
+
+def test_check_warns_of_what_is_wrong_with_the_aliases(house):
+    path = house.root / "aliases"
+    path.write_text("root: |/bin/cat\n")
+    ran = house.run("check", "-o", f"aliases_file={path}")
+    assert ran.code == 0
+    assert ran.err.startswith(f"mailspool: warning: {path}:1: alias 'root': '|/bin/cat' is a pipe")
+
+
 def test_check_does_not_judge_a_default_where_a_file_could_not_be_read_in_full(house):
     house.config.write_text(house.config.read_text() + "user = root\n")
     ran = house.run("check")

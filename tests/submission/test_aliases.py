@@ -139,6 +139,51 @@ def test_a_file_that_cannot_be_read_is_a_local_fault(tmp_path):
         Aliases(str(tmp_path), DOMAINS)
 
 
+def test_all_faults_of_a_file_are_told_each_with_its_place(tmp_path):
+    path = tmp_path / "aliases"
+    path.write_text(
+        "# ours\n"
+        "root: a@x.example\n"
+        "no colon here\n"
+        "gone: :fail: He left\n"
+        "joe: |/bin/procmail, a@x.example,\n"
+        "  /var/mail/joe\n"
+        "Root: b@x.example\n"
+        "a: b\n"
+        "b: c\n"
+        "c: a\n"
+        "list: :include:/no/such/file\n"
+        "postmaster: nobody\n"
+        "all: gone\n"
+        "empty:\n"
+    )
+    told = [line.removeprefix(str(path)) for line in Aliases(str(path), DOMAINS).faults()]
+    beginnings = [
+        ":3: found 'no colon here', which is no 'name: address'",
+        ":5: alias 'joe': '|/bin/procmail' is a pipe",
+        ":5: alias 'joe': '/var/mail/joe' is a file",
+        f":7: alias 'root' counts for nothing: it has an entry already, {path}:2",
+        ":8: alias 'a': it leads back to itself (a → b → c → a)",
+        ":9: alias 'b': it leads back to itself",
+        ":10: alias 'c': it leads back to itself",
+        ":11: alias 'list': the included file /no/such/file cannot be read: No such file",
+        ":12: alias 'postmaster': there is nobody called 'nobody' on this host (for 'postmaster')",
+        ":13: alias 'all': He left",
+        ":14: alias 'empty': nobody stands behind it",
+    ]
+    assert len(told) == len(beginnings)
+    for line, beginning in zip(told, beginnings, strict=True):
+        assert line.startswith(beginning)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_of_every_file_faults_are_told(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_text(text)
+    for line in Aliases(str(path), DOMAINS).faults():
+        assert line.startswith(f"{path}:")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["root", "a", "default"]))
 def test_every_file_is_followed_or_refused(tmp_path_factory, text, name):
     path = tmp_path_factory.getbasetemp() / "any"
