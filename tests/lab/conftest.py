@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Hosts of their own kernels, with real power cuts and a real NFS server between them; see install.sh and lab.py."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.host import PRIVATE
+from tests.lab.lab import Lab
+from tests.peers import server
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.peer)
+
+
+@pytest.fixture(scope="session")
+def private_root():
+    if not (PRIVATE / "installed").exists():
+        server.missing("tests/lab/install.sh has not unpacked user-mode-linux yet")
+
+
+@pytest.fixture
+def lab(private_root):
+    """A lab without a host."""
+    with Lab() as made:
+        yield made

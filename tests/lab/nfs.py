@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""A host becomes the kernel's NFS server, or mounts what such a one exports; both speak NFS 3 and 4.2.
+
+The server's disk is /dev/ubda. A server that comes back after a power cut is set up by the same call.
+"""
+
+SPOOL = "/run/spool"
+EXPORT = "/run/disk"
+LEASE = 10  # seconds, of NFS 4: the least a server takes; and so long one that comes back makes others wait
+SAFE = "rw,sync,no_subtree_check,no_root_squash,fsid=0"
+VERSIONS = {"3": "vers=3", "4.2": "vers=4.2"}
+
+SERVER = """set -e
+modprobe -a sunrpc lockd nfsd
+mount /dev/ubda {export} 2>/dev/null || {{ mkfs.ext4 -q /dev/ubda; mount /dev/ubda {export}; }}
+mount -t rpc_pipefs rpc_pipefs /var/lib/nfs/rpc_pipefs
+mount -t nfsd nfsd /proc/fs/nfsd
+for file in /proc/fs/nfsd/nfsv4leasetime /proc/fs/nfsd/nfsv4gracetime /proc/sys/fs/nfs/nlm_grace_period; do
+    echo {lease} >$file
+done
+rpcbind -w
+rpc.statd --no-notify
+exportfs -o {options} '*:{export}'
+rpc.nfsd -V 3 -V 4.2 8
+rpc.mountd
+chmod 1777 {export}
+"""
+
+CLIENT = """set -e
+modprobe -a sunrpc lockd nfs nfsv3 nfsv4
+if ! mountpoint -q /var/lib/nfs/rpc_pipefs; then
+    mount -t rpc_pipefs rpc_pipefs /var/lib/nfs/rpc_pipefs
+    rpcbind -w
+    rpc.statd --no-notify
+fi
+mkdir -p {path}
+mount.nfs {source} {path} -o hard,{options}
+"""
+
+
+def serve(host, options=SAFE, lease=LEASE):
+    host.run(SERVER.format(export=EXPORT, options=options, lease=lease))
+
+
+def mount(host, server, version, path=SPOOL, options=""):
+    source = f"{server.address}:{'/' if version.startswith('4') else EXPORT}"
+    options = ",".join(filter(None, [VERSIONS[version], options]))
+    host.run(CLIENT.format(source=source, path=path, options=options))
