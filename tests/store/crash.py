@@ -20,7 +20,15 @@ from typing import Any, NamedTuple
 
 from mailspool.store import fsops
 
-_HARMLESS = {"read_names", "is_there", "open_regular", "read", "new_file", "rename_to_new"}  # or made of other steps
+_HARMLESS = {
+    "read_names",
+    "is_there",
+    "open_regular",
+    "read",
+    "read_dated",
+    "new_file",
+    "rename_to_new",
+}  # or made of other steps
 STEPS = tuple(
     name
     for name, thing in vars(fsops).items()
