@@ -122,7 +122,7 @@ class Spool:
     def store(self) -> Store:
         """Where the nodes are; made when first asked for. Its owner is the process that asks."""
         if self._store is None:
-            self._store = FileStore(self.settings.dequeue_dir, this_owner())
+            self._store = FileStore(self.settings.dequeue_dir, this_owner(), self.now)
         return self._store
 
     @property

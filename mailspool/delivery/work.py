@@ -161,8 +161,7 @@ class SpoolWork:
 
     def recover(self) -> None:
         """Return what dead owners of this host have claimed, to a tier that there is. Raises SpoolError."""
-        for location in self._spool.store.recover():
-            log.get_logger().info("recovered", node=location.name, tier=location.tier)
+        self._spool.store.recover()
         self.rearrange()
 
     def rearrange(self) -> None:

@@ -161,8 +161,13 @@ class Store(ABC):
     def recover(self) -> list[Location]:
         """Return the claims of this host's dead owners to their tiers and sweep what was never accepted.
 
-        Returns where the nodes are now. A fault with one does not keep the others back; the first is then raised.
+        A sealed one gets a line in its history: a second copy is possible. Returns where the nodes are now. A fault
+        with one does not keep the others back; the first is then raised.
         """
+
+    @abstractmethod
+    def claims_of(self, owner: str) -> Iterator[Location]:
+        """All claims of one owner, whether their names parse or not."""
 
     @abstractmethod
     def claims(self, attempt_prefix: str) -> list[Location]:

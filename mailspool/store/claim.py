@@ -48,6 +48,11 @@ class Owner(NamedTuple):
         return cls(found[1], found[2], int(found[3]), int(found[4]), int(found[5] or 1))
 
 
+def is_owner(text: str) -> bool:
+    """Whether it has an owner's form."""
+    return re.fullmatch(_OWNER, text) is not None
+
+
 def this_owner(proc: str = "/proc") -> Owner:
     """The calling process as an owner. Raises SpoolError where there is no /proc."""
     host = re.sub(r"[^A-Za-z0-9._-]", "_", os.uname().nodename)[:64] or "localhost"

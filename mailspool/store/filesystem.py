@@ -10,8 +10,10 @@ Nothing here is decided by a look beforehand: a step is taken, and its error tel
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -21,17 +23,34 @@ from mailspool.store.base import Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
 DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
+BOOT_CLOCK = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds since this host's boot, those in which it slept included; no administrator sets it."""
+
+WRITING_TIME = 86400.0
+"""Seconds (24 h) after which who still writes a message gives up: well before others may take it for abandoned
+(`recover.ABANDONED`). What comes out of a pipe may take its time: cron's job runs for as long as its mail."""
+
 _CHUNK = 1 << 20
 
 
 class FileStore(Store):
-    """root: the spool's directory. owner: whose claims these are, and whose name is on what is being written."""
+    """root: the spool's directory. owner: whose claims these are, and whose name is on what is being written.
 
-    def __init__(self, root: str | os.PathLike[str], owner: Owner) -> None:
+    clock: Unix seconds. boot_clock: see `BOOT_CLOCK`.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        owner: Owner,
+        clock: Callable[[], float] = time.time,
+        boot_clock: Callable[[], float] = BOOT_CLOCK,
+    ) -> None:
         parent, name = os.path.split(os.path.abspath(root))  # absolute: a daemon changes its directory
         self.root = os.path.join(os.path.realpath(parent), name)
         self.owner = owner
         self._owner = str(owner)
+        self._clock, self._boot_clock = clock, boot_clock
         self._made: set[str] = set()
 
     # --- the house itself
@@ -67,18 +86,20 @@ class FileStore(Store):
     def accept(
         self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
     ) -> tuple[str, ...]:
+        until = self._boot_clock() + WRITING_TIME
         names = nodename.names_of(envelope, entered)
         directory = self._directory(Location(state, 0, ""))
         if state is not State.QUEUED and fsops.make_directory(directory):
             fsops.sync_directory(os.path.dirname(directory))
         try:
-            made = [self._write(envelope, chunks)]
+            made = [self._write(envelope, chunks, until)]
         except SpoolError as error:
             if (advice := self._advice(error.__cause__)) is None:
                 raise
             raise SpoolError(f"{error}: {advice}") from error
         try:
             for name in names:
+                self._check_time(until)
                 made.append(self._make_node(made[0], f"{directory}/{name}"))
             fsops.sync_directory(directory)
         except BaseException as error:
@@ -100,16 +121,22 @@ class FileStore(Store):
             return f"only root and the owner of {self.root} may hand in mail"
         return None
 
-    def _write(self, envelope: Envelope, chunks: Iterable[bytes]) -> str:
+    def _write(self, envelope: Envelope, chunks: Iterable[bytes], until: float) -> str:
         path = self._incoming(envelope.id)
         blank = messagefile.blank_line(envelope)
         survey = Survey(chunks)
         with fsops.new_file(path) as file:
             fsops.write(file, blank)
             for chunk in survey:
+                self._check_time(until)
                 fsops.write(file, chunk)
             fsops.rewrite(file, messagefile.envelope_line(envelope, survey.facts(), len(blank)))
         return path
+
+    def _check_time(self, until: float) -> None:
+        """Raise SpoolError where it is over: from then on somebody may sweep what we write."""
+        if self._boot_clock() > until:
+            raise SpoolError(f"the message took longer than {WRITING_TIME / 3600:.0f} hours to write: hand it in again")
 
     def _make_node(self, written: str, node: str) -> str:
         try:
@@ -257,7 +284,7 @@ class FileStore(Store):
     def recover(self) -> list[Location]:
         from mailspool.store import recover  # only who starts
 
-        moved = recover.recover(self, self.root, self.owner, self.claims_of)
+        moved = recover.recover(self, self.root, self.owner, self._clock())
         recover.sweep_histories(self, self.root)
         return moved
 
@@ -265,7 +292,6 @@ class FileStore(Store):
         return [at for at in self.claims_of(self._owner) if nodename.split_claim(at.name)[1].startswith(attempt_prefix)]
 
     def claims_of(self, owner: str) -> Iterator[Location]:
-        """All claims of one owner, whether their names parse or not."""
         for tier in tiers_in(f"{self.root}/claimed/{owner}"):
             for name in fsops.read_names(f"{self.root}/claimed/{owner}/{tier}"):
                 yield Location(State.CLAIMED, tier, name, owner)

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from mailspool.errors import ClaimLost, LeaseLost, LeaseStale, Unreadable
 from mailspool.store import fsops
-from mailspool.store.claim import Owner
+from mailspool.store.claim import Owner, is_owner
 
 LONGEST_BEAT = 5.0
 """Seconds between two beats, at most."""
@@ -131,12 +131,4 @@ def read_lease(root: str, owner: str) -> int | None:
 
 def owners(root: str) -> list[str]:
     """All who have a lease, in no order. What is no owner's name is left out."""
-    return [name for name in fsops.read_names(f"{root}/hosts") if _is_owner(name)]
-
-
-def _is_owner(name: str) -> bool:
-    try:
-        Owner.parse(name)
-    except Unreadable:
-        return False
-    return True
+    return [name for name in fsops.read_names(f"{root}/hosts") if is_owner(name)]

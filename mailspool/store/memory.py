@@ -3,6 +3,7 @@
 
 # ruff: noqa: D102 - the contract in base.py says what each method does
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 
@@ -11,14 +12,21 @@ from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
 from mailspool.store import messagefile, nodename
 from mailspool.store.base import Location, State, Store, Stored
+from mailspool.store.recover import return_claim
 
 
 class MemoryStore(Store):
-    """owner: whose claims these are. is_dead: which other owners' claims `recover` returns."""
+    """owner: whose claims these are. is_dead: which other owners' claims `recover` returns. clock: Unix seconds."""
 
-    def __init__(self, owner: str = "memory", is_dead: Callable[[str], bool] = lambda _owner: False) -> None:
+    def __init__(
+        self,
+        owner: str = "memory",
+        is_dead: Callable[[str], bool] = lambda _owner: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._owner = owner
         self._is_dead = is_dead
+        self._clock = clock
         self._tiers: set[int] = set()
         self._nodes: dict[Location, bytes] = {}
         self._reasons: dict[Location, str] = {}
@@ -99,15 +107,16 @@ class MemoryStore(Store):
         return list(self._histories.get(node_id, ()))
 
     def recover(self) -> list[Location]:
-        dead = [at for at in list(self._nodes) if at.state is State.CLAIMED and self._is_dead(at.owner)]
-        return [self.move(at, Location(State.QUEUED, at.tier, nodename.split_claim(at.name)[0])) for at in dead]
+        owners = {at.owner for at in self._nodes if at.state is State.CLAIMED}
+        dead = [at for owner in owners if self._is_dead(owner) for at in self.claims_of(owner)]
+        return [return_claim(self, at, self._clock()) for at in dead]
+
+    def claims_of(self, owner: str) -> Iterator[Location]:
+        return (at for at in list(self._nodes) if at.state is State.CLAIMED and at.owner == owner)
 
     def claims(self, attempt_prefix: str) -> list[Location]:
-        return [
-            at
-            for at in list(self._nodes)
-            if at.owner == self._owner and nodename.split_claim(at.name)[1].startswith(attempt_prefix)
-        ]
+        mine = self.claims_of(self._owner)
+        return [at for at in mine if nodename.split_claim(at.name)[1].startswith(attempt_prefix)]
 
     def _take(self, location: Location) -> bytes:
         """The message file, no more there. One pop decides who gets it."""

@@ -1,41 +1,113 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Recovering: the claims of this host's dead owners go back to their tiers, one file at a time.
+"""Recovering: a dead owner's lease goes first, then its claims go back to their tiers, one file at a time.
 
-Never a directory at once: an owner that was only frozen must find its nodes gone when it wakes. Owners of other
-hosts, and whatever is not understood, are left alone. It may be cut short or run twice at any point.
+Never a directory at once: an owner that was only frozen must find its nodes gone when it wakes. Who of this host is
+dead its process table tells; who of another, `store.observer`. What is not understood is left alone. It may be cut
+short or run twice at any point: who finds something gone passes it over.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.log import get_logger
+from mailspool.model.outcome import Attempt
+from mailspool.model.status import LOCAL_FAULT
 from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, State, Store
-from mailspool.store.claim import Owner, is_dead
+from mailspool.store.claim import Owner, is_dead, is_owner
+
+ABANDONED = 129600.0
+"""Seconds (36 h) after which what is in `incoming/` has no writer any more, whoever that was: it has given up long
+before, `filesystem.WRITING_TIME` after it began. qmail's figures."""
 
 
-def recover(store: Store, root: str, me: Owner, claims_of: Callable[[str], Iterable[Location]]) -> list[Location]:
-    """Return each dead owner's nodes to their tiers; what is no node goes to quarantine. Then sweep `incoming/`.
+def recover(store: Store, root: str, me: Owner, now: float) -> list[Location]:
+    """Return the nodes of all dead owners of this host to their tiers, and sweep what they were writing.
 
-    Nobody was told yes about what is there, or its nodes are made. Returns where the nodes are now. A fault with one
-    of them does not keep the others back; the first fault is raised in the end.
+    now: Unix seconds, for histories. Returns where the nodes are now. A fault with one of them does not keep the
+    others back; the first fault is raised in the end.
     """
     moved: list[Location] = []
     faults = _Faults()
-    for owner in _of_the_dead(fsops.read_names(f"{root}/claimed"), me):
-        for claim in claims_of(owner):
-            with faults:
-                moved.append(_return_one(store, claim))
+    for owner in sorted(dead_of_this_host(root, me)):
         with faults:
-            _remove_if_empty(f"{root}/claimed/{owner}")
-    drafts = {name: name.partition("~")[2] for name in fsops.read_names(f"{root}/incoming")}
-    dead = set(_of_the_dead(set(drafts.values()), me))
-    for name in (name for name, owner in drafts.items() if owner in dead):
-        with faults:
-            fsops.unlink(f"{root}/incoming/{name}")
+            for location in recover_owner(store, root, owner, now):
+                moved.append(location)  # noqa: PERF402 - those before a fault count too
     faults.raise_first()
     return moved
+
+
+def recover_owner(store: Store, root: str, owner: str, now: float) -> Iterator[Location]:
+    """End an owner that is dead: its lease and what else it said of itself, its claims, what it was writing.
+
+    Yields where each node is now; what is no node goes to quarantine. As long as its lease cannot be removed nothing
+    of it is touched: it could wake and believe in it. Faults are as with `recover`.
+    """
+    _end_lease(root, owner)
+    faults = _Faults()
+    for claim in store.claims_of(owner):
+        with faults:
+            yield return_claim(store, claim, now)
+    with faults:
+        _remove_if_empty(f"{root}/claimed/{owner}")
+    for name in drafts(root):
+        if _writer(name) == owner:
+            with faults:
+                fsops.unlink(f"{root}/incoming/{name}")
+    faults.raise_first()
+
+
+def return_claim(store: Store, claim: Location, now: float) -> Location:
+    """The claim of an owner that has ended stands in its tier again, or in quarantine if it is no node. Where it is.
+
+    Raises ClaimLost if somebody else was first.
+    """
+    try:
+        node = nodename.parse(claim.node)
+    except Unreadable as error:
+        return store.quarantine(claim, str(error))
+    moved = store.move(claim, Location(State.QUEUED, claim.tier, claim.node))
+    end = f"its owner {claim.owner} ended"
+    if claim.sealed:
+        end += "; its final dot may have been said, so that a second copy is possible"
+        store.record(node.node_id, [Attempt(now, claim.tier, "", LOCAL_FAULT, end)])
+    say = get_logger().warning if claim.sealed else get_logger().info
+    say("recovered", node=moved.name, tier=moved.tier, end=end)
+    return moved
+
+
+def dead_of_this_host(root: str, me: Owner) -> set[str]:
+    """Owners of this host that run no more and have left something in the spool."""
+    owners = {*_in_hosts(root), *_in_claimed(root), *map(_writer, drafts(root))}
+    return {owner for owner in owners if is_dead(Owner.parse(owner), me)}
+
+
+def owners_elsewhere(store: Store, root: str, me: Owner) -> set[str]:
+    """Owners of other hosts that have a lease, a roll-call, or claims.
+
+    One that has an empty directory only may be a program that claims now and then: it is left that.
+    """
+    known = _in_hosts(root)
+    owners = known | {owner for owner in _in_claimed(root) - known if any(store.claims_of(owner))}
+    return {owner for owner in owners if Owner.parse(owner).host != me.host}
+
+
+def drafts(root: str) -> list[str]:
+    """What is being written in `incoming/`, or was; each name is used once only."""
+    return [name for name in fsops.read_names(f"{root}/incoming") if is_owner(_writer(name))]
+
+
+def sweep(root: str, names: Iterable[str]) -> Iterator[str]:
+    """Remove these of `incoming/`, which were there for `ABANDONED`; yields each. Raises SpoolError.
+
+    Nobody was told yes about them, or their nodes are made.
+    """
+    for name in names:
+        with suppress(ClaimLost):  # somebody else was first
+            fsops.unlink(f"{root}/incoming/{name}")
+            yield name
 
 
 def shorten(store: Store, last: int) -> Iterator[Location]:
@@ -70,24 +142,25 @@ def sweep_histories(store: Store, root: str) -> list[str]:
     return sorted(orphans)
 
 
-def _return_one(store: Store, claim: Location) -> Location:
-    node, _ = nodename.split_claim(claim.name)
-    try:
-        nodename.parse(node)
-    except Unreadable as error:
-        return store.quarantine(claim, str(error))
-    return store.move(claim, Location(State.QUEUED, claim.tier, node))
+def _end_lease(root: str, owner: str) -> None:
+    """The lease first (its name comes first), and durably before any claim: who wakes must not find it again."""
+    hosts = f"{root}/hosts"
+    for name in sorted(name for name in fsops.read_names(hosts) if name.partition("~")[0] == owner):
+        with suppress(ClaimLost):
+            fsops.unlink(f"{hosts}/{name}")
+    fsops.sync_directory(hosts)
 
 
-def _of_the_dead(owners: Iterable[str], me: Owner) -> Iterator[str]:
-    """Those owners of this host that run no more. A text that is no owner is nobody's we could judge."""
-    for text in owners:
-        try:
-            owner = Owner.parse(text)
-        except Unreadable:
-            continue
-        if is_dead(owner, me):
-            yield text
+def _writer(draft: str) -> str:
+    return draft.partition("~")[2]
+
+
+def _in_hosts(root: str) -> set[str]:
+    return set(filter(is_owner, (name.partition("~")[0] for name in fsops.read_names(f"{root}/hosts"))))
+
+
+def _in_claimed(root: str) -> set[str]:
+    return set(filter(is_owner, fsops.read_names(f"{root}/claimed")))
 
 
 def _remove_if_empty(directory: str) -> None:

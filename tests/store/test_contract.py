@@ -309,6 +309,26 @@ def test_claims_of_one_worker_are_found_by_its_name(store, letter):
     assert set(store.claims("")) == set(claims)
 
 
+def test_the_claims_of_any_owner_are_found(stores, letter):
+    living, dead = stores
+    first, second = living.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    claims = living.claim(queued(first), "w1.1"), dead.claim(queued(second), "w1.1")
+    for claim in claims:
+        assert list(living.claims_of(claim.owner)) == [claim]
+    assert list(living.claims_of("nobody")) == []
+
+
+def test_a_sealed_claim_is_recovered_with_a_line_that_a_second_copy_is_possible(stores, letter):
+    living, dead = stores
+    first, second = dead.accept(letter("a@a.example", "b@b.example", message_id="A"), [MESSAGE], NOW)
+    dead.seal(dead.claim(queued(first), "w1.1"))
+    dead.claim(queued(second), "w1.2")
+    assert set(living.recover()) == {queued(first), queued(second)}
+    (attempt,) = living.history("A.0")
+    assert attempt.text.endswith("; its final dot may have been said, so that a second copy is possible")
+    assert living.history("A.1") == []
+
+
 def test_recover_returns_the_claims_of_the_dead_and_leaves_those_of_the_living(stores, letter):
     living, dead = stores
     names = living.accept(letter("a@a.example", "b@b.example", "c@c.example"), [MESSAGE], NOW)

@@ -88,11 +88,12 @@ class Given:
         return self.store.quarantine(self.claim(), "why")
 
     def left_by_the_dead(self):
-        """A claim, and a message half written, by an owner of an earlier boot."""
+        """Lease, roll-call, a sealed claim, and a message half written, by an owner of an earlier boot."""
         self.nodes()
         dead = FileStore(self.store.root, this_owner()._replace(boot="0" * 32))
-        dead.claim(queued(), "w1.1")
-        Path(dead.root, "incoming", f"X~{dead.owner}").write_bytes(b"half a mess")
+        dead.seal(dead.claim(queued(), "w1.1"))
+        for name in (f"incoming/X~{dead.owner}", f"hosts/{dead.owner}", f"hosts/{dead.owner}~rollcall"):
+            Path(dead.root, name).write_bytes(b"half a mess")
 
 
 # The operations: from what, what is done, and which nodes must be there if it was done, and if it was not.
@@ -195,6 +196,7 @@ def check(case, *, done):
             assert store.reason(at) == "why"
     assert fsops.read_names(f"{store.root}/incoming") == []
     assert fsops.read_names(f"{store.root}/claimed") == []
+    assert fsops.read_names(f"{store.root}/hosts") == []
     assert store.recover() == []
 
 

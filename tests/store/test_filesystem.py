@@ -18,7 +18,8 @@ from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile
 from mailspool.store.base import Location, State
 from mailspool.store.claim import Attempts, this_owner
-from mailspool.store.filesystem import FileStore
+from mailspool.store.filesystem import WRITING_TIME, FileStore
+from mailspool.store.recover import ABANDONED
 
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nworld\r\n"
 NOW = 1_700_000_000
@@ -289,6 +290,61 @@ def test_the_leftover_in_incoming_is_no_reason_to_say_no(spool, letter, monkeypa
 
 
 # --- what may stand in a tier
+
+
+# --- the time to write
+
+
+def test_a_writer_that_takes_too_long_gives_up_before_anybody_may_sweep_its_draft(spool, letter, clock):
+    assert WRITING_TIME < ABANDONED / 1.2
+    slow = FileStore(spool.root, spool.owner, boot_clock=clock)
+
+    def chunks(pause):
+        yield b"Subject: slow\r\n\r\n"
+        clock.now += pause
+        yield b"at last\r\n"
+        clock.now += 0.5
+
+    assert slow.accept(letter(), chunks(WRITING_TIME - 0.5), NOW)
+    for pause in (WRITING_TIME - 0.4, WRITING_TIME + 1):  # seen before the first link, and at the next chunk
+        before = files(spool)
+        with pytest.raises(SpoolError, match="took longer than 24 hours"):
+            slow.accept(letter(), chunks(pause), NOW)
+        assert files(spool) == before
+
+
+def test_a_writer_that_gives_up_between_two_links_takes_the_first_back(spool, letter, clock, monkeypatch):
+    slow, link = FileStore(spool.root, spool.owner, boot_clock=clock), fsops.link
+
+    def slowly(source, target):
+        link(source, target)
+        clock.now += WRITING_TIME
+
+    monkeypatch.setattr(fsops, "link", slowly)
+    with pytest.raises(SpoolError, match="took longer"):
+        slow.accept(letter("a@a.example", "b@b.example", "c@c.example"), [MESSAGE], NOW)
+    assert files(spool) == []
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_writer_whose_draft_was_swept_while_it_was_frozen_says_no_and_leaves_nothing(
+    spool, letter, monkeypatch, copies
+):
+    link = fsops.link
+
+    def swept(source, target):
+        monkeypatch.undo()
+        for name in os.listdir(f"{spool.root}/incoming"):
+            os.unlink(f"{spool.root}/incoming/{name}")
+        if copies:
+            raise fsops.CannotLink(target)
+        link(source, target)
+
+    monkeypatch.setattr(fsops, "link", swept)
+    with pytest.raises(SpoolError) as error:
+        spool.accept(letter("a@a.example", "b@b.example"), [MESSAGE], NOW)
+    assert not isinstance(error.value, ClaimLost)
+    assert files(spool) == []
 
 
 def test_a_file_cut_off_anywhere_is_never_opened(spool, letter):

@@ -5,9 +5,9 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from mailspool.errors import ClaimLost, Unreadable
+from mailspool.errors import ClaimLost
 from mailspool.store import fsops, imported, recover
-from mailspool.store.claim import Owner
+from mailspool.store.claim import is_owner
 from mailspool.store.filesystem import DIRECTORIES, tiers_in
 from mailspool.store.fsck.finding import DIRECTORY, Finding, Scene, foreign
 
@@ -22,8 +22,8 @@ def directories(scene: Scene) -> Iterator[Finding]:
         yield from _directory(scene, scene.place(name), make=True)
     yield from _inside(scene, scene.store.root, lambda name: not _is_tier(name), "part of a spool", expected | _OTHERS)
     yield from _inside(scene, scene.place("held"), lambda name: not _is_tier(name), "tier's number")
-    yield from _inside(scene, scene.place("claimed"), lambda name: not _is_owner(name), "owner")
-    for owner in filter(_is_owner, fsops.read_names(scene.place("claimed"))):
+    yield from _inside(scene, scene.place("claimed"), lambda name: not is_owner(name), "owner")
+    for owner in filter(is_owner, fsops.read_names(scene.place("claimed"))):
         yield from _inside(scene, scene.place(f"claimed/{owner}"), lambda name: not _is_tier(name), "tier's number")
 
 
@@ -78,11 +78,3 @@ def _make(path: str) -> None:
 
 def _is_tier(name: str) -> bool:
     return name.isdecimal() and str(int(name)) == name
-
-
-def _is_owner(name: str) -> bool:
-    try:
-        Owner.parse(name)
-    except Unreadable:
-        return False
-    return True

@@ -11,7 +11,7 @@ from functools import cache, partial
 from mailspool.errors import ClaimLost, Unreadable
 from mailspool.store import fsops, imported, nodename, recover
 from mailspool.store.base import Location, State
-from mailspool.store.claim import Owner
+from mailspool.store.claim import is_owner
 from mailspool.store.fsck.finding import FILE, Finding, Scene, foreign
 
 
@@ -52,7 +52,7 @@ def drafts(scene: Scene) -> Iterator[Finding]:
     for name in sorted(fsops.read_names(scene.place("incoming"))):
         written, _, owner = name.partition("~")
         path = scene.place(f"incoming/{name}")
-        if not (_is_owner(owner) and (nodename.is_node_id(written) or nodename.is_node_id(f"{written}.0"))):
+        if not (is_owner(owner) and (nodename.is_node_id(written) or nodename.is_node_id(f"{written}.0"))):
             yield foreign(path, "ID~owner")
         elif (yield from _file(scene, path)):
             fault = "was being written by an owner that has ended"
@@ -63,7 +63,7 @@ def hosts(scene: Scene) -> Iterator[Finding]:
     """What owners say of themselves: OWNER, or OWNER~ and what it is."""
     for name in sorted(fsops.read_names(scene.place("hosts"))):
         owner, path = name.partition("~")[0], scene.place(f"hosts/{name}")
-        if not _is_owner(owner):
+        if not is_owner(owner):
             yield foreign(path, "owner")
         elif (yield from _file(scene, path)):
             yield from _of_the_dead(scene, path, owner, "is of an owner that has ended")
@@ -97,14 +97,6 @@ def _of_the_dead(scene: Scene, path: str, owner: str, fault: str) -> Iterator[Fi
 
     if scene.is_dead(owner):
         yield Finding(path, fault, "remove it", remove)
-
-
-def _is_owner(text: str) -> bool:
-    try:
-        Owner.parse(text)
-    except Unreadable:
-        return False
-    return True
 
 
 def _explain(scene: Scene, name: str) -> None:
