@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The service `mailspool: recover`: looks at the other owners again and again, and recovers those that are dead.
+
+Of this host it recovers whoever runs no more, of others whoever's sign of life has stood still for `lease_time`
+(`store.observer`). It sweeps `incoming/`, and calls the roll for this owner. A rename can hang for as long as a file
+server likes: nobody else waits for this process, and whatever it was at when it ends, the next one finds again.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from mailspool.errors import SpoolError
+from mailspool.log import get_logger
+from mailspool.store import recover, rollcall
+from mailspool.store.filesystem import BOOT_CLOCK, FileStore
+from mailspool.store.lease import read_lease
+from mailspool.store.observer import Observer
+from mailspool.store.rollcall import RollCall
+from mailspool.supervisor.alarms import Alarms
+
+SPACING = 1 / 12
+"""The part of `lease_time` that passes between two rounds at least, at most twice as much."""
+
+SLOW = 1 / 3
+"""The part of `lease_time` after which a look is late: by then two were due, and `lease.BEATS` / 3 beats."""
+
+ROLL_CALL = 60.0
+"""Seconds between two roll-calls, at least."""
+
+log = get_logger()
+
+
+class Rounds:
+    """The rounds of one owner. clock: seconds since the boot. sleep: for so many seconds. dice: from 0 to 1.
+
+    roll_call: what there is to say of this owner. moved: called when nodes are back in their tiers.
+    """
+
+    name = "recover"
+
+    def __init__(
+        self,
+        store: FileStore,
+        lease_time: float,
+        roll_call: Callable[[], RollCall],
+        moved: Callable[[], object],
+        *,
+        sleep: Callable[[float], object],
+        dice: Callable[[], float],
+        now: Callable[[], float],
+        clock: Callable[[], float] = BOOT_CLOCK,
+    ) -> None:
+        self._store, self._root = store, store.root
+        self._lease_time, self._roll_call, self._moved = lease_time, roll_call, moved
+        self._sleep, self._dice, self._now, self._clock = sleep, dice, now, clock
+        self._owners = Observer(lease_time * SLOW)
+        self._drafts = Observer(float("inf"))  # their writers' time runs, whoever looks
+        self._alarms = Alarms(clock)
+        self._called = float("-inf")
+
+    def run(self) -> None:
+        """For ever: it may be killed at any point."""
+        while True:
+            self.go()
+            self._sleep(self._lease_time * SPACING * (1 + self._dice()))
+
+    def close(self, *, unlink: bool) -> None:
+        """Nothing is held open."""
+
+    def go(self) -> None:
+        """One round. A fault with one owner is told, and keeps no other back; what failed is tried again."""
+        with self._telling("look for dead owners"):
+            for owner in self._dead():
+                with self._telling(f"recover {owner}"):
+                    self._recover(owner)
+        with self._telling("sweep incoming/"):
+            self._sweep()
+        with self._telling("call the roll"):
+            self._call()
+
+    # --- its parts
+
+    def _dead(self) -> Iterator[str]:
+        """Of this host at once; of others whose sign has stood still, and still does when it is their turn."""
+        yield from sorted(recover.dead_of_this_host(self._root, self._store.owner))
+        began = self._clock()
+        signs = dict(self._signs())
+        stood = self._owners.look(signs, began, self._clock())
+        for owner in sorted(owner for owner, seconds in stood.items() if seconds >= self._lease_time):
+            if (owner, signs[owner]) in self._sign(owner):
+                yield owner
+
+    def _signs(self) -> Iterator[tuple[str, Hashable]]:
+        for owner in recover.owners_elsewhere(self._store, self._root, self._store.owner):
+            yield from self._sign(owner)
+
+    def _sign(self, owner: str) -> list[tuple[str, Hashable]]:
+        """The counter in its lease, or that there is none; nothing if that cannot be known: then it is not judged."""
+        with self._telling(f"read the lease of {owner}"):
+            return [(owner, read_lease(self._root, owner))]
+        return []
+
+    def _recover(self, owner: str) -> None:
+        moved = 0
+        try:
+            for _ in recover.recover_owner(self._store, self._root, owner, self._now()):
+                moved += 1
+        finally:
+            if moved:
+                log.warning("owner ended, recovered", owner=owner, nodes=moved)
+                self._moved()
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        stood = self._drafts.look(dict.fromkeys(recover.drafts(self._root)), now, now)
+        old = [name for name, seconds in stood.items() if seconds >= recover.ABANDONED]
+        for name in recover.sweep(self._root, old):
+            log.info("swept, nobody writes it any more", name=name)
+
+    def _call(self) -> None:
+        """An owner whose lease is gone says nothing more: others have swept what it said."""
+        owner, now = str(self._store.owner), self._clock()
+        if now - self._called >= ROLL_CALL and read_lease(self._root, owner) is not None:
+            rollcall.write(self._root, owner, self._roll_call())
+            self._called = now
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """A fault inside it is told, once."""
+        try:
+            yield
+        except SpoolError as error:
+            self._alarms.hear({what: f"cannot {what}: {error}"})
+        else:
+            self._alarms.hear({what: ""})
