@@ -5,6 +5,9 @@
 what becomes of it.
 """
 
+import json
+import random
+import time
 from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import partial
@@ -13,19 +16,25 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from mailspool import log
+from mailspool.config.common import fingerprint
 from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
-from mailspool.errors import ClaimLost
+from mailspool.errors import ClaimLost, NotRunning
 from mailspool.model.tier import Tier
+from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle
 from mailspool.store.recover import shorten
+from mailspool.store.rollcall import RollCall
+from mailspool.store.rounds import Rounds
 from mailspool.submission.hand_in import answer
 from mailspool.submission.listener import Listener
 from mailspool.submission.mailer import Mailer
+from mailspool.supervisor import control
 from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Service, Station
+from mailspool.supervisor.trigger import poke
 from mailspool.version import VERSION
 
 ALONE = Alone()
@@ -109,8 +118,34 @@ class SpoolWork:
         return [self._spool.mail_spool_handle(tier) for tier in tiers]
 
     def services(self) -> Sequence[Service]:
-        """The listener. Each call makes a new one, at the same entrance."""
-        return [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
+        """The listener, and the rounds. Each call makes new ones, the listener at the same entrance."""
+        listener = [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
+        return [*listener, *self._rounds()]
+
+    def _rounds(self) -> list[Rounds]:
+        """Only in a spool of directories there are other owners."""
+        spool, store = self._spool, self._spool.store
+        if not isinstance(store, FileStore):
+            return []
+        return [
+            Rounds(
+                store,
+                spool.settings.lease_time,
+                self._roll_call,
+                partial(poke, spool.settings.run_dir),
+                sleep=time.sleep,
+                dice=random.random,
+                now=spool.now,
+            )
+        ]
+
+    def _roll_call(self) -> RollCall:
+        settings = self._spool.settings
+        try:
+            workers = json.loads(control.ask(settings.run_dir, "status"))["workers_actual"]
+        except (NotRunning, ValueError):
+            workers = None
+        return RollCall(VERSION, fingerprint(settings), workers, self._spool.now())
 
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""

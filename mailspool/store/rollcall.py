@@ -18,14 +18,14 @@ _MOST = 1 << 16  # octets
 
 
 class RollCall(msgspec.Struct, frozen=True):
-    """version: of mailspool. configuration: the fingerprint of `config.common`. workers: how many lived.
+    """version: of mailspool. configuration: the fingerprint of `config.common`. clock: Unix seconds of its host.
 
-    clock: Unix seconds of its host.
+    workers: how many lived, None if the supervisor was too busy to tell.
     """
 
     version: str
     configuration: str
-    workers: int
+    workers: int | None
     clock: float
 
 

@@ -37,6 +37,7 @@ class Rounds:
     """
 
     name = "recover"
+    to_the_end = False
 
     def __init__(
         self,
