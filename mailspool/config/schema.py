@@ -142,10 +142,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     encrypt: or not at all; verify: and the certificate must be good for the host."""
 
     max_per_destination: Count = 10
-    """How many workers deliver to one destination at once, at most."""
+    """How many workers deliver to one destination at once, at most. It begins with two, gets one more as often as it
+    takes mail, and half as many when it refuses a session."""
 
     cool_down: Seconds = 60.0
-    """How long a destination that refuses sessions is left alone before it is tried again."""
+    """How long a destination that refuses sessions is left alone before one message finds out whether it takes mail
+    again; twice as long each further time, up to an hour."""
 
     max_hosts: Count = 10
     """How many addresses of a destination are tried in one look, at most."""

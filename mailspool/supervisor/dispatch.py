@@ -3,13 +3,14 @@
 
 At most `per_destination` workers, and never more than half of them all, work for one destination. Strangers, who
 have taken nothing lately, get a part of the workers together, and a part of that each: those that hang, however
-many, leave room for those that work. A destination that refuses sessions cools down. A job waits here from the
-look that found it until its worker reports; until then later looks that find it again are ignored.
+many, leave room for those that work. How many one destination bears, and when it cools down, stands in
+`destination`. A job waits here from the look that found it until its worker reports; until then later looks that
+find it again are ignored.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
+from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.job import Job, Limits, Result
 
 MAX_WAITING = 5000
@@ -23,23 +24,6 @@ The rest of the last one's group comes on top of it.
 
 FAULT_REST = 10.0
 """Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
-
-REMEMBERED = 3600.0
-"""Seconds after its last delivery in which a destination is no stranger."""
-
-
-class Destination:
-    """What is known of one destination."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Job] = deque()
-        self.workers = 0
-        self.cool_until = self.known_until = 0.0
-        self.more = False  # a look found more than MAX_WAITING
-
-    def idle(self, now: float) -> bool:
-        """Nothing is left to remember of it."""
-        return not self.waiting and not self.workers and now >= max(self.cool_until, self.known_until)
 
 
 class Dispatch:
@@ -92,16 +76,14 @@ class Dispatch:
 
     def ready(self, now: float) -> list[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
-        strangers = [each for each in self._destinations.values() if now >= each.known_until]
+        strangers = [each for each in self._destinations.values() if each.stranger(now)]
         room = self.strangers - sum(each.workers for each in strangers)
         most_known = self.per_destination
         most_strange = min(most_known, max(1, self.strangers // 3)) if room > 0 else 0
         return [
             name
             for name, each in self._destinations.items()
-            if each.waiting
-            and each.workers < (most_known if now < each.known_until else most_strange)
-            and now >= each.cool_until
+            if each.may_have_more(most_strange if each.stranger(now) else most_known, now)
         ]
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
@@ -120,9 +102,12 @@ class Dispatch:
         return self._take(destination)
 
     def _take(self, destination: Destination) -> list[Job]:
-        """A fair share of what waits; a group is cut in two only if it is larger than a batch."""
+        """A fair share of what waits; a group is cut in two only if it is larger than a batch.
+
+        Of what has refused sessions one job only, with its group: whether it takes that tells of the others.
+        """
         waiting = destination.waiting
-        share = min(MAX_BATCH, -(-len(waiting) // self.per_destination))
+        share = 1 if destination.refusals else min(MAX_BATCH, -(-len(waiting) // self.per_destination))
         batch = [waiting.popleft() for _ in range(share)]
         while waiting and waiting[0].group == batch[-1].group and len(batch) < share + MAX_BATCH:
             batch.append(waiting.popleft())
@@ -132,9 +117,11 @@ class Dispatch:
         """A worker has reported on its batch."""
         destination = self._release(batch)
         if Result.DELIVERED in results:
-            destination.cool_until, destination.known_until = 0.0, now + REMEMBERED
+            destination.took(now, self.per_destination)
         elif Result.REFUSED in results:
-            destination.cool_until = now + self.limits.cool_down
+            destination.refused(now, self.limits.cool_down)
+        elif Result.SETTLED in results:  # it spoke with us, whatever it said
+            destination.end_cool_down()
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(reversed(returned))
@@ -167,7 +154,7 @@ class Dispatch:
     def end_cool_downs(self) -> None:
         """An operator wants all of it tried now."""
         for destination in self._destinations.values():
-            destination.cool_until = 0.0
+            destination.end_cool_down()
         self._faulty = dict.fromkeys(self._faulty, 0.0)
 
     def cooling(self, now: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailspool.supervisor import dispatch
+from mailspool.supervisor import destination, dispatch
 from mailspool.supervisor.dispatch import FAULT_REST, MAX_BATCH, MAX_WAITING, Dispatch
 from mailspool.supervisor.job import Job, Limits, Result
 from mailspool.supervisor.station import MAX_PACKET
@@ -39,10 +39,11 @@ def test_a_new_destination_waits_for_one_round_at_most():
 
 
 def met(one, *destinations):
-    """Each has taken a job just now."""
-    for destination in destinations:
-        one.offer(jobs(destination, 1, first=10**6))
-        one.finished(one.next_batch(0.0), [Result.DELIVERED], 0.0)
+    """Each has just taken so many jobs that it may have as many workers as any."""
+    for name in destinations:
+        for _ in range(one.per_destination):
+            one.offer(jobs(name, 1, first=10**6))
+            one.finished(one.next_batch(0.0), [Result.DELIVERED], 0.0)
     return one
 
 
@@ -79,13 +80,13 @@ def test_one_stranger_leaves_room_for_another(workers):
 
 def test_who_was_met_long_ago_is_a_stranger_again():
     one = met(Dispatch(limits(workers=20)), "a")
-    one.forget_idle(dispatch.REMEMBERED - 1)
+    one.forget_idle(destination.REMEMBERED - 1)
     one.offer(jobs("a", 4000))
-    assert sum(bool(one.next_batch(dispatch.REMEMBERED - 1)) for _ in range(20)) == 10
+    assert sum(bool(one.next_batch(destination.REMEMBERED - 1)) for _ in range(20)) == 10
     one = met(Dispatch(limits(workers=20)), "a")
-    one.forget_idle(dispatch.REMEMBERED)
+    one.forget_idle(destination.REMEMBERED)
     one.offer(jobs("a", 4000))
-    assert sum(bool(one.next_batch(dispatch.REMEMBERED)) for _ in range(20)) == 5
+    assert sum(bool(one.next_batch(destination.REMEMBERED)) for _ in range(20)) == destination.FIRST_CONCURRENCY
 
 
 def test_a_worker_stays_with_its_destination_while_nobody_else_waits_or_others_are_free():
@@ -107,7 +108,29 @@ def test_a_destination_that_refuses_is_left_alone_for_the_cool_down():
     assert one.next_batch(159.0) == []
     assert one.next_change(159.0) == 1.0
     assert one.cooling(159.0) == {"a": 1.0}
-    assert [job.key for job in one.next_batch(160.0)] == ["0/a-1", "0/a-2"]
+    assert one.next_batch(160.0)
+
+
+def test_one_group_of_jobs_finds_out_whether_a_destination_takes_mail_again():
+    one = Dispatch(limits(workers=20))
+    one.offer(jobs("a", 1) + jobs("a", 2, group="pair", first=1) + jobs("a", 30, first=3))
+    first = one.next_batch(0.0)
+    one.finished(first, [Result.REFUSED, *[Result.RETURNED] * (len(first) - 1)], 0.0)
+    probe = one.next_batch(60.0)
+    assert [job.key for job in probe] == ["0/a-1", "0/a-2"]
+    assert one.next_batch(60.0) == []
+    one.finished(probe, [Result.DELIVERED] * 2, 60.0)
+    assert len(one.next_batch(60.0)) > 1
+    assert one.next_batch(60.0)
+
+
+def test_who_speaks_with_us_is_not_left_alone_whatever_he_says():
+    one = Dispatch(limits(workers=20))
+    one.offer(jobs("a", 30))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
+    one.finished(one.next_batch(60.0), [Result.SETTLED], 60.0)
+    assert len(one.next_batch(60.0)) > 1
 
 
 def test_a_delivery_ends_the_cool_down():
@@ -232,7 +255,7 @@ def test_destinations_of_which_nothing_is_left_are_forgotten():
         one.offer(jobs(f"d{n}", 1))
     while batch := one.next_batch(0.0):
         one.finished(batch, [Result.SETTLED], 0.0)
-    one.forget_idle(dispatch.REMEMBERED)
+    one.forget_idle(destination.REMEMBERED)
     assert not one._destinations
     assert not one._known
 

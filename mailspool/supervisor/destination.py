@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What is known of one destination: how many workers it bears at once, and when it is left alone. Time is an argument.
+
+Its concurrency starts low, grows by one with each batch of which it takes something, and is halved when it refuses a
+session. When a single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one
+worker with one group of jobs finds out whether it takes mail again.
+"""
+
+from collections import deque
+
+from mailspool.supervisor.job import Job
+
+FIRST_CONCURRENCY = 2
+
+LONGEST_COOL_DOWN = 3600.0
+"""Seconds; the cool-down is doubled no further than to this, unless it was longer from the beginning."""
+
+REMEMBERED = 3600.0
+"""Seconds after its last delivery in which a destination is no stranger, and after a cool-down till it is forgotten."""
+
+
+class Destination:
+    """more: a look found more jobs than fit. refusals: cool-downs since it last took something."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Job] = deque()
+        self.workers = 0
+        self.more = False
+        self.concurrency = FIRST_CONCURRENCY
+        self.cool_until = 0.0
+        self.refusals = 0
+        self._known_until = 0.0
+
+    def stranger(self, now: float) -> bool:
+        """Whether it has taken nothing lately."""
+        return now >= self._known_until
+
+    def may_have_more(self, most: int, now: float) -> bool:
+        """Whether one more worker may go there. most: whatever it bears."""
+        return bool(self.waiting) and now >= self.cool_until and self.workers < min(most, self.concurrency)
+
+    def took(self, now: float, most: int) -> None:
+        """It has taken something of a batch. most: workers that any destination may have."""
+        self.concurrency = min(self.concurrency + 1, most)
+        self._known_until = now + REMEMBERED
+        self.end_cool_down()
+
+    def refused(self, now: float, cool_down: float) -> None:
+        """It has refused a session. cool_down: seconds, the first time."""
+        if now < self.cool_until:  # a worker that had set out before
+            return
+        if self.concurrency > 1 and not self.stranger(now):
+            self.concurrency //= 2
+            return
+        self.concurrency = 1
+        self.cool_until = now + min(cool_down * 2.0**self.refusals, max(cool_down, LONGEST_COOL_DOWN))
+        self.refusals += 1
+
+    def end_cool_down(self) -> None:
+        """It is as if it had never refused."""
+        self.cool_until, self.refusals = 0.0, 0
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is left to remember of it."""
+        remembered = self.cool_until + REMEMBERED if self.refusals else 0.0
+        return not self.waiting and not self.workers and now >= max(remembered, self._known_until)
