@@ -91,8 +91,12 @@ class NotRunning(MailspoolError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
-class ControlForbidden(NotRunning):
-    """Whether one answers is not for this user to know."""
+class NoAnswer(NotRunning):
+    """One listens there, and says nothing."""
+
+
+class ControlForbidden(MailspoolError):
+    """Whether a supervisor runs is not for this user to know."""
 
     exit_code = 77  # EX_NOPERM
 

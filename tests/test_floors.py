@@ -100,6 +100,7 @@ DANGERS = {
             "supervisor/station.py": "a worker's",
             "submission/listener.py": "the deadline of its children",
             "supervisor/daemonize.py": "of the caller that waits until the daemon is ready",
+            "cli/interrupt.py": "Ctrl-C of a command",
         },
     ),
     "sockets": Danger(

@@ -42,6 +42,7 @@ Exit codes:
   75  a local fault (disk, permission, no spool): it may be tried again
   77  you may not look there, or do that: ask again as root
   78  the configuration is wrong, or was refused
+  130 interrupted (Ctrl-C)
 """
 
 

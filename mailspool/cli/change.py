@@ -15,7 +15,7 @@ from mailspool.cli import nodes, running, steps, terminal
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.select import ALL, Selector, selects
 from mailspool.cli.text import count
-from mailspool.errors import NotRunning, UsageError
+from mailspool.errors import ControlForbidden, NotRunning, UsageError
 from mailspool.model import status
 from mailspool.model.address import control_character
 from mailspool.model.outcome import Attempt, Failed
@@ -191,7 +191,7 @@ def _asked(question: str, entries: Sequence[nodes.Entry]) -> str:
 
 def looked(spool: Spool) -> str:
     """Have the supervisor look into every tier; how that went."""
-    with suppress(NotRunning):
+    with suppress(NotRunning, ControlForbidden):
         running.look(spool)
         return ", and the supervisor looks"
     return "; no supervisor answers here, so they wait until mailspoold is started"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mailspool import log
 from mailspool.cli import nodes, running, steps
-from mailspool.errors import NotRunning, SpoolError, UsageError
+from mailspool.errors import ControlForbidden, NotRunning, SpoolError, UsageError
 from mailspool.spool import Spool
 from mailspool.store.base import State
 from mailspool.submission.arguments import Options
@@ -40,7 +40,7 @@ def run_queue(options: Options) -> int:
 
 
 def be_daemon(options: Options) -> int:
-    """-bd and -q15m: mailspoold is the daemon. Raises NotRunning if it does not run."""
+    """-bd and -q15m: mailspoold is the daemon. Raises NotRunning if it does not run, ControlForbidden."""
     try:
         running.status(_spool(options))
     except NotRunning:
@@ -61,7 +61,7 @@ def _make_due(spool: Spool, where: _HAS, text: str) -> None:
                 sys.stderr.write(f"sendmail: {error}\n")
     try:
         running.look(spool)
-    except NotRunning as error:
+    except (NotRunning, ControlForbidden) as error:
         sys.stderr.write(f"sendmail: they are due, but {error}\n")
 
 

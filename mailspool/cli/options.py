@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from mailspool import log
+from mailspool.cli import interrupt
 from mailspool.errors import MailspoolError, UsageError
 from mailspool.spool import Spool
 
@@ -101,7 +102,15 @@ def examples(*lines: str) -> str:
 
 
 def exit_code(command: click.Command, argv: Sequence[str], program: str) -> int:
-    """Run a command line (without the program's name); what the process is to end with."""
+    """Run a command line (without the program's name); what the process is to end with, unless it is interrupted."""
+    try:
+        with interrupt.clearing_up():
+            return _exit_code(command, argv, program)
+    except KeyboardInterrupt:
+        return interrupt.die()
+
+
+def _exit_code(command: click.Command, argv: Sequence[str], program: str) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # an address must not be more than the terminal can bear
     try:
@@ -117,10 +126,19 @@ def exit_code(command: click.Command, argv: Sequence[str], program: str) -> int:
 
 
 def _end_of(command: click.Command, argv: Sequence[str], program: str) -> int:
+    """Raises KeyboardInterrupt, of which click's own mode of a program makes words and the answer "no"."""
     try:
-        command.main(list(argv), program)
+        command.main(list(argv), program, standalone_mode=False)
     except SystemExit as end:
-        return UsageError.exit_code if end.code == _USAGE else int(end.code or 0)
+        return int(end.code or 0)
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code if error.exit_code == _USAGE else error.exit_code
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        click.echo("Aborted!", err=True)
+        return 1
     return 0
 
 

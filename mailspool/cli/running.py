@@ -5,12 +5,15 @@ What it answers is a `Status`, as `supervisor.status` makes it.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
+
 from mailspool.cli.text import shown, span
 from mailspool.config.schema import Settings
-from mailspool.errors import ControlForbidden, NotRunning
+from mailspool.errors import NoAnswer, NotRunning
 from mailspool.spool import Spool
 from mailspool.supervisor import control
 
@@ -18,23 +21,33 @@ Status = dict[str, Any]
 
 
 def status(spool: Spool) -> Status:
-    """What the supervisor says of itself. Raises NotRunning."""
-    answer: Status = json.loads(control.ask(spool.settings.run_dir, "status"))
+    """What the supervisor says of itself. Raises NotRunning, ControlForbidden."""
+    answer: Status = json.loads(control.ask(spool.settings.run_dir, "status", _tell_of_waiting))
     return answer
+
+
+def _tell_of_waiting() -> None:
+    if sys.stderr.isatty():
+        click.echo(f"the supervisor has not answered yet; it has {control.PATIENCE:.0f} seconds more", err=True)
 
 
 def status_if_any(spool: Spool) -> Status | None:
     """The same; None if no supervisor answers. Raises ControlForbidden."""
+    return status_or_fault(spool)[0]
+
+
+def status_or_fault(spool: Spool) -> tuple[Status | None, str]:
+    """The same, and why there is none, with what to do behind a colon."""
     try:
-        return status(spool)
-    except ControlForbidden:
-        raise
+        return status(spool), ""
+    except NoAnswer as error:
+        return None, str(error)
     except (NotRunning, ValueError):
-        return None
+        return None, f"no supervisor answers in {spool.settings.run_dir}: {starter(spool.settings.run_dir)}"
 
 
 def look(spool: Spool) -> None:
-    """Have it look into every tier now. Raises NotRunning."""
+    """Have it look into every tier now. Raises NotRunning, ControlForbidden."""
     control.ask(spool.settings.run_dir, "look")
 
 

@@ -91,7 +91,10 @@ def _hand_in(options: Options, environ: "Mapping[str, str]") -> client.Answer:
 
 
 def _list_queue(options: Options) -> int:
-    from mailspool.cli.admin import main as admin_main  # only here
+    from mailspool.cli import interrupt  # only here, as below
+
+    interrupt.end_at_once()  # while what follows loads
+    from mailspool.cli.admin import main as admin_main
 
     return admin_main(["queue", *(["--config", options.config] if options.config else [])])
 

@@ -15,7 +15,7 @@ import msgspec
 
 from mailspool.cli import nodes, running, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.running import Status, alarm_line, starter
+from mailspool.cli.running import Status, alarm_line
 from mailspool.cli.text import count, cut, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
@@ -77,14 +77,14 @@ def status(spool: Spool, *, as_json: bool) -> int:
     locations = nodes.once(store.locations())
     depths = measure(store, locations, len(spool.settings.tiers), spool.now())
     errors = last_errors(store, locations, spool.now())
-    supervisor = running.status_if_any(spool)
+    supervisor, fault = running.status_or_fault(spool)
     if as_json:
         found = {"supervisor": supervisor, "spool": depths, "last_errors": errors}
         click.echo(msgspec.json.encode(found).decode())
     else:
         terminal.console().print(*_screen(supervisor, depths, errors), sep="\n")
         if supervisor is None:
-            say(f"no supervisor answers in {spool.settings.run_dir}: start it with '{starter(spool.settings.run_dir)}'")
+            say(fault)
     return NOT_RUNNING if supervisor is None else 0
 
 

@@ -59,7 +59,7 @@ def read_credentials(path: str, reader: Reader | None) -> Keyring:
     except FileNotFoundError:
         if path == CREDENTIALS_FILE:
             return Keyring()
-        raise _unfit_file(f"there is no file {path}: {_nearest(Path(path))}") from None
+        raise _unfit_file(f"there is no file {path}{_nearest(Path(path))}: make one, or set credentials_file") from None
     except PermissionError:
         raise _unfit_file(f"{path}: {_user(os.geteuid())} cannot read it: {_remedy(path, reader)}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -76,8 +76,8 @@ def _nearest(path: Path) -> str:
 
     with suppress(OSError):
         if near := get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), 1):
-            return f"{path.with_name(near[0])} is the nearest"
-    return "make one, or set credentials_file"
+            return f" ({path.with_name(near[0])} is the nearest)"
+    return ""
 
 
 def _refuse(file: os.stat_result, reader: Reader | None) -> str:

@@ -7,29 +7,42 @@ Whoever may write to the socket (0600: the spool's user and root) may ask.
 import contextlib
 import errno
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 
-from mailspool.errors import ControlForbidden, NotRunning
+from mailspool.errors import ControlForbidden, NoAnswer, NotRunning
 from mailspool.supervisor.entrance import Entrance
 
 _NAME = "control"
 _MAX_REQUEST = 1024
-_PATIENCE = 5.0  # seconds that a client waits, and that the supervisor gives one that does not read
+PATIENCE = 5.0
+"""Seconds that the supervisor has for an answer, and gives a client that does not read it."""
+
+_SOON = 1.0  # seconds; whoever waits that long wants to know what for
 
 
-def ask(run_dir: str, request: str) -> str:
-    """Send one request, return the answer. Raises NotRunning; ControlForbidden if this user may not ask."""
+def ask(run_dir: str, request: str, waiting: Callable[[], object] = lambda: None) -> str:
+    """Send one request, return the answer. waiting: called once if that takes longer than it should.
+
+    Raises NotRunning, NoAnswer; ControlForbidden if this user may not ask.
+    """
     path = _path(run_dir)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(_PATIENCE)
+            client.settimeout(PATIENCE)
             client.connect(path)
             client.sendall(request.encode() + b"\n")
+            if not select.select([client], [], [], _SOON)[0]:
+                waiting()
             with client.makefile("rb") as answers:
                 answer = answers.read()
     except PermissionError as error:
         raise ControlForbidden(f"{path}: {error.strerror}: ask again as root") from None
+    except TimeoutError:
+        look = f"ps -o pid,stat,wchan:20,args -p $(cat {run_dir}/pid)"
+        fault = f"the supervisor of {run_dir} does not answer: is it stopped (T), or stuck (D)?"
+        raise NoAnswer(f"{fault}: {look}") from None
     except OSError as error:
         raise NotRunning(
             f"no supervisor answers on {path} ({error.strerror or error}): is mailspoold running?"
@@ -59,10 +72,10 @@ class Control:
         """Answer everybody who is waiting now."""
         for client in self._clients():
             with client, contextlib.suppress(OSError):
-                client.settimeout(_PATIENCE / 100)  # our own clients send their one line at once
+                client.settimeout(PATIENCE / 100)  # our own clients send their one line at once
                 request = client.recv(_MAX_REQUEST).decode(errors="replace").strip()
                 answer = self._answers.get(request, lambda: "unknown request")()
-                client.settimeout(_PATIENCE)
+                client.settimeout(PATIENCE)
                 client.sendall(answer.encode())
 
     def _clients(self) -> Iterator[socket.socket]:

@@ -30,15 +30,17 @@ def resolve_user(user: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(user)
     except KeyError:
-        raise OptionError("user", f"there is no user {user!r}{_way_out(user)}") from None
+        make = f"adduser --system --group --no-create-home {user}"
+        raise OptionError(
+            "user", f"there is no user {user!r}{_nearest(user)}: make it with '{make}', or set user"
+        ) from None
 
 
-def _way_out(user: str) -> str:
+def _nearest(user: str) -> str:
     from difflib import get_close_matches  # only a fault needs it
 
-    if near := get_close_matches(user, [entry.pw_name for entry in pwd.getpwall()], 1):
-        return f": {near[0]!r} is the nearest"
-    return f": make it with 'adduser --system --group --no-create-home {user}', or set user"
+    near = get_close_matches(user, [entry.pw_name for entry in pwd.getpwall()], 1)
+    return f" ({near[0]!r} is the nearest)" if near else ""
 
 
 def become(owner: pwd.struct_passwd | None) -> None:

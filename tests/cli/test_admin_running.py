@@ -196,3 +196,17 @@ def test_run_is_the_daemon_in_the_foreground(house):
         ran = subprocess.run(words, capture_output=True, text=True)
     assert ran.returncode == 75
     assert re.match(r"mailspool: already running as \d+ since ", ran.stderr)
+
+
+def test_a_supervisor_that_is_stopped_is_waited_for_with_a_word_on_a_terminal(house):
+    with running(house):
+        pid = json.loads(answers(house))["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ran = house.on_terminal("status")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert ran.code == 3
+    assert "the supervisor has not answered yet" in ran.out
+    assert f"the supervisor of {house.root}/run does not answer: is it stopped (T)" in ran.out
+    assert "TIER" in ran.out  # the spool is shown all the same

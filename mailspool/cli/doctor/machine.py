@@ -13,7 +13,6 @@ from mailspool import log
 from mailspool.cli import running
 from mailspool.cli.check import faults
 from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
-from mailspool.cli.running import starter
 from mailspool.cli.text import octets, span
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, NoSuchUser
@@ -124,10 +123,10 @@ def logging(settings: Settings) -> Iterator[Found]:
 
 def daemon(spool: Spool) -> Iterator[Found]:
     """Whether it runs, is of our version, and gets rid of its log."""
-    status = running.status_if_any(spool)
+    status, fault = running.status_or_fault(spool)
     if status is None:
-        run_dir = spool.settings.run_dir
-        yield problem(f"no supervisor answers in {run_dir}: nothing is delivered", starter(run_dir))
+        text, _, fix = fault.rpartition(": ")
+        yield problem(f"{text}: nothing is delivered", fix)
         return
     pid, version, dropped = status["pid"], status.get("version", "another one"), status.get("log_drops", 0)
     if version != VERSION:
