@@ -25,7 +25,7 @@ from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.tier import Dice, Tier
 from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, Store
-from mailspool.store.claim import Attempts, this_owner
+from mailspool.store.claim import Attempts, Owner, this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.submission.prepare import Expand, Origin, Wishes, login, prepare
 from mailspool.submission.submit import new_message_id, submit
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mailspool.smtp.reply import Reply
     from mailspool.smtp.session import Session
     from mailspool.store.handle import Handle, Node
+    from mailspool.store.lease import Lease
     from mailspool.supervisor.job import Station
 
 DELIVERIES = {
@@ -97,6 +98,8 @@ class Spool:
         self._load: Callable[..., Settings] = load if settings is None else partial(_unchanging, settings)
         self._properties = properties
         self._given_store = store
+        self._owner: Owner | None = None
+        self.lease: Lease | None = None
         self.configure()
 
     @classmethod
@@ -120,9 +123,10 @@ class Spool:
 
     @property
     def store(self) -> Store:
-        """Where the nodes are; made when first asked for. Its owner is the process that asks."""
+        """Where the nodes are; made when first asked for. Its owner is the process that asks, or whom it has become."""
         if self._store is None:
-            self._store = FileStore(self.settings.dequeue_dir, this_owner(), self.now)
+            owner = self._owner or this_owner()
+            self._store = FileStore(self.settings.dequeue_dir, owner, self.now)
         return self._store
 
     @property
@@ -134,9 +138,9 @@ class Spool:
             self._credentials = read_credentials(self.settings.credentials_file, daemon_reader(self.settings.user))
         return self._credentials
 
-    def forget_store(self) -> None:
-        """A process that has forked itself into the background is another owner than the one that it was."""
-        self._store = self._given_store
+    def become(self, owner: Owner) -> None:
+        """Claim as this owner from now on: a process that was forked, or taken for dead, is not the one that it was."""
+        self._owner, self._store, self._door = owner, self._given_store, None
 
     def create_dequeue_dirs(self) -> None:
         """Make what is missing of the spool's directories. Raises SpoolError."""

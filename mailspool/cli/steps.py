@@ -6,7 +6,7 @@ again, once for all that moved, and the step is taken where they are now. Nothin
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from mailspool import log
 from mailspool.cli import nodes, terminal
 from mailspool.cli.nodes import called
 from mailspool.cli.text import shown
+from mailspool.delivery.lease import leased
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
@@ -183,18 +184,22 @@ class Bounces:
     def __init__(self, spool: Spool, verdict: Callable[[Sequence[Attempt]], Failed]) -> None:
         self._spool, self._verdict = spool, verdict
         self._taken: list[Node] = []
+        self._lease = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._give_back(self._taken)
+        with self._lease:
+            self._give_back(self._taken)
 
     def take(self, spool: Spool, at: Location) -> None:
         """A step: claim it, and see that it can be read."""
         _refuse(at, {State.QUARANTINED: f"is in quarantine: 'mailspool delete {called(at)}' ends it unreported"})
         node = spool.node_at(at)
         if at.state is not State.HELD:
+            if not spool.lease:
+                self._lease.enter_context(leased(spool))
             node.claim()
         try:
             node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
@@ -210,6 +215,8 @@ class Bounces:
         settled, faults = 0, list[str]()
         for group in terminal.watched(groups, "reports"):
             try:
+                if lease := self._spool.lease:
+                    lease.check()
                 self._spool.door.settler.bounce([(node, self._verdict(node.history())) for node in group])
                 settled += len(group)
             except SpoolError as error:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from mailspool import log
 from mailspool.config.schema import Settings
+from mailspool.delivery.lease import leased, take_lease
 from mailspool.delivery.work import ALONE, SpoolWork, Workplace
 from mailspool.log import journal
+from mailspool.store.claim import this_owner
 from mailspool.submission.listener import entrance
 from mailspool.supervisor import daemonize, places, privileges
 from mailspool.supervisor.job import Job, Look, Result
@@ -23,8 +25,9 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
 
     def serve(ready: Callable[[], object]) -> None:
         with daemonize.only_one(settings.run_dir):
-            spool.forget_store()
+            spool.become(this_owner())
             spool.create_dequeue_dirs()
+            take_lease(spool)
             work = SpoolWork(spool, stream, entrance(settings.run_dir))
             Supervisor(work, settings.run_dir, time.monotonic).run(ready)
 
@@ -53,7 +56,11 @@ def _settle_in(settings: Settings) -> None:
 
 def one_pass(spool: Workplace) -> dict[str, int]:
     """See `Spool.dequeue`."""
-    work = SpoolWork(spool)
+    with leased(spool):
+        return _one_pass(SpoolWork(spool))
+
+
+def _one_pass(work: SpoolWork) -> dict[str, int]:
     work.recover()
     by_destination: dict[str, list[Job]] = {}
     for job in work.jobs(Look.TICK):

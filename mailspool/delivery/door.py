@@ -34,7 +34,7 @@ from mailspool.log import get_logger
 from mailspool.message.message import Message
 from mailspool.model import status
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
-from mailspool.model.phase import nobody_watches
+from mailspool.model.phase import guarded, nobody_watches
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import Job, Result, Station
@@ -61,7 +61,7 @@ class Door:
             helo_name=settings.hostname,
             timeouts=settings.timeouts,
             tls=TlsPolicy(TlsLevel(settings.tls)),
-            watch=station.watch,
+            watch=guarded(station.watch, self._check_lease),
             alarm=station.alarm,
             keyring=lambda: hooks.credentials,
             shuffle=random.shuffle,
@@ -91,6 +91,11 @@ class Door:
             hooks.now,
             os.urandom,
         )
+
+    def _check_lease(self) -> None:
+        """Raises LeaseStale if others may deliver what we have claimed."""
+        if lease := self._hooks.lease:
+            lease.check()
 
     # --- nodes
 

@@ -14,6 +14,7 @@ from mailspool.smtp.reply import Reply
 from mailspool.smtp.session import Session
 from mailspool.store.base import Location, Store
 from mailspool.store.handle import Node
+from mailspool.store.lease import Lease
 
 
 class Hooks(Protocol):
@@ -22,6 +23,9 @@ class Hooks(Protocol):
     @property
     def store(self) -> Store:
         """Where the nodes are."""
+
+    lease: Lease | None
+    """What our claims rest on; None where nobody else would deliver."""
 
     @property
     def credentials(self) -> Keyring:

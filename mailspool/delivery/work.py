@@ -21,8 +21,10 @@ from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
+from mailspool.delivery.lease import LeaseService, take_lease
 from mailspool.errors import ClaimLost, NotRunning
 from mailspool.model.tier import Tier
+from mailspool.store.claim import Owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle
 from mailspool.store.recover import shorten
@@ -33,7 +35,7 @@ from mailspool.submission.listener import Listener
 from mailspool.submission.mailer import Mailer
 from mailspool.supervisor import control
 from mailspool.supervisor.entrance import Entrance
-from mailspool.supervisor.job import Job, Limits, Look, Reload, Result, Service, Station
+from mailspool.supervisor.job import UNSHARED, Job, Lease, Limits, Look, Reload, Result, Service, Station
 from mailspool.supervisor.trigger import poke
 from mailspool.version import VERSION
 
@@ -56,8 +58,8 @@ class Workplace(Hooks, Mailer, Protocol):
     def configure(self) -> None:
         """Read the configuration again. Raises ConfigError."""
 
-    def forget_store(self) -> None:
-        """We are another process now."""
+    def become(self, owner: Owner) -> None:
+        """Claim as this owner from now on."""
 
     def create_dequeue_dirs(self) -> None:
         """Make what is missing of the spool's directories."""
@@ -75,13 +77,19 @@ class Workplace(Hooks, Mailer, Protocol):
 class SpoolWork:
     """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is.
 
-    entrance: where the daemon's listener takes messages.
+    entrance: where the daemon's listener takes messages. beat: the service that keeps up the spool's lease; made anew
+    for each lease, and only then.
     """
 
     def __init__(
-        self, spool: Workplace, log_stream: log.Stream | None = None, entrance: Entrance | None = None
+        self,
+        spool: Workplace,
+        log_stream: log.Stream | None = None,
+        entrance: Entrance | None = None,
+        beat: LeaseService | None = None,
     ) -> None:
         self._spool, self._log_stream, self._entrance = spool, log_stream, entrance
+        self._beat = beat or (LeaseService(spool.lease) if spool.lease else None)
         self._depths: dict[int, int] = {}
         self._station: Station = ALONE
         if log_stream:
@@ -118,9 +126,10 @@ class SpoolWork:
         return [self._spool.mail_spool_handle(tier) for tier in tiers]
 
     def services(self) -> Sequence[Service]:
-        """The listener, and the rounds. Each call makes new ones, the listener at the same entrance."""
+        """What keeps up the lease, the same each time; new ones of the listener, at the same entrance, and the rounds."""
         listener = [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
-        return [*listener, *self._rounds()]
+        beat = [self._beat] if self._beat else []
+        return [*beat, *listener, *self._rounds()]
 
     def _rounds(self) -> list[Rounds]:
         """Only in a spool of directories there are other owners."""
@@ -146,6 +155,19 @@ class SpoolWork:
         except (NotRunning, ValueError):
             workers = None
         return RollCall(VERSION, fingerprint(settings), workers, self._spool.now())
+
+    @property
+    def lease(self) -> Lease:
+        """What all of it rests on."""
+        return self._spool.lease or UNSHARED
+
+    def begin_anew(self) -> "SpoolWork":
+        """Our owner was taken for dead: the same work as the next one, under a lease of its own. Raises SpoolError."""
+        fresh, lost = copy(self._spool), self._spool.lease
+        assert lost is not None  # nothing else can be lost
+        fresh.become(lost.owner.next())
+        take_lease(fresh)
+        return SpoolWork(fresh, self._log_stream, self._entrance)
 
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""
@@ -175,7 +197,7 @@ class SpoolWork:
         kept = [change for change in changed if not change.counts]
         fresh.settings = replace(fresh.settings, **{change.name: change.old for change in kept})
         told = [str(change) for change in changed if change.counts], list(map(str, kept))
-        return Reload(SpoolWork(fresh, self._log_stream, self._entrance), *told)
+        return Reload(SpoolWork(fresh, self._log_stream, self._entrance, self._beat), *told)
 
     # --- in children
 
@@ -204,6 +226,11 @@ class SpoolWork:
         last = self._spool.settings.tiers[-1].number
         for location in shorten(self._spool.store, last):
             log.get_logger().info("moved", node=location.name, tier=last, formerly=location.tier)
+
+    def end(self) -> None:
+        """Take our lease away: there is nothing that it would speak for. Raises SpoolError."""
+        if self._spool.lease:
+            self._spool.lease.end()
 
     def recover_worker(self, serial: int, end: str) -> None:
         """Settle what one of our own workers had claimed when it ended. Raises SpoolError.

@@ -31,5 +31,20 @@ A worker's watch keeps the scoreboard, its title and its alarm by it; from `Phas
 """
 
 
+_COMMITTING = frozenset({Phase.CONNECT, Phase.DATA, Phase.FINAL})
+"""What each of them begins is hard to take back: a session, a message, a delivery."""
+
+
+def guarded(watch: Watch, check: Callable[[], object]) -> Watch:
+    """A watch that asks `check` before a phase that commits us; if that raises, the phase is not begun."""
+
+    def ask(phase: Phase, host: str, seconds: float) -> None:
+        if phase in _COMMITTING:
+            check()
+        watch(phase, host, seconds)
+
+    return ask
+
+
 def nobody_watches(_phase: Phase, _host: str, _seconds: float) -> None:
     """The watch of a delivery that runs in the caller's own process."""

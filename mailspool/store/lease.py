@@ -47,8 +47,8 @@ class Lease:
     """
 
     def __init__(self, root: str, owner: Owner, lease_time: float, clock: Callable[[], float]) -> None:
-        self._hosts, self._owner = f"{root}/hosts", str(owner)
-        self._path = f"{self._hosts}/{owner}"
+        self._root, self.owner = root, owner
+        self._path = f"{root}/hosts/{owner}"
         self._good_for = lease_time * (1 - MARGIN)
         self._clock = clock
         self._cells = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
@@ -62,7 +62,7 @@ class Lease:
         begun = self._clock()
         with fsops.new_file(self._path) as file:
             fsops.write(file, _LINE.format(0).encode())
-        fsops.sync_directory(self._hosts)
+        fsops.sync_directory(f"{self._root}/hosts")
         self._cells[_BEGUN] = begun
 
     def beat(self) -> None:
@@ -73,13 +73,12 @@ class Lease:
             fsops.overwrite(self._path, _LINE.format(counter).encode())
         except ClaimLost as error:
             self._cells[_LOST] = 1
-            raise LeaseLost(f"lease {self._path} is gone: owner {self._owner} was taken for dead") from error
+            raise LeaseLost(f"lease {self._path} is gone: owner {self.owner} was taken for dead") from error
         self._cells[_COUNTER], self._cells[_BEGUN] = counter, begun
 
-    def remove(self) -> None:
-        """The owner ends, and has given its claims back. Raises SpoolError."""
-        with suppress(ClaimLost):
-            fsops.unlink(self._path)
+    def end(self) -> None:
+        """The owner ends, and has given its claims back: nothing of it is left in `hosts/`. Raises SpoolError."""
+        end_lease(self._root, str(self.owner))
 
     # --- how it stands
 
@@ -101,7 +100,19 @@ class Lease:
     def check(self) -> None:
         """Raises LeaseStale unless it is fresh: a local fault, after which the claims are given back."""
         if not self.fresh:
-            raise LeaseStale(f"lease {self._path} is not fresh: others may have taken {self._owner} for dead")
+            raise LeaseStale(f"lease {self._path} is not fresh: others may have taken {self.owner} for dead")
+
+
+def end_lease(root: str, owner: str) -> None:
+    """What an owner has in `hosts/` goes: the lease first, and durably, before anything else of it. Raises SpoolError.
+
+    Who wakes must not find it again.
+    """
+    hosts = f"{root}/hosts"
+    for name in sorted(name for name in fsops.read_names(hosts) if name.partition("~")[0] == owner):
+        with suppress(ClaimLost):
+            fsops.unlink(f"{hosts}/{name}")
+    fsops.sync_directory(hosts)
 
 
 def beat_interval(lease_time: float) -> float:

@@ -17,6 +17,7 @@ from mailspool.model.status import LOCAL_FAULT
 from mailspool.store import fsops, nodename
 from mailspool.store.base import Location, State, Store
 from mailspool.store.claim import Owner, is_dead, is_owner
+from mailspool.store.lease import end_lease
 
 ABANDONED = 129600.0
 """Seconds (36 h) after which what is in `incoming/` has no writer any more, whoever that was: it has given up long
@@ -45,7 +46,7 @@ def recover_owner(store: Store, root: str, owner: str, now: float) -> Iterator[L
     Yields where each node is now; what is no node goes to quarantine. As long as its lease cannot be removed nothing
     of it is touched: it could wake and believe in it. Faults are as with `recover`.
     """
-    _end_lease(root, owner)
+    end_lease(root, owner)
     faults = _Faults()
     for claim in store.claims_of(owner):
         with faults:
@@ -140,15 +141,6 @@ def sweep_histories(store: Store, root: str) -> list[str]:
         with suppress(ClaimLost):  # its node has ended meanwhile
             fsops.unlink(f"{root}/history/{node_id}")
     return sorted(orphans)
-
-
-def _end_lease(root: str, owner: str) -> None:
-    """The lease first (its name comes first), and durably before any claim: who wakes must not find it again."""
-    hosts = f"{root}/hosts"
-    for name in sorted(name for name in fsops.read_names(hosts) if name.partition("~")[0] == owner):
-        with suppress(ClaimLost):
-            fsops.unlink(f"{hosts}/{name}")
-    fsops.sync_directory(hosts)
 
 
 def _writer(draft: str) -> str:

@@ -56,6 +56,7 @@ class Listener:
     """The service. accept: what is done with a message, in a child. Its limits: `MAX_CHILDREN` and the others."""
 
     name = "listener"
+    to_the_end = False
 
     def __init__(self, entrance: Entrance, accept: Accept) -> None:
         self._entrance, self._accept = entrance, accept

@@ -68,12 +68,38 @@ class Report(NamedTuple):
     alarms: dict[str, str]
 
 
+class Lease(Protocol):
+    """What entitles to do the jobs where others would do them too. A service keeps it up."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a job may be begun."""
+
+    @property
+    def lost(self) -> bool:
+        """Others do our jobs by now: it never gets fresh again, see `Work.begin_anew`."""
+
+
+class Unshared:
+    """The lease of those whose jobs nobody else would do."""
+
+    fresh = True
+    lost = False
+
+
+UNSHARED = Unshared()
+
+
 class Service(Protocol):
     """What one service does. What is to stay open from one child to the next, a socket say, is made before `run`."""
 
     @property
     def name(self) -> str:
         """In titles and in the log."""
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether workers rely on it: then it is killed when all else has ended, and gets no TERM before."""
 
     def run(self) -> None:
         """In its child, whose signals are at their defaults: go on until TERM, and then end what is begun."""
@@ -96,6 +122,10 @@ class Limits(NamedTuple):
 class Work(Protocol):
     """Who does the jobs. In the parent: down to `deferred`. All others run in children."""
 
+    @property
+    def lease(self) -> Lease:
+        """Jobs are begun only while it is fresh."""
+
     def limits(self) -> Limits:
         """Read once, and again after a reload."""
 
@@ -108,8 +138,14 @@ class Work(Protocol):
     def reload(self) -> "Reload":
         """The same work under the configuration as it now is. Raises ConfigError: then nothing has changed."""
 
+    def begin_anew(self) -> "Work":
+        """The lease is lost: the same work under a new one, for which the old one's jobs are a stranger's.
+
+        Raises whatever keeps it from that for now.
+        """
+
     def services(self) -> Sequence[Service]:
-        """What else is to be kept running, each in a child of its own. New ones each time it is asked."""
+        """What else is to be kept running, each in a child of its own. One that is new takes over after a reload."""
 
     def summary(self) -> dict[str, object]:
         """What a look found, for the status."""
@@ -128,6 +164,9 @@ class Work(Protocol):
 
     def rearrange(self) -> None:
         """In a child: bring what stands where the configuration has no place any more to where it is looked for."""
+
+    def end(self) -> None:
+        """In a child, when all others have ended: nothing of this supervisor is left."""
 
     def recover_worker(self, serial: int, end: str) -> None:
         """In a child: settle what the worker `serial` left behind. end: how it ended, in words."""

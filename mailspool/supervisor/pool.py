@@ -29,6 +29,9 @@ MAX_SLOTS = 1000
 SLEPT = 30.0
 """Seconds between two turns after which the machine must have stood still: three times the parent's longest sleep."""
 
+STALE = 1.0
+"""Seconds between two looks at a lease that is not fresh: nobody tells when it is again."""
+
 _NEVER = float("inf")
 
 log = get_logger()
@@ -79,13 +82,18 @@ class Pool:
     def assign(self) -> None:
         """Give every idle worker a batch, and fork more while there are jobs that may go."""
         now = self._clock()
-        if self.paused or self._fault.left:
+        if self.paused or self._fault.left or not self._may_begin():
             return
         for worker in list(self._workers.values()):
             if not (worker.batch or worker.leaving):
                 self._give(worker, now)
         while self._may_fork(now) and (forked := self._fork_worker()):
             self._give(forked, now)
+
+    def _may_begin(self) -> bool:
+        fresh = self.work.lease.fresh
+        self.alarms.hear({"lease": "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
+        return fresh
 
     def _may_fork(self, now: float) -> bool:
         return self._has_room and not self._fork.left and bool(self.dispatch.ready(now))
@@ -226,7 +234,7 @@ class Pool:
         if child.status:
             log.error("worker ended", worker=worker.serial, pid=child.pid, how=child.how)
             self._abandoned(worker.serial, child.how)
-            if not worker.jobs_done:
+            if not (worker.jobs_done or worker.leaving):
                 self._fork.begin(f"worker ended by {child.how} before its first job was done")
         return True
 
@@ -254,6 +262,8 @@ class Pool:
         yield self.dispatch.next_change(now)
         yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
         yield from (pause.left for pause in (self._fork, self._fault) if pause.left)
+        if not self.work.lease.fresh:
+            yield STALE
 
     def scoreboard(self) -> list[dict[str, object]]:
         """A line for each worker."""

@@ -2,7 +2,8 @@
 """The services: children that each do one other thing than deliver, for as long as the supervisor lives.
 
 One that ends is started again, after a pause that grows while it keeps ending. A reload starts each anew at once; the
-old one ends when it has finished what it had begun. None outlives the supervisor.
+old one ends when it has finished what it had begun. At the end those that workers rely on are killed last; none
+outlives the supervisor.
 """
 
 import contextlib
@@ -33,8 +34,8 @@ class Services:
         self._wanted: Sequence[Service] = services
 
     def __bool__(self) -> bool:
-        """Whether any of them still runs."""
-        return bool(self._children)
+        """Whether any of them still runs that is told to end."""
+        return any(not child.service.to_the_end for child in self._children.values())
 
     def begin(self) -> None:
         """Start those that should run and do not, unless one has a pause."""
@@ -69,15 +70,24 @@ class Services:
         return True
 
     def replace(self, services: Sequence[Service]) -> None:
-        """After a reload: these take over at once."""
+        """After a reload: these take over at once; one that is among them already goes on."""
         self._wanted = services
-        self.pass_on(signal.SIGTERM)
+        self._dismiss(signal.SIGTERM)
 
     def stop(self, number: int) -> None:
-        """The supervisor ends: nothing new comes in, and none is started again."""
+        """The supervisor ends: nothing new comes in. What workers rely on goes on, and is even started again."""
+        staying = [service for service in self._wanted if service.to_the_end]
+        for service in self._wanted:
+            if service not in staying:
+                service.close(unlink=True)
+        self._wanted = staying
+        self._dismiss(number)
+
+    def finish(self) -> None:
+        """No worker is left: the others end too."""
         self.close(unlink=True)
         self._wanted = ()
-        self.pass_on(number)
+        self._dismiss(signal.SIGKILL)
 
     def close(self, *, unlink: bool, but: Service | None = None) -> None:
         """Let go of what is held open for all of them, or all but one."""
@@ -98,8 +108,18 @@ class Services:
     def pass_on(self, number: int) -> None:
         """Send a signal to all of them."""
         for pid in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            _signal(pid, number)
+
+    def _dismiss(self, number: int) -> None:
+        """Send a signal to those that should run no more."""
+        for pid, child in self._children.items():
+            if child.service not in self._wanted:
+                _signal(pid, number)
 
     def _pause(self, service: Service) -> Pause:
         return self._pauses.setdefault(service.name, Pause(f"service {service.name}", self._clock))
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

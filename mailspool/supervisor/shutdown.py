@@ -27,6 +27,7 @@ class Shutdown:
         self._pool, self._recovery, self._services, self._clock = pool, recovery, services, clock
         self._urged = 0  # the last signal that told the workers to stop
         self._stop_by = _NEVER  # when to urge harder
+        self._ending = False  # nobody is at work any more
 
     def __bool__(self) -> bool:
         return bool(self._urged)
@@ -34,7 +35,7 @@ class Shutdown:
     @property
     def over(self) -> bool:
         """Nothing is left to wait for."""
-        return bool(self._urged) and not (self._pool or self._recovery or self._services)
+        return self._ending and not self._recovery
 
     @property
     def left(self) -> float:
@@ -59,6 +60,13 @@ class Shutdown:
         if self._urged and self.left < 0:
             log.warning("time to stop is over", workers=len(self._pool))
             self._urge(signal.SIGKILL if self._urged == signal.SIGINT else signal.SIGINT, _NEVER)
+
+    def end_if_due(self) -> None:
+        """Once all others have ended: what they relied on is given up, for which there is a moment."""
+        if self._urged and not (self._ending or self._pool or self._recovery or self._services):
+            self._ending, self._stop_by = True, self._clock() + AT_ONCE
+            self._services.finish()
+            self._recovery.add(self._pool.work.end)
 
     def _urge(self, number: signal.Signals, stop_by: float) -> None:
         self._urged, self._stop_by = number, stop_by

@@ -7,7 +7,9 @@ on: around the fork they are held back, so that none is lost and none meets the 
 
 import contextlib
 import os
+import select
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
@@ -63,6 +65,14 @@ class Signals:
             if number in _COUNTED or number not in taken:
                 taken.append(number)
         return taken
+
+    def pass_time(self, seconds: float) -> None:
+        """Wait so long; what comes meanwhile means nothing, but for USR1: the log is opened anew."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            select.select([self], [], [], left)
+            if signal.SIGUSR1 in self.take():
+                log.reopen()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._queue.append(number)

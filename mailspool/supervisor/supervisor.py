@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from mailspool.errors import ConfigError
+from mailspool.errors import ConfigError, SpoolError
 from mailspool.log import get_logger, reopen
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.control import Control
@@ -52,6 +52,7 @@ class Supervisor:
         self._shutdown = Shutdown(self._pool, self._recovery, self._services, clock)
         self._status = Status(self._pool, self._looks, self._recovery, self._services, self._shutdown, clock)
         self._trouble = Pause("supervise", clock)
+        self._anew = Pause("begin anew", clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
 
@@ -93,8 +94,11 @@ class Supervisor:
     def _turn(self) -> None:
         self._wait()
         self._handle_signals()
+        if self._pool.work.lease.lost:
+            self._begin_anew()
         self._reap()
         self._pool.kill_overdue()
+        self._shutdown.end_if_due()
         self._recovery.begin()
         self._services.begin()
         self._notifier.ping_if_due()
@@ -186,6 +190,24 @@ class Supervisor:
         self._looks.everywhere()
         return "looking"
 
+    def _begin_anew(self) -> None:
+        """Others took us for dead, and do our jobs: who is at one stops at once, and we go on as somebody new."""
+        self._pool.tell(signal.SIGKILL)
+        if self._shutdown or self._anew.left:
+            return
+        try:
+            work = self._pool.work.begin_anew()
+        except Exception as error:  # noqa: BLE001 - a file server that is away, or an override's bug: it is tried again
+            self._anew.begin(str(error) if isinstance(error, SpoolError) else repr(error))
+            return
+        self._anew.over()
+        self._pool.work = work
+        self._pool.dispatch.forget_waiting()
+        self._services.replace(work.services())
+        self._recovery.add(work.recover)
+        self._looks.everywhere()
+        log.warning("began anew, since others took this supervisor for dead")
+
     # --- children
 
     def _reap(self) -> None:
@@ -238,8 +260,7 @@ class Supervisor:
         times = [LONGEST_SLEEP, self._notifier.left, self._title.left, *self._pool.next_events()]
         times.append(self._shutdown.left if self._shutdown else self._looks.left)
         times.append(self._services.left)
-        if self._recovery.pause.left:
-            times.append(self._recovery.pause.left)
+        times += [pause.left for pause in (self._recovery.pause, self._anew) if pause.left]
         return max(0.0, min(times))
 
     def _show(self) -> None:

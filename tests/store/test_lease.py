@@ -106,9 +106,9 @@ def test_a_lease_that_cannot_be_made_durable_is_not_there(spool, clock, monkeypa
 
 
 def test_an_owner_that_ends_leaves_no_lease_even_if_others_removed_it_first(spool, lease):
-    lease.remove()
+    lease.end()
     assert owners(spool.root) == []
-    lease.remove()
+    lease.end()
 
 
 # --- what others see

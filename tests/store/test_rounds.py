@@ -301,7 +301,7 @@ def test_the_roll_is_called_once_a_minute_while_our_lease_is_there(world):
     world.clock.now += 1
     world.rounds.go()
     assert rollcall.read(world.spool.root, str(world.spool.owner))[0].clock == 1060
-    mine.remove()
+    mine.end()
     path.unlink()
     world.clock.now += 60
     world.rounds.go()

@@ -9,10 +9,12 @@ import time
 
 import pytest
 
+from mailspool import log
+from mailspool.log.writer import Stderr
 from mailspool.supervisor import pool as pool_module
 from mailspool.supervisor.child import Ended
-from mailspool.supervisor.job import Job, Limits, Result
-from mailspool.supervisor.pool import SLEPT, Pool
+from mailspool.supervisor.job import Job, Limits, Result, Unshared
+from mailspool.supervisor.pool import SLEPT, STALE, Pool
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
 from tests.running import eventually, is_running
 
@@ -31,7 +33,10 @@ class Clock:
 
 
 class Waiting:
-    """Work that does not end by itself."""
+    """Work that does not end by itself. lease: fresh while a test says so."""
+
+    def __init__(self):
+        self.lease = Unshared()
 
     def limits(self):
         return Limits(workers=4, per_destination=2, cool_down=60.0, tick=20.0, worker_jobs=1000, shutdown=30.0)
@@ -121,3 +126,19 @@ def test_a_worker_that_cannot_be_heard_is_let_go_and_the_parent_goes_on(pool, cl
     clock.pass_(pool_module.SLEPT)
     pool.assign()
     assert pool.active == 1
+
+
+def test_while_the_lease_is_not_fresh_nothing_is_begun_and_it_is_said_once(pool, capfd, monkeypatch):
+    monkeypatch.setattr(log, "_writer", Stderr("line"))
+    pool.work.lease.fresh = False
+    pool.dispatch.offer([Job("0/a", "a.example", "g")])
+    for _ in range(3):
+        pool.assign()
+    assert len(pool) == 0
+    assert [alarm["subject"] for alarm in pool.alarms.lines()] == ["lease"]
+    assert min(pool.next_events()) == STALE  # nobody tells when it is fresh again
+    pool.work.lease.fresh = True
+    at_work(pool)
+    assert pool.alarms.lines() == []
+    told = capfd.readouterr().err
+    assert (told.count("lease is not renewed"), told.count("works again")) == (1, 1)

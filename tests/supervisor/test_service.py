@@ -16,6 +16,7 @@ class Clerk:
     """Writes its pid down when it begins; ends at TERM, after `slow` is gone; dies while `broken` is there."""
 
     name = "clerk"
+    to_the_end = False
 
     def __init__(self, folder, generation):
         self.folder, self.generation = folder, generation
@@ -132,3 +133,75 @@ def test_workers_hold_nothing_of_a_service_open(office, tmp_path):
     theirs = {os.readlink(path) for path in Path(f"/proc/{worker}/fd").iterdir()}
     assert (tmp_path / f"begun-{clerk}").read_text().split()[1] not in theirs
     (tmp_path / "gate").touch()
+
+
+# --- what workers rely on
+
+
+class Watchman:
+    """Hears no TERM."""
+
+    name, to_the_end = "watchman", True
+
+    def run(self):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+        signal.pause()
+
+    def close(self, *, unlink):
+        pass
+
+
+class Guarded(Office):
+    watchman = Watchman()
+
+    def services(self):
+        return [self.watchman, *super().services()]
+
+    def end(self):
+        (self.folder / "ended").touch()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    one = Running(Guarded(tmp_path))
+    eventually(lambda: watchmen(one) and begun(tmp_path))
+    yield one
+    if not one.ended():
+        one.send(signal.SIGKILL)
+        one.end()
+
+
+def watchmen(running):
+    return [each["pid"] for each in running.status()["services"] if each["role"] == "watchman"]
+
+
+def test_what_workers_rely_on_goes_on_over_a_reload(guarded, tmp_path):
+    before = watchmen(guarded)
+    guarded.send(signal.SIGHUP)
+    eventually(lambda: len(begun(tmp_path)) == 2)
+    assert watchmen(guarded) == before
+
+
+def test_what_workers_rely_on_stays_until_they_have_ended_and_is_even_started_again(guarded, tmp_path):
+    (watchman,) = watchmen(guarded)
+    guarded.add("a-wait-1")
+    guarded.at_work()
+    guarded.send(signal.SIGTERM)
+    eventually(lambda: not clerks(guarded))
+    assert watchmen(guarded) == [watchman]
+    os.kill(watchman, signal.SIGKILL)
+    (second,) = eventually(lambda: watchmen(guarded) if watchmen(guarded) != [watchman] else None)
+    assert not (tmp_path / "ended").exists()
+    (tmp_path / "gate").touch()
+    assert guarded.end() == 0
+    assert (tmp_path / "done/a-wait-1").exists()
+    assert (tmp_path / "ended").exists()
+    eventually(lambda: not is_running(second))
+
+
+def test_a_supervisor_that_is_killed_ends_nothing(guarded, tmp_path):
+    (watchman,) = watchmen(guarded)
+    guarded.send(signal.SIGKILL)
+    guarded.end()
+    eventually(lambda: not is_running(watchman))
+    assert not (tmp_path / "ended").exists()

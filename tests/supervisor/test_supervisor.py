@@ -18,7 +18,7 @@ from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
 from mailspool.supervisor import control, dispatch, pause, shutdown, station, supervisor, trigger
-from mailspool.supervisor.job import Job, Limits, Reload, Result
+from mailspool.supervisor.job import UNSHARED, Job, Limits, Reload, Result
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.supervisor import Supervisor
 from tests.running import children_of, eventually, is_running, title_of
@@ -52,6 +52,14 @@ class Chores:
             raise ValueError("an override's bug")
         for name in sorted(os.listdir(self.folder / "todo")):
             yield Job(name, name.partition("-")[0], name)
+
+    lease = UNSHARED
+
+    def begin_anew(self):
+        raise AssertionError("nobody takes us for dead")
+
+    def end(self):
+        pass
 
     def preload(self):
         pass
@@ -683,3 +691,81 @@ def test_usr2_writes_the_scoreboard_to_the_log(run):
     one.send(signal.SIGUSR2)
     eventually(lambda: "scoreboard worker=1" in one.log)
     eventually(lambda: "waiting=0" in one.log)
+
+
+# --- taken for dead
+
+
+class Sign:
+    """Lost while `lost` is there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @property
+    def lost(self):
+        return (self.folder / "lost").exists()
+
+    @property
+    def fresh(self):
+        return not self.lost
+
+
+class Mortal(Chores):
+    def __init__(self, folder, **changes):
+        super().__init__(folder, **changes)
+        self.lease = Sign(folder)
+
+    def begin_anew(self):
+        if (self.folder / "no-server").exists():
+            raise SpoolError("the file server is away")
+        (self.folder / "lost").unlink()
+        (self.folder / "anew").touch()
+        return type(self)(self.folder, **self.changes)
+
+
+@pytest.fixture
+def mortal(tmp_path):
+    one = Running(Mortal(tmp_path))
+    yield one
+    if not one.ended():
+        one.send(signal.SIGKILL)
+        one.end()
+
+
+def test_who_was_taken_for_dead_kills_its_workers_and_goes_on_as_another(mortal, tmp_path):
+    mortal.add("a-final-1", "b-deaf-1")
+    eventually(lambda: len(mortal.work.names("claimed")) == 2)
+    before = mortal.workers()
+    mortal.work.make("lost")
+    mortal.work.make("gate")
+    mortal.poke()
+    eventually(lambda: (tmp_path / "anew").exists())
+    mortal.done("a-final-1", "b-deaf-1")
+    eventually(lambda: not any(map(is_running, before)))
+    assert mortal.log.count("began anew") == 1
+    assert "local fault" not in mortal.log
+
+
+def test_who_cannot_begin_anew_does_nothing_until_it_can(mortal, tmp_path):
+    mortal.work.make("no-server")
+    mortal.work.make("lost")
+    mortal.poke()
+    eventually(lambda: "the file server is away" in mortal.log)
+    mortal.work.remove("no-server")
+    mortal.add("a-do-1")
+    mortal.done("a-do-1")
+    assert mortal.log.count("the file server is away") == 1
+    assert (tmp_path / "anew").exists()
+
+
+def test_who_is_taken_for_dead_while_it_stops_finishes_nothing(mortal, tmp_path):
+    mortal.add("a-deaf-1")
+    eventually(lambda: mortal.work.names("claimed"))
+    mortal.send(signal.SIGTERM)
+    eventually(lambda: mortal.status()["stopping"])
+    mortal.work.make("lost")
+    mortal.poke()
+    assert mortal.end() == 0
+    assert not (tmp_path / "anew").exists()
+    assert mortal.work.names("done") == []
