@@ -126,7 +126,7 @@ class SpoolWork:
         return [self._spool.mail_spool_handle(tier) for tier in tiers]
 
     def services(self) -> Sequence[Service]:
-        """What keeps up the lease, the same each time; new ones of the listener, at the same entrance, and the rounds."""
+        """The lease's, the same each time; new ones of the listener, at the same entrance, and of the rounds."""
         listener = [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
         beat = [self._beat] if self._beat else []
         return [*beat, *listener, *self._rounds()]

@@ -302,7 +302,7 @@ def test_the_roll_is_called_once_a_minute_while_our_lease_is_there(world):
     world.rounds.go()
     assert rollcall.read(world.spool.root, str(world.spool.owner))[0].clock == 1060
     mine.end()
-    path.unlink()
+    assert not path.exists()
     world.clock.now += 60
     world.rounds.go()
     assert not path.exists()
