@@ -21,9 +21,11 @@ _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_MAILSPOOL_COMPLETE"  # as click derives it from the program's name
 _EPILOG = """\b
 Where to put it:
-  bash  mailspool completion bash >/usr/share/bash-completion/completions/mailspool
-  zsh   mailspool completion zsh >/usr/share/zsh/vendor-completions/_mailspool
-  fish  mailspool completion fish >~/.config/fish/completions/mailspool.fish
+  bash  /usr/share/bash-completion/completions/mailspool
+  zsh   /usr/share/zsh/vendor-completions/_mailspool
+  fish  ~/.config/fish/completions/mailspool.fish
+such as
+  mailspool completion zsh >/usr/share/zsh/vendor-completions/_mailspool
 or, in bash, for this session only:
   eval "$(mailspool completion bash)"
 """

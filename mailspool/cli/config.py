@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 import click
 
 from mailspool.cli.options import Given, examples, located, say
-from mailspool.cli.text import shown
+from mailspool.cli.terminal import columns
+from mailspool.cli.text import folded, shown
 from mailspool.config.complaint import DEFAULTS, last, place, sets
 from mailspool.config.explain import Option, option_named, options, toml
 from mailspool.config.layers import PREFIX, Layer, merged
 from mailspool.config.load import layers, load
 from mailspool.errors import ConfigError
+
+_FULL = 10_000  # columns of a pipe
 
 
 class Value(NamedTuple):
@@ -86,8 +89,15 @@ def _values(given: Given) -> Iterator[Value]:
 
 
 def _as_toml(values: Sequence[Value]) -> str:
+    """A source that the terminal has no room for stands in a line above."""
     width = max((len(value.assignment) for value in values if len(value.assignment) < 50), default=0)
-    return "\n".join(f"{value.assignment:{width}}  # {shown(value.source)}" for value in values)
+    room = columns() or _FULL
+    return "\n".join(_commented(f"{value.assignment:{width}}", f"# {shown(value.source)}", room) for value in values)
+
+
+def _commented(assignment: str, comment: str, room: int) -> str:
+    line = f"{assignment}  {comment}"
+    return line if len(line) <= room else f"{comment}\n{assignment.rstrip()}"
 
 
 def _as_json(values: Sequence[Value]) -> str:
@@ -106,7 +116,7 @@ def _explained(option: Option, value: object, found: Sequence[Layer]) -> Iterato
         "variable": f"{PREFIX}{option.name.upper()}",
     }
     for word, fact in facts.items():
-        yield shown(f"  {word:<10}{fact}")
+        yield from folded(shown(f"  {word:<10}{fact}"), hang=10)
     setting = [layer for layer in found if sets(layer, option.name)]
     for word, layer in zip(["set in", *[""] * len(setting)], setting, strict=False):
         yield shown(f"  {word:<10}{place(layer, option.name)}: {toml(layer.values[option.name], option.unit)}")

@@ -14,8 +14,8 @@ from mailspool.version import VERSION
 
 _EPILOG = """\b
 Signals:
-  HUP        read the configuration again; a bad one is refused, and the old one stays
-  TERM       stop when deliveries in progress have ended, after shutdown_timeout at most
+  HUP        read the configuration again; a bad one is refused
+  TERM       stop when deliveries have ended, at most after shutdown_timeout
   INT, QUIT  stop at once
   USR1       open the log file anew (for logrotate)
   USR2       write the scoreboard to the log
@@ -26,7 +26,7 @@ Signals:
 Exit codes:
   0   ready, in the background; or told to stop, in the foreground
   64  the command line makes no sense
-  75  already running, or a local fault: directories that are missing or unsafe, a disk
+  75  already running, or a local fault: unsafe directories, a full disk
   78  the configuration is wrong
 
 \b

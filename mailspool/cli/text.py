@@ -2,6 +2,10 @@
 """How values are shown to people: ages, sizes and times in few characters, and others' words made harmless."""
 
 import time
+from textwrap import wrap
+
+WIDTH = 80
+"""Columns of what is read like a text, on a terminal or not."""
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -17,6 +21,12 @@ def cut(text: str, width: int | None) -> str:
     """Shown, in at most `width` characters; None: in all of them."""
     text = shown(text)
     return text if width is None or len(text) <= width else text[: width - 1] + "…"
+
+
+def folded(line: str, hang: int = 4) -> list[str]:
+    """A line that is too long for 80 columns in several, the others further in by `hang`. No word is broken."""
+    inner = " " * (len(line) - len(line.lstrip()) + hang)
+    return wrap(line, WIDTH, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False) or [line]
 
 
 def span(seconds: float, units: int = 2) -> str:

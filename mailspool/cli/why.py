@@ -17,7 +17,7 @@ from mailspool.cli.options import configured, examples, say
 from mailspool.cli.ps import worker_of
 from mailspool.cli.running import Status, alarm_line
 from mailspool.cli.select import Selector
-from mailspool.cli.text import count, moment, octets, shown, span
+from mailspool.cli.text import WIDTH, count, folded, moment, octets, shown, span
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt
 from mailspool.model.plan import Looks
@@ -27,7 +27,6 @@ from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner, is_dead, this_owner
 from mailspool.store.handle import Node
 
-_WIDTH = 80  # columns of a reply, on a terminal or not: it is read like a text
 _SURE = 0.95
 
 
@@ -44,7 +43,7 @@ def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
     status = running.status_if_any(spool)
     for at in selection.locations:
         try:
-            click.echo("\n".join(story(spool, at, status)))
+            click.echo("\n".join(line for long in story(spool, at, status) for line in folded(long)))
         except ClaimLost:
             say(f"{shown(at.name)} has just moved on: ask again")
     for word in selection.unknown:
@@ -82,10 +81,10 @@ def _tried(attempts: Iterable[Attempt]) -> Iterator[str]:
         yield "  no try has ended yet"
     for tier, group in looks:
         for attempt in group:
-            host = f"host {shown(attempt.host)}" if attempt.host else "no host reached"
+            host = shown(attempt.host) or "no host reached"
             took = f" after {attempt.seconds:.1f}s" if attempt.seconds else ""
-            yield f"  {moment(attempt.time)}, tier {tier}: {host}, status {shown(attempt.status)}{took}:"
-            yield from wrap(shown(attempt.text), _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            yield f"  {moment(attempt.time)}, tier {tier}: status {shown(attempt.status)}{took}, {host}:"
+            yield from wrap(shown(attempt.text), WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _next(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:

@@ -169,7 +169,7 @@ def test_why_tells_what_was_tried_and_what_came_back(house):
     house.fall_back(at, 1)
     out = house.run("why", message).out
     assert f"{message}.0 from <joe@example.org> to <sue@example.net>" in out
-    assert "tier 0: host mx.example.net[192.0.2.1]:25, status 4.7.1 after 1.5s:" in out
+    assert "tier 0: status 4.7.1 after 1.5s, mx.example.net[192.0.2.1]:25:" in " ".join(out.split())
     assert "      451 4.7.1 Greylisted, come again\n" in out
 
 
@@ -180,6 +180,14 @@ def test_why_tells_when_it_is_due_and_when_it_is_given_up(house):
     assert re.search(r"in tier 1 since .*; due .*, in (30m|29m \d+s)\n", ran.out)
     assert re.search(r"given up in (5d|4d 23h) \(max_age\), or once it has failed another 2 times\n", ran.out)
     assert "no supervisor answers here: start mailspoold" in ran.out
+
+
+def test_what_why_says_is_folded_to_eighty_columns(house):
+    message, at = house.node(from_=f"{'j' * 50}@example.org")
+    house.fall_back(at, 2)
+    lines = house.run("why", message).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "      mx.example.net[192.0.2.1]:25:" in lines
 
 
 def test_why_of_the_last_tier_says_that_it_is_the_last(house):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mailspool.config.explain import options
 from mailspool.config.load import load
 
 
@@ -83,6 +84,18 @@ def test_explain_answers_while_the_configuration_has_faults(bare):
     assert "the configuration has faults" in ran.err
 
 
+@pytest.mark.parametrize("name", [option.name for option in options()])
+def test_all_that_explain_says_of_an_option_fits_into_eighty_columns(bare, name):
+    assert [line for line in bare.run_bare("config", "explain", name).out.splitlines() if len(line) > 80] == []
+
+
+def test_on_a_terminal_a_source_that_has_no_room_beside_its_value_stands_above_it(bare, drop_in):
+    path = drop_in.with_name("a-name-so-long-that-it-takes-a-line-of-its-own.toml")
+    path.write_text("\n\nmax_age = 86400\n")
+    lines = bare.on_terminal("config").out.splitlines()
+    assert lines[lines.index('max_age = "1d"') - 1] == f"# {path}:3"
+
+
 def test_explain_of_an_unknown_option_names_the_nearest(bare):
     ran = bare.run("config", "explain", "maxage")
     assert (ran.code, ran.out) == (64, "")
@@ -96,9 +109,9 @@ def test_check_tells_every_fault_of_every_file(bare, drop_in):
     ran = bare.run("check")
     assert ran.code == 78
     assert [line.split(": ")[1:3] for line in ran.err.splitlines()] == [
-        [f"{bare.config}:13", "cool_down"],
-        [f"{bare.config}:11", "max_hops"],
-        [f"{bare.config}:12", "max_age"],
+        [f"{bare.config}:14", "cool_down"],
+        [f"{bare.config}:12", "max_hops"],
+        [f"{bare.config}:13", "max_age"],
         [f"{drop_in}:2", "smart_host"],
     ]
 
@@ -106,7 +119,7 @@ def test_check_tells_every_fault_of_every_file(bare, drop_in):
 def test_check_tells_a_fault_that_a_later_layer_hides(house):
     house.config.write_text(house.config.read_text() + 'mail_name = "a b"\n')
     ran = house.run("check", "-o", "mail_name=a.example")
-    assert (ran.code, ran.err) == (78, f"mailspool: {house.config}:11: mail_name: 'a b' is not a domain name\n")
+    assert (ran.code, ran.err) == (78, f"mailspool: {house.config}:12: mail_name: 'a b' is not a domain name\n")
 
 
 def test_check_says_which_files_it_read(house, monkeypatch):

@@ -2,9 +2,11 @@
 """What the documents promise by their form: links lead somewhere, configurations are some, loud lines are told of."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -48,7 +50,8 @@ def test_every_configuration_passes_the_check(block, tmp_path):
 def test_every_file_of_credentials_passes_the_check(block, tmp_path):
     (tmp_path / "credentials").write_text(block.text)
     (tmp_path / "credentials").chmod(0o600)
-    assert_checked(tmp_path, f'credentials_file = "{tmp_path}/credentials"\n')
+    hosts = list(tomllib.loads(block.text))
+    assert_checked(tmp_path, f'credentials_file = "{tmp_path}/credentials"\nsmarthost = {json.dumps(hosts)}\n')
 
 
 def assert_checked(folder, text):
