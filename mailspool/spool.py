@@ -375,7 +375,7 @@ class Spool:
     def open_smtp_connection(self, host: str, port: int = 25, timeout: float = 0.0) -> "Session":
         """A session with a host ("name", or "name[address]"), connected and greeted. Raises DeliveryError.
 
-        timeout: seconds for each phase until mail may be sent; 0: as configured.
+        timeout: seconds for each phase before the content; 0: as configured.
         """
         return self.door.network.open_smtp_connection(host, port, timeout)
 

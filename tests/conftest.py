@@ -68,6 +68,7 @@ def properties(tmp_path):
             "tls": "none",
             "nameservers": ["127.0.0.1"],
             "dns_timeout": 1.0,
+            "first_attempt_timeout": 300.0,  # who hangs on purpose does so as long as the test needs
             **smarthost,
             **more,
         }

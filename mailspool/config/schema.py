@@ -161,6 +161,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_rate: Rate = 1000
     """The time for a message's size is added to the budget at so many octets per second."""
 
+    first_attempt_timeout: Seconds = 20.0
+    """No answer up to the content is waited for longer than this, nor a connection, when a message is tried for the
+    first time: a host that hangs holds nobody up for long. Later attempts have the patience of the options below,
+    which is that of RFC 5321. 0: the first one has it too."""
+
     connect_timeout: Timeout = _RFC.connect
     """How long a TCP connection may take to come to be."""
 

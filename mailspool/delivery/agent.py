@@ -31,7 +31,7 @@ log = get_logger()
 
 
 class DeliveryAgent:
-    """One per worker. own_name: as said in EHLO. patience: the timeout for `open_smtp_connection`.
+    """One per worker. own_name: as said in EHLO. patience: the timeout of `open_smtp_connection` at a first attempt.
 
     alarm: told (host:port, text) of a host that wants a login. now: Unix seconds; clock: monotonic ones.
     """
@@ -118,7 +118,7 @@ class DeliveryAgent:
         try:
             if isinstance(host, TransientError):
                 raise host
-            self._session = self._hooks.open_smtp_connection(host.label, host.port, self._patience)
+            self._session = self._hooks.open_smtp_connection(host.label, host.port, delivery.seconds(self._patience))
             self._refuse_ourselves(self._session, domain)
         except DeliveryError as error:
             self.close()
@@ -226,6 +226,10 @@ class Delivery:
         self._refusals.append(error)
         for index in self._open():
             self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
+
+    def seconds(self, patience: float) -> float:
+        """The timeout for a host that may hang: later attempts, 0, are as patient as RFC 5321 §4.5.3.2 wants them."""
+        return patience if self._tier == 0 else 0.0
 
     @property
     def unread(self) -> bool:

@@ -51,7 +51,7 @@ _FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
 class Door:
     """What a worker, or a program that delivers by itself (`delivery.immediate`), keeps between deliveries.
 
-    patience: seconds for each phase until a session stands, 0: as configured.
+    patience: seconds for each phase before the content at a first attempt, 0: as configured.
     """
 
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
@@ -77,7 +77,14 @@ class Door:
             max_addresses=settings.max_hosts,
         )
         self.agent = DeliveryAgent(
-            hooks, self.route, station.alarm, settings.hostname, patience, settings.max_hops, hooks.now, time.monotonic
+            hooks,
+            self.route,
+            station.alarm,
+            settings.hostname,
+            patience or settings.first_attempt_timeout,
+            settings.max_hops,
+            hooks.now,
+            time.monotonic,
         )
         self.settler = Settler(
             Policy(

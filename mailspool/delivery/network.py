@@ -23,6 +23,9 @@ from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.session import Session
 from mailspool.tls.policy import TlsPolicy
 
+_IMPATIENT = ("connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data")
+"""Phases in which a host that hangs is given up early; not AUTH, since hosts delay their refusals on purpose."""
+
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -81,7 +84,7 @@ class Network:
 
         host: `name[address]` (see `Host.label`), or a name or an address alone, whose first address is taken.
         port: on 465 TLS begins before the first word (RFC 8314 §3.3).
-        timeout: seconds that each phase up to EHLO may take at most; 0: as configured.
+        timeout: seconds that each phase before the content may take at most; 0: as configured.
         """
         name, _, address = host.removesuffix("]").partition("[")
         address = address or next(iter(self.lookup_host(name)), "")
@@ -116,10 +119,4 @@ class Network:
 
 
 def _at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
-    """Impatient until the session stands; what comes after keeps its RFC values."""
-    return replace(
-        timeouts,
-        connect=min(timeouts.connect, seconds),
-        greeting=min(timeouts.greeting, seconds),
-        ehlo=min(timeouts.ehlo, seconds),
-    )
+    return replace(timeouts, **{phase: min(getattr(timeouts, phase), seconds) for phase in _IMPATIENT})

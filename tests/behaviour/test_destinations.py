@@ -29,7 +29,6 @@ def test_twenty_messages_to_a_host_that_never_answers_do_not_hold_up_one_hundred
         **routes(silent=silent, good=good),
         "max_dequeue_processes": workers,
         "dequeue_timeout": 3600,
-        "greeting_timeout": 60.0,
     }
     daemon(**options)
     spool = make_spool(**options)
@@ -52,7 +51,7 @@ def test_twenty_messages_to_a_host_that_never_answers_do_not_hold_up_one_hundred
 def test_two_hundred_hosts_that_never_answer_do_not_hold_up_one_that_works(daemon, make_spool, sinks):
     silent, good = sinks(greeting="hang", host="0.0.0.0"), sinks()
     hosts = {f"silent{n}.example": f"127.0.1.{n}:{silent.port}" for n in range(1, 201)}
-    options = {"smarthost": good.address, "routes": hosts, "greeting_timeout": 60.0, "dequeue_timeout": 3600}
+    options = {"smarthost": good.address, "routes": hosts, "dequeue_timeout": 3600}
     daemon(**options)
     spool = make_spool(**options)
     send(spool, 1, "good.example")

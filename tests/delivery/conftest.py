@@ -30,11 +30,13 @@ class Station:
     def __init__(self, interrupt=None):
         self.finishing = False
         self.phases = []
+        self.waits = {}  # seconds, by phase
         self.alarms = []
         self._interrupt = interrupt
 
     def watch(self, phase, host, seconds):
         self.phases.append(phase)
+        self.waits[phase] = seconds
         if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
             raise self._interrupt[2]
 

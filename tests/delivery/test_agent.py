@@ -18,12 +18,12 @@ def deliver(station):
     """deliver(spool, "a@x.example", …): the outcomes. The agent is kept from call to call of one spool."""
     agents = {}
 
-    def run(spool, *addresses, place=None, domain="x.example", facts=None, file=None):
+    def run(spool, *addresses, place=None, domain="x.example", facts=None, file=None, tier=0):
         if spool not in agents:
             agents[spool] = spool.work_at(place or station()).agent
         recipients = tuple(map(Recipient, addresses))
         envelope = Envelope("ID", "me@y.example", recipients, 0.0, facts=facts or Facts(len(MESSAGE), leading_dots=1))
-        return agents[spool].deliver(envelope, recipients, file or io.BytesIO(MESSAGE), domain, 0)
+        return agents[spool].deliver(envelope, recipients, file or io.BytesIO(MESSAGE), domain, tier)
 
     yield run
     for agent in agents.values():
@@ -78,6 +78,24 @@ def test_if_every_host_refuses_for_good_it_has_failed(deliver, two_hosts):
     (outcome,) = deliver(spool, "joe@x.example")
     assert isinstance(outcome, Failed)
     assert len(outcome.attempts) == 2
+
+
+def test_a_first_attempt_is_impatient_with_a_host_that_hangs_but_not_once_the_message_is_on_its_way(
+    deliver, make_spool, sink, station
+):
+    place = station()
+    deliver(make_spool(sink=sink, first_attempt_timeout=7.0), "joe@x.example", place=place)
+    impatient = [phase for phase, seconds in place.waits.items() if seconds == 7.0]
+    assert impatient == [Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.MAIL, Phase.RCPT, Phase.DATA]
+    assert place.waits[Phase.FINAL] == 600.0
+
+
+@pytest.mark.parametrize(("tier", "first_attempt_timeout"), [(1, 7.0), (0, 0.0)])
+def test_later_attempts_have_the_patience_of_rfc_5321(deliver, make_spool, sink, station, tier, first_attempt_timeout):
+    place = station()
+    spool = make_spool(sink=sink, first_attempt_timeout=first_attempt_timeout)
+    deliver(spool, "joe@x.example", place=place, tier=tier)
+    assert place.waits[Phase.GREETING] == place.waits[Phase.MAIL] == 300.0
 
 
 def test_the_session_is_used_for_the_next_message_to_the_same_destination(deliver, make_spool, sink):

@@ -136,7 +136,7 @@ def test_a_session_is_opened_with_a_labelled_host_an_address_or_a_name(server, l
     assert heard[0] == b"EHLO Us.example.org\r\n"
 
 
-def test_the_timeout_bounds_each_phase_up_to_ehlo_and_is_never_longer_than_configured(server, listener):
+def test_the_timeout_bounds_each_phase_before_the_content_and_is_never_longer_than_configured(server, listener):
     seen = {}
     port, _ = listener
     watched = network(server, watch=lambda phase, _host, seconds: seen.__setitem__(phase, seconds))
