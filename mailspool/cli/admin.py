@@ -15,11 +15,13 @@ from mailspool.cli.check import check
 from mailspool.cli.completion import completion
 from mailspool.cli.config import config
 from mailspool.cli.fsck import fsck
+from mailspool.cli.hosts import hosts
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
 from mailspool.cli.plan import show_plan as plan
 from mailspool.cli.ps import ps
 from mailspool.cli.quarantine import quarantine
 from mailspool.cli.queue import queue
+from mailspool.cli.recover import recover
 from mailspool.cli.status import status
 from mailspool.cli.why import why
 from mailspool.errors import ConfigError
@@ -32,6 +34,7 @@ Exit codes:
   0   done
   1   some node that was named is not there, was left alone, or it was
       too late; or the answer to a question was no; doctor: a problem;
+      hosts: one stands out; recover: the owner lives, or there is none;
       import: something cannot be read;
       fsck: a finding, with --repair one that is left
   3   status: no supervisor answers
@@ -101,7 +104,7 @@ def reload_(spool: Spool) -> None:
 
 
 _NODES = (queue, why, hold, release, retry, delete, bounce, expire, quarantine)
-for command in (*_NODES, status, plan, ps, fsck, check, config, completion):
+for command in (*_NODES, status, plan, ps, hosts, recover, fsck, check, config, completion):
     mailspool.add_command(command)
 
 

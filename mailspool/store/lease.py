@@ -129,15 +129,21 @@ def read_lease(root: str, owner: str) -> int | None:
     It is found out by open, since NFS answers `stat` from memory. Raises Unreadable for what is no lease of this
     version, SpoolError.
     """
+    found = read_dated_lease(root, owner)
+    return None if found is None else found[0]
+
+
+def read_dated_lease(root: str, owner: str) -> tuple[int, float] | None:
+    """The same, and when it moved last, Unix seconds of the file server: for people, nobody is judged by that."""
     try:
-        line = fsops.read(f"{root}/hosts/{owner}", _SIZE + 1)
+        line, when = fsops.read_dated(f"{root}/hosts/{owner}", _SIZE + 1)
     except ClaimLost:
         return None
     if not line:  # it is just being made
-        return 0
+        return 0, when
     if not (found := _read(line)):
         raise Unreadable(f"{root}/hosts/{owner} is no lease of version 1: {line!r}")
-    return int(found[1])
+    return int(found[1]), when
 
 
 def owners(root: str) -> list[str]:

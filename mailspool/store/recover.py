@@ -81,18 +81,17 @@ def return_claim(store: Store, claim: Location, now: float) -> Location:
 
 def dead_of_this_host(root: str, me: Owner) -> set[str]:
     """Owners of this host that run no more and have left something in the spool."""
-    owners = {*_in_hosts(root), *_in_claimed(root), *map(_writer, drafts(root))}
-    return {owner for owner in owners if is_dead(Owner.parse(owner), me)}
+    found = {*_in_hosts(root), *_in_claimed(root), *map(_writer, drafts(root))}
+    return {owner for owner in found if is_dead(Owner.parse(owner), me)}
 
 
-def owners_elsewhere(store: Store, root: str, me: Owner) -> set[str]:
-    """Owners of other hosts that have a lease, a roll-call, or claims.
+def owners(store: Store, root: str) -> set[str]:
+    """Owners that have a lease, a roll-call, or claims.
 
     One that has an empty directory only may be a program that claims now and then: it is left that.
     """
     known = _in_hosts(root)
-    owners = known | {owner for owner in _in_claimed(root) - known if any(store.claims_of(owner))}
-    return {owner for owner in owners if Owner.parse(owner).host != me.host}
+    return known | {owner for owner in _in_claimed(root) - known if any(store.claims_of(owner))}
 
 
 def drafts(root: str) -> list[str]:

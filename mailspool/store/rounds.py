@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from mailspool.errors import SpoolError
 from mailspool.log import get_logger
 from mailspool.store import recover, rollcall
+from mailspool.store.claim import Owner
 from mailspool.store.filesystem import BOOT_CLOCK, FileStore
 from mailspool.store.lease import read_lease
 from mailspool.store.observer import Observer
@@ -92,8 +93,9 @@ class Rounds:
                 yield owner
 
     def _signs(self) -> Iterator[tuple[str, Hashable]]:
-        for owner in recover.owners_elsewhere(self._store, self._root, self._store.owner):
-            yield from self._sign(owner)
+        for owner in recover.owners(self._store, self._root):
+            if Owner.parse(owner).host != self._store.owner.host:
+                yield from self._sign(owner)
 
     def _sign(self, owner: str) -> list[tuple[str, Hashable]]:
         """The counter in its lease, or that there is none; nothing if that cannot be known: then it is not judged."""

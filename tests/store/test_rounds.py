@@ -131,13 +131,13 @@ def test_time_in_which_we_did_not_look_condemns_nobody(claimed):
 
 def test_a_look_that_the_server_held_up_condemns_nobody(claimed, monkeypatch):
     claimed.watch(LEASE - 15)
-    read = fsops.read
+    read = fsops.read_dated
 
-    def slow(path, octets=-1):
+    def slow(path, octets):
         claimed.clock.now += 300
         return read(path, octets)
 
-    monkeypatch.setattr(fsops, "read", slow)
+    monkeypatch.setattr(fsops, "read_dated", slow)
     claimed.rounds.go()
     monkeypatch.undo()
     claimed.watch(LEASE - 7.5)
