@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from types import TracebackType
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -153,7 +154,9 @@ class FileStore(Store):
                 fsops.write(copy, chunk)
         try:
             fsops.rename_to_new(draft, node)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ClaimLost) and fsops.is_there(node):  # done and denied: nobody else has this ID.N
+                return
             with suppress(SpoolError):
                 fsops.unlink(draft)
             raise
@@ -182,7 +185,8 @@ class FileStore(Store):
 
     def open(self, location: Location) -> Stored:
         path = self.path(location)
-        file, size = fsops.open_regular(path)
+        with _Ours(location, path):
+            file, size = fsops.open_regular(path)
         try:
             return messagefile.read(file, size, location)
         except BaseException as error:
@@ -209,9 +213,10 @@ class FileStore(Store):
         return self._take(claim, claim._replace(name=nodename.sealed(claim.name)))
 
     def _take(self, source: Location, claim: Location) -> Location:
-        target = self._path_made(claim)
+        path, target = self.path(source), self._path_made(claim)
         try:
-            fsops.rename(self.path(source), target)
+            with _Ours(source, path):
+                fsops.rename(path, target)
         except ClaimLost:
             # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
             if not fsops.is_there(target):
@@ -219,12 +224,16 @@ class FileStore(Store):
         return claim
 
     def move(self, source: Location, target: Location) -> Location:
-        fsops.rename_to_new(self.path(source), self._path_made(target))
+        path = self.path(source)
+        with _Ours(source, path):
+            fsops.rename_to_new(path, self._path_made(target))
         self._forget_reason(source)
         return target
 
     def delete(self, location: Location) -> None:
-        fsops.unlink(self.path(location))
+        path = self.path(location)
+        with _Ours(location, path):
+            fsops.unlink(path)
         self._forget_reason(location)
         if _may_have_failed(location):
             with suppress(SpoolError):  # the node has ended; a history left over is swept
@@ -235,7 +244,7 @@ class FileStore(Store):
         for target in (
             Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(location.node or location.name)
         ):
-            with suppress(fsops.Exists):
+            with suppress(fsops.Exists), _Ours(location, source):
                 self._quarantine_as(source, self._path_made(target), reason)
                 return target
         raise AssertionError  # there is always another name
@@ -322,6 +331,25 @@ class FileStore(Store):
             fsops.make_directory(directory)
             self._made.add(directory)
         return f"{directory}/{_safe(target.name)}"
+
+
+class _Ours:
+    """A claim is lost only if its name is gone: else it would stay claimed, and nobody would know.
+
+    ENOENT may mean the directory to move to, and NFS says ESTALE of more than what is gone.
+    """
+
+    __slots__ = ("location", "path")
+
+    def __init__(self, location: Location, path: str) -> None:
+        self.location, self.path = location, path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, ClaimLost) and self.location.state is State.CLAIMED and fsops.is_there(self.path):
+            raise SpoolError(f"{error}, but it is there") from error
 
 
 def tiers_in(directory: str) -> list[int]:

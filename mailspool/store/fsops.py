@@ -53,9 +53,10 @@ def read_names(directory: str) -> list[str]:
 def is_there(path: str) -> bool:
     """Whether the name exists, whatever it stands for; found out by open, since NFS answers stat from memory."""
     try:
-        os.close(os.open(path, os.O_RDONLY | _SAFELY))
+        fd = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError as error:
         return error.errno not in _GONE
+    _let_go(fd)
     return True
 
 
@@ -78,11 +79,11 @@ def open_regular(path: str) -> tuple[IO[bytes], int]:
         if len(content) < size:
             return io.BufferedReader(io.FileIO(fd), _BUFFER), size
     except BaseException as error:
-        os.close(fd)
+        _let_go(fd)
         if isinstance(error, OSError):
             raise SpoolError(f"cannot read {path}: {error.strerror}") from error
         raise
-    os.close(fd)  # most messages are small: one read, and the file is done with
+    _let_go(fd)  # most messages are small: one read, and the file is done with
     return io.BytesIO(content), size
 
 
@@ -214,7 +215,7 @@ def open_to_append(path: str) -> IO[bytes]:
         try:
             _regular_size(fd, path)
         except BaseException:
-            os.close(fd)
+            _let_go(fd)
             raise
         return open(fd, "a+b")  # noqa: PTH123 - a descriptor
 
@@ -274,7 +275,7 @@ def set_mode(path: str, mode: int, uid: int) -> None:
                     raise ClaimLost(f"cannot change the mode of {path}: it is another's, or of another kind")
                 os.chmod(f"/proc/self/fd/{fd}", mode)  # what is held open, whatever the name stands for by now
             finally:
-                os.close(fd)
+                _let_go(fd)
     except OSError as error:
         raise _fault("change the mode of", path, error) from error
 
@@ -297,7 +298,7 @@ def make_directory(path: str) -> bool:
         try:
             _entrust(fd, 0o700, parent)
         finally:
-            os.close(fd)
+            _let_go(fd)
         return True
 
 
@@ -318,7 +319,7 @@ def sync_directory(path: str) -> None:
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            _let_go(fd)
 
 
 # --- underneath
@@ -355,7 +356,7 @@ def _within(path: str) -> Iterator[tuple[int, str]]:
     try:
         yield directory, name
     finally:
-        os.close(directory)
+        _let_go(directory)
 
 
 def _open_within(path: str, flags: int) -> int:
@@ -364,7 +365,10 @@ def _open_within(path: str, flags: int) -> int:
         try:
             _entrust(fd, 0o600, directory)
         except BaseException:
-            os.close(fd)
+            _let_go(fd)
+            if flags & os.O_EXCL:  # we have made it, and nobody will know
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=directory)
             raise
         return fd
 
@@ -376,6 +380,12 @@ def _entrust(fd: int, mode: int, directory: int) -> None:
         parent = os.fstat(directory)
         if parent.st_uid != 0:
             os.fchown(fd, parent.st_uid, parent.st_gid)
+
+
+def _let_go(fd: int) -> None:
+    """Close what was only looked at or read: no error there tells of anything that was to be kept."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def _is_same(source: str, target: str) -> bool:

@@ -218,6 +218,34 @@ def test_a_failed_copy_leaves_no_draft(spool, letter, monkeypatch):
     assert files(spool) == []
 
 
+def test_a_copy_whose_rename_was_denied_but_made_is_a_node(spool, letter, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    rename = os.rename
+
+    def answer_lost(source, target):
+        rename(source, target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", answer_lost)
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    assert files(spool) == [f"0/{name}"]
+
+
+def test_a_file_that_was_made_and_cannot_be_given_its_mode_is_not_left(spool, letter, monkeypatch):
+    monkeypatch.setattr(os, "fchmod", refuse(errno.EIO))
+    with pytest.raises(SpoolError):
+        spool.accept(letter(), [MESSAGE], NOW)
+    assert files(spool) == []
+
+
+def test_an_error_from_closing_what_was_only_read_says_nothing(spool, letter, monkeypatch):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    close = os.close
+    monkeypatch.setattr(os, "close", lambda fd: (close(fd), refuse(errno.EIO)()))
+    with spool.open(queued(name)).file as file:
+        assert file.read() == MESSAGE
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_an_error_of_fsync_is_final_and_nothing_stays(spool, letter, monkeypatch, failing):
     calls = []
@@ -511,6 +539,35 @@ def test_a_fault_while_claiming_is_no_lost_claim(spool, letter, monkeypatch):
     with pytest.raises(SpoolError) as caught:
         spool.claim(queued(name), "w1.1")
     assert not isinstance(caught.value, ClaimLost)
+
+
+@pytest.mark.parametrize("step", ["seal", "move", "delete", "quarantine", "open"])
+def test_a_claim_that_is_there_is_not_lost_whatever_the_file_server_says(spool, letter, monkeypatch, step):
+    """Else it would stay claimed as long as its owner lives, and nobody would know."""
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    claim = spool.claim(queued(name), "w1.1")
+    more = {"move": (queued(name),), "quarantine": ("why",)}.get(step, ())
+    real = os.open
+    with monkeypatch.context() as patch:
+        for call in ("rename", "unlink"):
+            patch.setattr(os, call, refuse(errno.ESTALE))
+        if step == "open":  # the first time
+            patch.setattr(os, "open", lambda *a, **k: (patch.setattr(os, "open", real), refuse(errno.ESTALE)()))
+        with pytest.raises(SpoolError, match="but it is there") as caught:
+            getattr(spool, step)(claim, *more)
+    assert not isinstance(caught.value, ClaimLost)
+    assert spool.claims("w1.") == [claim]
+
+
+def test_a_claim_whose_next_tier_was_removed_is_not_lost(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    claim = spool.claim(queued(name), "w1.1")
+    spool.move(spool.move(claim, queued(name, 1)), queued(name))
+    claim = spool.claim(queued(name), "w1.2")
+    os.rmdir(f"{spool.root}/1")
+    with pytest.raises(SpoolError, match="but it is there"):
+        spool.move(claim, queued(name, 1))
+    assert spool.claims("w1.") == [claim]
 
 
 def test_an_owner_whose_directory_was_taken_away_can_claim_no_more(spool, letter):
