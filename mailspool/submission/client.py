@@ -83,7 +83,8 @@ def collect(reader: int, until_dot: bool) -> int:
 def hand_over(run_dir: str, words: "Sequence[str]", file: int) -> Answer | None:
     """What the listener makes of a command line and a message; None if there is none, or it has not taken anything.
 
-    words: the sender's full name, or "", then a whole command line of `sendmail`. file: a regular file, of which the
+    words: the sender's full name, or "", then a whole command line of `sendmail`; or one word alone, an envelope as
+    `submission.hand_in` writes it. file: a regular file, of which the
     listener reads all, wherever it stands.
     """
     request = b"\0".join(os.fsencode(word) for word in words)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What a command line of `sendmail` does with a spool: in the caller's own process, or in the listener for another's.
 
+A program's own message, with wishes for each recipient, comes to the listener the same way.
+
 Each fault becomes an exit code of sysexits.h and a line: 0 means durable, and a wrong configuration is no fault of who
 hands mail in, so that it is 75 like everything local or unforeseen.
 """
@@ -9,12 +11,14 @@ import os
 from collections.abc import Sequence
 from typing import IO
 
+import msgspec
+
 from mailspool.errors import ConfigError, InputError, MailspoolError, NoSuchUser, SpoolError, UsageError
 from mailspool.log import record
 from mailspool.message.message import Message
 from mailspool.message.parse import parse_message
 from mailspool.model.address import control_character
-from mailspool.model.envelope import Envelope
+from mailspool.model.envelope import Envelope, Recipient
 from mailspool.submission import client
 from mailspool.submission.arguments import Options, parse_arguments
 from mailspool.submission.client import Answer
@@ -55,20 +59,56 @@ def refuse_nobody(options: Options) -> None:
 
 
 def answer(mailer: Mailer, words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
-    """In the listener: do what somebody's command line says. Never raises.
+    """In the listener: send somebody's message. Never raises.
 
     words: see `client.hand_over`. uid: whose they are, as the kernel tells.
     """
     options = Options()
     try:
-        options = parse_arguments(words[1:])
-        if options.mode != "m" or options.config:
-            raise UsageError("only messages are taken here, and under the daemon's own configuration")
-        options.delivery = "Deferred"  # the daemon, which is told, begins at once
-        queue_id = hand_in(mailer, options, login(uid), words[0] if words else "", file)
+        if len(words) == 1:
+            queue_id = _send(mailer, _Wishes.decode(words[0]), login(uid), file)
+        else:
+            options = parse_arguments(words[1:])
+            if options.mode != "m" or options.config:
+                raise UsageError("only messages are taken here, and under the daemon's own configuration")
+            options.delivery = "Deferred"  # the daemon, which is told, begins at once
+            queue_id = hand_in(mailer, options, login(uid), words[0] if words else "", file)
     except Exception as error:  # noqa: BLE001  # who waits must hear of it
         return explain(error, options)
     return accepted(queue_id, options)
+
+
+class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an envelope asks for, as one that was made elsewhere is handed over: in JSON."""
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    ret: str = ""
+    envid: str = ""
+
+    @classmethod
+    def decode(cls, text: str) -> "_Wishes":
+        """Raises UsageError."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise UsageError(f"what came is no envelope that is handed over: {error}") from None
+
+    def encode(self) -> str:
+        """The text that `decode` reads."""
+        return msgspec.json.encode(self).decode()
+
+
+def _send(mailer: Mailer, wishes: _Wishes, me: Login, file: IO[bytes]) -> str:
+    """A message that was prepared elsewhere is prepared again: nothing is taken on trust."""
+    return mailer.send_mail(
+        to=wishes.recipients,
+        from_=wishes.sender,
+        message=parse_message({"filehandle": file}),
+        ret=wishes.ret,
+        envid=wishes.envid,
+        login=me,
+    )
 
 
 def accepted(queue_id: str, options: Options) -> Answer:
@@ -95,15 +135,13 @@ def hand_over(run_dir: str, dequeue_dir: str, message: Message, envelope: Envelo
 
     Raises SpoolError if nobody listens, and what the listener answers: UsageError, InputError, NoSuchUser, SpoolError.
     """
-    wishes = {(recipient.notify, recipient.orcpt) for recipient in envelope.recipients}
-    if len(wishes) > 1 or any(orcpt for _, orcpt in wishes):
-        raise UsageError(f"recipients with wishes of their own need the right to write {dequeue_dir}")
+    wishes = _Wishes(envelope.sender, envelope.recipients, envelope.ret, envelope.envid)
     file = os.memfd_create("message")
     try:
         with open(file, "wb", closefd=False) as writer:  # a descriptor
             message.print(writer)
         os.lseek(file, 0, os.SEEK_SET)
-        found = client.hand_over(run_dir, ["", *_command_line(envelope)], file)
+        found = client.hand_over(run_dir, [wishes.encode()], file)
     except OSError as error:
         raise SpoolError(f"cannot hand the message over: {error.strerror}") from error
     finally:
@@ -116,17 +154,6 @@ def hand_over(run_dir: str, dequeue_dir: str, message: Message, envelope: Envelo
     if found.code:
         raise _ERRORS.get(found.code, SpoolError)(found.text.removeprefix("sendmail: ").rstrip("\n"))
     return found.queue_id
-
-
-def _command_line(envelope: Envelope) -> list[str]:
-    options = ["-i", "-f", envelope.sender]
-    for letter, value in (
-        ("-N", ",".join(envelope.recipients[0].notify)),
-        ("-R", envelope.ret),
-        ("-V", envelope.envid),
-    ):
-        options += [letter, value] if value else []
-    return ["sendmail", *options, "--", *(recipient.address for recipient in envelope.recipients)]
 
 
 class UntilDot:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailspool.config.load import make
+from mailspool.model.envelope import Recipient
 from mailspool.spool import Spool
 from mailspool.submission import client, listener
 from tests.running import ENVIRONMENT, ROOT, children_of, eventually, is_running, title_of
@@ -265,6 +266,44 @@ def test_a_program_that_may_not_write_the_spool_sends_through_the_listener(syste
     assert done.stdout.decode().strip() == envelope.id
     assert (envelope.sender, addresses(envelope)) == ("f@y.example", ["a@x.example", "admin@example.org"])
     assert envelope.recipients[0].notify == ("NEVER",)
+
+
+@ROOT_ONLY
+def test_each_recipient_s_own_wishes_come_along_through_the_listener(system, spool, place):
+    code = "from mailspool import Spool; from mailspool.model.envelope import Recipient as R; Spool().send_mail("
+    code += "to=[R('a@x.example', ('SUCCESS',), 'rfc822;o+2Bld@x.example'), R('b@x.example', ('NEVER',)),"
+    code += " 'c@x.example'],"
+    code += " from_='', ret='hdrs', envid='Q+2B1', message='From: f@y.example\\n\\nx\\n', notify=['delay'])"
+    done = system.call(code=code, MAILSPOOL_CONFIG=str(place / "mailspool.toml"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    ((envelope, _),) = messages(spool)
+    assert (envelope.sender, envelope.ret, envelope.envid) == ("", "HDRS", "Q+2B1")
+    assert envelope.user == USER.pw_name
+    assert envelope.recipients == (
+        Recipient("a@x.example", ("SUCCESS",), "rfc822;o+2Bld@x.example"),
+        Recipient("b@x.example", ("NEVER",)),
+        Recipient("c@x.example", ("DELAY",)),
+    )
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("", "x", "{}", "[]", '{"sender": "", "recipients": []}', '{"sender": "", "recipients": [], "user": "root"}'),
+        '{"sender": "a@x.example\\n", "recipients": [{"address": "a@x.example"}]}',
+        '{"sender": "", "recipients": [{"address": "a@x.example\\r\\nRCPT TO:<b@x.example>"}]}',
+        '{"sender": "", "recipients": [{"address": "a@x.example", "notify": ["LATER"]}]}',
+        '{"sender": "", "recipients": [{"address": "a@x.example", "orcpt": "rfc822;a b"}]}',
+        "\udcff",
+    ],
+)
+def test_an_envelope_that_makes_no_sense_is_refused(running, spool, word):
+    file = os.memfd_create("message")
+    os.write(file, b"Subject: x\n\nx\n")
+    os.lseek(file, 0, os.SEEK_SET)
+    refused = client.hand_over(running.run_dir, [word], file)
+    assert refused.code in {64, 65}
+    assert messages(spool) == []
 
 
 @ROOT_ONLY
