@@ -15,7 +15,6 @@ from mailspool import log
 from mailspool.cli import nodes, terminal
 from mailspool.cli.nodes import called
 from mailspool.cli.text import shown
-from mailspool.delivery.lease import leased
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
@@ -199,6 +198,8 @@ class Bounces:
         node = spool.node_at(at)
         if at.state is not State.HELD:
             if not spool.lease:
+                from mailspool.delivery.lease import leased  # a listing loads nothing of the door out
+
                 self._lease.enter_context(leased(spool))
             node.claim()
         try:
