@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """`sendmail -q…` and `-bd`: what waits is tried now. The daemon itself is a program of its own, mailspoold."""
 
+import os
 import sys
 from collections.abc import Callable
 
 from mailspool import log
 from mailspool.cli import nodes, running, steps
-from mailspool.errors import ControlForbidden, NotRunning, SpoolError, UsageError
+from mailspool.errors import ControlForbidden, NotRunning, SpoolError, SpoolForbidden, UsageError
 from mailspool.spool import Spool
 from mailspool.store.base import State
+from mailspool.store.filesystem import FileStore
+from mailspool.submission import client
 from mailspool.submission.arguments import Options
 
 _UNITS = "smhdw"
@@ -29,14 +32,35 @@ def run_queue(options: Options) -> int:
     """
     what, text = options.mode[1:2], options.mode[2:]
     if what in {"", "f"} and not text:
-        _spool(options).dequeue()
-        return 0
+        return _one_pass(_spool(options))
     if what in _SELECTORS and text and not text.startswith("!"):
         _make_due(_spool(options), _SELECTORS[what], text.lower())
         return 0
     if what.isdecimal() or what in {"p", *_UNITS}:
         return be_daemon(options)
     raise UsageError(f"-{options.mode}: there are -q, -qItext, -qRtext and -qStext")
+
+
+def _one_pass(spool: Spool) -> int:
+    """Of a user who may not look into the spool, a poke."""
+    try:
+        if isinstance(spool.store, FileStore):
+            spool.store.check()
+    except SpoolForbidden:
+        return _poke(spool)
+    spool.dequeue()
+    return 0
+
+
+def _poke(spool: Spool) -> int:
+    """As in Postfix, anybody may have the queue looked at; the listener, which may, is asked to. Raises NotRunning."""
+    nothing = os.memfd_create("nothing")  # every request comes with a file
+    answer = client.hand_over(spool.settings.run_dir, ["", "sendmail", "-q"], nothing)
+    os.close(nothing)
+    if answer is None:
+        raise NotRunning(f"nobody answers at {client.socket_path(spool.settings.run_dir)}: is mailspoold running?")
+    sys.stderr.write(answer.text)
+    return answer.code
 
 
 def be_daemon(options: Options) -> int:

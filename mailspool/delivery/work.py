@@ -127,7 +127,8 @@ class SpoolWork:
 
     def services(self) -> Sequence[Service]:
         """The lease's, the same each time; new ones of the listener, at the same entrance, and of the rounds."""
-        listener = [Listener(self._entrance, partial(answer, self._spool))] if self._entrance else []
+        look = partial(poke, self._spool.settings.run_dir)
+        listener = [Listener(self._entrance, partial(answer, self._spool, look))] if self._entrance else []
         beat = [self._beat] if self._beat else []
         return [*beat, *listener, *self._rounds()]
 

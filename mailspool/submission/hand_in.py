@@ -8,7 +8,7 @@ hands mail in, so that it is 75 like everything local or unforeseen.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import msgspec
@@ -58,8 +58,8 @@ def refuse_nobody(options: Options) -> None:
         raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
 
 
-def answer(mailer: Mailer, words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
-    """In the listener: send somebody's message. Never raises.
+def answer(mailer: Mailer, poke: Callable[[], object], words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
+    """In the listener: send somebody's message, or wake the supervisor for `sendmail -q`. Never raises.
 
     words: see `client.hand_over`. uid: whose they are, as the kernel tells.
     """
@@ -69,6 +69,9 @@ def answer(mailer: Mailer, words: Sequence[str], uid: int, file: IO[bytes]) -> A
             queue_id = _send(mailer, _Wishes.decode(words[0]), login(uid), file)
         else:
             options = parse_arguments(words[1:])
+            if options.mode == "q":
+                poke()
+                return Answer(0, "", "")
             if options.mode != "m" or options.config:
                 raise UsageError("only messages are taken here, and under the daemon's own configuration")
             options.delivery = "Deferred"  # the daemon, which is told, begins at once

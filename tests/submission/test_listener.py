@@ -307,6 +307,25 @@ def test_an_envelope_that_makes_no_sense_is_refused(running, spool, word):
 
 
 @ROOT_ONLY
+def test_an_ordinary_user_may_have_the_queue_looked_at_and_not_look_himself(system, spool, place):
+    config = {"MAILSPOOL_CONFIG": str(place / "mailspool.toml")}
+    code = "from mailspool import Spool; s = Spool.from_config(None, ['run_dir=/nonexistent']);"
+    code += " s.send_mail(to=['a@x.example'], from_='f@y.example', message='Subject: x\\n\\nx\\n')"
+    assert system.call(code=code, uid=OWNER.pw_uid, **config).stderr == b""
+    assert [at.tier for at in spool.store.locations()] == [0]  # nobody was told
+    done = system.call("-q", **config)
+    assert (done.returncode, done.stderr) == (0, b"")
+    eventually(lambda: [at.tier for at in spool.store.locations()] == [1])
+    listed = system.call("-bp", **config)
+    assert (listed.returncode, listed.stdout) == (77, b"")
+    assert b"ask again as root" in listed.stderr
+    assert system.stop() == 0
+    done = system.call("-q", **config)
+    assert done.returncode == 69
+    assert b"is mailspoold running?" in done.stderr
+
+
+@ROOT_ONLY
 def test_without_a_daemon_an_ordinary_user_gets_75_and_a_sentence_and_the_owner_writes_by_himself(system, place, spool):
     assert system.stop() == 0
     config = str(place / "mailspool.toml")
