@@ -117,7 +117,8 @@ def _leases(store: FileStore, known: Iterable[str]) -> Moves:
 def _host(store: FileStore, name: str, lease: tuple[int, float] | None, now: float, lease_time: float) -> Host:
     owner = Owner.parse(name)
     age = max(0.0, round(now - lease[1], 1)) if lease else None
-    alive = age is not None and age < lease_time and not is_dead(owner, store.owner)
+    ended = owner.boot == store.owner.boot and is_dead(owner, store.owner)
+    alive = age is not None and age < lease_time and not ended
     said = {}
     with suppress(Unreadable, ClaimLost):
         if found := rollcall.read(store.root, name):

@@ -20,6 +20,7 @@ class Observer:
         self._slow = slow
         self._since: dict[str, tuple[Hashable, float]] = {}
         self._last = float("-inf")
+        self.moved: tuple[str, ...] = ()  # those whose sign is another than at the look before
 
     def look(self, signs: Signs, began: float, ended: float) -> dict[str, float]:
         """Seconds for which each of `signs` has stood still; what is not among them is forgotten.
@@ -29,6 +30,7 @@ class Observer:
         """
         before = self._since if ended - self._last <= self._slow else {}
         self._last = ended
+        self.moved = tuple(name for name, sign in signs.items() if before.get(name, (sign,))[0] != sign)
         self._since = {name: _since(before.get(name), sign, ended) for name, sign in signs.items()}
         return {name: max(0.0, began - since) for name, (_, since) in self._since.items()}
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The service `mailspool: recover`: looks at the other owners again and again, and recovers those that are dead.
 
-Of this host it recovers whoever runs no more, of others whoever's sign of life has stood still for `lease_time`
-(`store.observer`). It sweeps `incoming/`, and calls the roll for this owner. A rename can hang for as long as a file
-server likes: nobody else waits for this process, and whatever it was at when it ends, the next one finds again.
+Of this boot of this host it recovers whoever runs no more, of all others whoever's sign of life has stood still for
+`lease_time` (`store.observer`). It sweeps `incoming/`, and calls the roll for this owner. A rename can hang for as long
+as a file server likes: nobody else waits for this process, and what it was at when it ends, the next one finds again.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 
 from mailspool.errors import SpoolError
@@ -83,25 +83,39 @@ class Rounds:
     # --- its parts
 
     def _dead(self) -> Iterator[str]:
-        """Of this host at once; of others whose sign has stood still, and still does when it is their turn."""
-        yield from sorted(recover.dead_of_this_host(self._root, self._store.owner))
+        """Of this boot at once; others whose sign has stood still, and still does when it is their turn.
+
+        Those of an earlier boot were recovered at start: who bears this host's name since then may be another host.
+        """
+        yield from sorted(filter(self._is_of_this_boot, recover.dead_of_this_host(self._root, self._store.owner)))
         began = self._clock()
         signs = dict(self._signs())
         stood = self._owners.look(signs, began, self._clock())
+        self._tell_namesakes(self._owners.moved)
         for owner in sorted(owner for owner, seconds in stood.items() if seconds >= self._lease_time):
             if (owner, signs[owner]) in self._sign(owner):
                 yield owner
 
     def _signs(self) -> Iterator[tuple[str, Hashable]]:
         for owner in recover.owners(self._store, self._root):
-            if Owner.parse(owner).host != self._store.owner.host:
+            if not self._is_of_this_boot(owner):
                 yield from self._sign(owner)
+
+    def _is_of_this_boot(self, owner: str) -> bool:
+        return Owner.parse(owner)[:2] == self._store.owner[:2]
 
     def _sign(self, owner: str) -> list[tuple[str, Hashable]]:
         """The counter in its lease, or that there is none; nothing if that cannot be known: then it is not judged."""
         with self._telling(f"read the lease of {owner}"):
             return [(owner, read_lease(self._root, owner))]
         return []
+
+    def _tell_namesakes(self, living: Iterable[str]) -> None:
+        """Hosts of one name take each other for an earlier boot of their own when they start."""
+        for owner in living:
+            if Owner.parse(owner).host == self._store.owner.host:
+                text = f"{owner} lives and has this host's name: give each host one of its own"
+                self._alarms.hear({f"namesake {owner}": text})
 
     def _recover(self, owner: str) -> None:
         moved = 0

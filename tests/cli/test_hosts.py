@@ -26,7 +26,7 @@ class Cluster:
         self.house, self.root, self.leases = house, house.store.root, {}
 
     def host(self, name, *, version="1.0", configuration="00000000", clock=0.0, claims=0, lease=True, **more):
-        owner = this_owner()._replace(host=name, boot="0" * 32, **more)
+        owner = this_owner()._replace(**{"host": name, "boot": "0" * 32, **more})
         if lease:
             self.leases[name] = Lease(self.root, owner, 3.0, time.monotonic)
             self.leases[name].create()
@@ -117,7 +117,7 @@ def test_ages_are_those_of_the_file_servers_clock_whatever_ours_says(cluster, be
 
 
 def test_an_owner_that_has_ended_on_this_host_is_dead_at_once(cluster, beating):
-    cluster.host(this_owner().host)  # of another boot
+    cluster.host(this_owner().host, boot=this_owner().boot, start=1)
     cluster.host("mx1")
     beating += ["mx1"]
     _, found = cluster.hosts()

@@ -26,6 +26,14 @@ def test_what_moves_is_young_again():
     assert looks(observer, 2, [30, 40]) == [0, 10]
 
 
+def test_who_has_moved_since_the_look_before_is_known_once():
+    observer, moved = Observer(SLOW), []
+    for now, sign in ((0, 1), (10, 2), (20, 2), (60, 3), (70, None)):
+        observer.look({"a": sign, "b": 5}, now, now)
+        moved.append(observer.moved)
+    assert moved == [(), ("a",), (), (), ("a",)]  # of what came before a late look nothing counts
+
+
 def test_what_has_no_lease_is_watched_in_the_same_way():
     observer = Observer(SLOW)
     assert looks(observer, 1, [0, 10]) == [0, 10]

@@ -169,12 +169,44 @@ def test_what_an_ended_owner_said_of_itself_goes_with_it(world):
 
 def test_owners_of_this_host_that_run_no_more_are_recovered_at_once(world, letter):
     (name,) = world.spool.accept(letter(), [MESSAGE], NOW)
-    dead = this_owner()._replace(boot="1" * 32)
+    dead = this_owner()._replace(start=1)
     FileStore(world.spool.root, dead).claim(queued(name), "w1.1")
     Lease(world.spool.root, dead, LEASE, world.clock).create()
     world.rounds.go()
     assert list(world.spool.locations()) == [queued(name)]
     assert (world.hosts(), world.moved) == ([], 1)
+
+
+def test_a_host_that_bears_our_name_is_not_our_own_past_while_its_lease_moves_and_is_told(world, letter, caplog):
+    (name,) = world.spool.accept(letter(), [MESSAGE], NOW)
+    namesake = this_owner()._replace(boot="1" * 32)
+    claim = FileStore(world.spool.root, namesake).claim(queued(name), "w1.1")
+    world.lease = Lease(world.spool.root, namesake, LEASE, world.clock)
+    world.lease.create()
+    world.watch(3 * LEASE, beat=True)
+    assert list(world.spool.locations()) == [claim]
+    (alarm,) = world.rounds._alarms.lines()
+    assert alarm["text"] == f"{namesake} lives and has this host's name: give each host one of its own"
+    world.watch(LEASE + 15)
+    assert list(world.spool.locations()) == [queued(name)]
+
+
+@pytest.mark.parametrize("step", ["unlink", "rename"])
+def test_what_nfs_denies_though_it_was_done_is_done(claimed, monkeypatch, step):
+    do, denied = getattr(fsops, step), []
+
+    def deny(*paths):
+        do(*paths)
+        denied.append(paths)
+        raise ClaimLost(f"cannot {step} {paths[0]}: No such file or directory")
+
+    Path(claimed.spool.root, "incoming", f"A~{ELSEWHERE}").write_bytes(b"half")
+    monkeypatch.setattr(fsops, step, deny)
+    claimed.watch(LEASE + 15)
+    assert denied
+    assert list(claimed.spool.locations()) == [queued(claimed.name)]
+    assert claimed.hosts() == os.listdir(f"{claimed.spool.root}/incoming") == []
+    assert claimed.rounds._alarms.lines() == []
 
 
 def test_a_lease_that_moves_in_the_last_moment_is_believed(claimed, monkeypatch):
