@@ -107,7 +107,10 @@ def strangers(spool):
 
 
 def left_by_the_dead(spool):
-    """Three claims of two messages, one past its final dot, one with a history; a draft, and a history of nobody."""
+    """Three claims of two messages, one past its final dot, one with a history; a draft, and a history of nobody.
+
+    A lease, too, and a roll-call.
+    """
     nothing(spool)
     other = Here.at(spool.store.root, LONG_DEAD, spool.outside)
     other.accept("ok1@x.example", "ok2@z.example")
@@ -119,8 +122,9 @@ def left_by_the_dead(spool):
         if n == 2:
             other.store.record(name.split("-")[1], [Attempt(NOW, 0, "mx", "4.2.1", "450 later")])
     other.store.record("GONE.0", [Attempt(NOW, 0, "mx", "4.2.1", "450 later")])
-    with fsops.create(f"{spool.store.root}/incoming/X~{LONG_DEAD}") as file:
-        file.write(b"half a mess")
+    for name in (f"incoming/X~{LONG_DEAD}", f"hosts/{LONG_DEAD}", f"hosts/{LONG_DEAD}~rollcall"):
+        with fsops.create(f"{spool.store.root}/{name}") as file:
+            file.write(b"half a mess")
 
 
 def left_by_a_worker(spool):
