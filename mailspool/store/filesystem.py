@@ -202,12 +202,7 @@ class FileStore(Store):
 
     def claim(self, location: Location, attempt: str) -> Location:
         claim = Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner)
-        try:
-            return self._take(location, claim)
-        except ClaimLost:
-            if not fsops.is_there(self._directory(claim)):
-                raise SpoolError(f"{self._directory(claim)} is gone: owner {self._owner} was taken for dead") from None
-            raise
+        return self._take(location, claim)
 
     def seal(self, claim: Location) -> Location:
         return self._take(claim, claim._replace(name=nodename.sealed(claim.name)))

@@ -575,7 +575,7 @@ def test_an_owner_whose_directory_was_taken_away_can_claim_no_more(spool, letter
     spool.move(spool.claim(queued(one), "w1.1"), queued(one))
     for path in (f"{spool.root}/claimed/{spool.owner}/0", f"{spool.root}/claimed/{spool.owner}"):
         os.rmdir(path)
-    with pytest.raises(SpoolError, match="taken for dead"):
+    with pytest.raises(ClaimLost):  # its lease tells it why
         spool.claim(queued(two), "w1.2")
     assert sorted(spool.names(0)) == sorted([one, two])
 
