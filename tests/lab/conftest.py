@@ -7,6 +7,8 @@ import pytest
 
 from tests.lab.host import PRIVATE
 from tests.lab.lab import Lab
+from tests.lab.nfs import VERSIONS
+from tests.lab.shared import Shared
 from tests.peers import server
 
 
@@ -27,3 +29,10 @@ def lab(private_root):
     """A lab without a host."""
     with Lab() as made:
         yield made
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def shared(request, private_root):
+    """Three hosts that share a spool, whose daemons do not run yet, by each version of NFS."""
+    with Lab() as made:
+        yield Shared(made, request.param, ("a", "b", "c"))

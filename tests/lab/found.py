@@ -24,9 +24,10 @@ def look(store, location):
     return found
 
 
-def main(config):
+def main(config, recover=""):
     spool = Spool.from_config(config)
-    spool.store.recover()
+    if recover:
+        spool.store.recover()
     for location in spool.store.locations():
         print(json.dumps(look(spool.store, location)))
     for path in Path(spool.dequeue_dir, "incoming").glob("*"):

@@ -48,6 +48,11 @@ class Host:
         self._commands = itertools.count(1)
 
     def boot(self):
+        self.power_on()
+        self.until_up()
+        return self
+
+    def power_on(self):
         for name in ("in", "out"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / name).mkdir(parents=True)
@@ -57,8 +62,9 @@ class Host:
                 self._command_line(), stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=self._environment(),
                 start_new_session=True, cwd=self.folder,
             )  # fmt: skip
+
+    def until_up(self):
         self._await(self.folder / "up", PATIENCE)
-        return self
 
     @property
     def console(self):

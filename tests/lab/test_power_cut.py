@@ -56,7 +56,7 @@ class Accepting:
 
     def found(self, kind):
         """A dict for each node, and for what is left in `incoming`; see tests/lab/found.py."""
-        text = self.host.python("-m", "tests.lab.found", f"{self.seen(kind)}/mailspool.toml").text
+        text = self.host.python("-m", "tests.lab.found", f"{self.seen(kind)}/mailspool.toml", "recover").text
         return [json.loads(line) for line in text.splitlines()]
 
     def until_more(self, than, number):
