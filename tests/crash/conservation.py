@@ -9,7 +9,7 @@ from pathlib import Path
 from mailspool.errors import MailspoolError
 from tests.crash.operations import Operation
 from tests.crash.shim import DENY, KILL, Disk, Fault, is_met_by
-from tests.crash.world import DEAD, Here, Outside, recovered
+from tests.crash.world import DEAD, ELSEWHERE, Here, Outside, recovered
 
 
 def cases_of(fault: Fault, calls: Sequence[str]) -> list[str]:
@@ -109,7 +109,14 @@ class Case:
                 yield f"{node} for {address} was taken {taken} times"
             if told > 2:
                 yield f"{address} was bounced {told} times"
-        for room in ("incoming/*", "history/*", "claimed/*/*/*", f"claimed/{DEAD}"):
+        for room in (
+            "incoming/*",
+            "history/*",
+            "claimed/*/*/*",
+            f"claimed/{DEAD}",
+            f"hosts/{DEAD}*",
+            f"hosts/{ELSEWHERE}*",
+        ):
             yield from (f"{left} is left" for left in map(str, Path(self._root).glob(room)) if not places)
 
     @property

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from mailspool.delivery.work import ALONE, SpoolWork
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops
+from mailspool.store import fsops, rollcall
 from mailspool.store.base import Location, State
 from mailspool.store.filesystem import FileStore
-from mailspool.store.recover import shorten
-from tests.crash.world import LONG_DEAD, MESSAGE, NOW, Here
+from mailspool.store.lease import Lease
+from mailspool.store.recover import recover_owner, shorten
+from mailspool.store.rollcall import RollCall
+from tests.crash.world import DEAD, ELSEWHERE, LONG_DEAD, MESSAGE, NOW, Here
 
 HELD, QUARANTINED = "held", "quarantined"
 
@@ -106,13 +108,13 @@ def strangers(spool):
     os.symlink("/etc/passwd", f"{folder}/0/link")
 
 
-def left_by_the_dead(spool):
+def left_by_the_dead(spool, owner=LONG_DEAD):
     """Three claims of two messages, one past its final dot, one with a history; a draft, and a history of nobody.
 
     A lease, too, and a roll-call.
     """
     nothing(spool)
-    other = Here.at(spool.store.root, LONG_DEAD, spool.outside)
+    other = Here.at(spool.store.root, owner, spool.outside)
     other.accept("ok1@x.example", "ok2@z.example")
     other.accept("ok3@x.example")
     for n, name in enumerate(sorted(other.store.names(0))):
@@ -122,9 +124,21 @@ def left_by_the_dead(spool):
         if n == 2:
             other.store.record(name.split("-")[1], [Attempt(NOW, 0, "mx", "4.2.1", "450 later")])
     other.store.record("GONE.0", [Attempt(NOW, 0, "mx", "4.2.1", "450 later")])
-    for name in (f"incoming/X~{LONG_DEAD}", f"hosts/{LONG_DEAD}", f"hosts/{LONG_DEAD}~rollcall"):
+    for name in (f"incoming/X~{owner}", f"hosts/{owner}", f"hosts/{owner}~rollcall"):
         with fsops.create(f"{spool.store.root}/{name}") as file:
             file.write(b"half a mess")
+
+
+def left_by_another_host(spool):
+    """The same, by an owner of whom only its lease tells."""
+    left_by_the_dead(spool, ELSEWHERE)
+
+
+def lease(spool):
+    nothing(spool)
+    one = Lease(spool.store.root, spool.store.owner, 60.0, lambda: NOW)
+    one.create()
+    return one
 
 
 def left_by_a_worker(spool):
@@ -200,6 +214,8 @@ def give_back(spool, location):
 ANY = ("ok1@x.example", "ok2@x.example")
 
 
+CALL = RollCall("1", "2", 3, NOW)
+
 OPERATIONS = {
     "create": Operation(lambda spool: None, lambda spool, _: spool.create_dequeue_dirs()),
     "accept": Operation(nothing, lambda spool, _: spool.accept("ok1@x.example", "ok2@z.example"), accepts=True),
@@ -225,6 +241,13 @@ OPERATIONS = {
     "torn": Operation(torn, perform),
     "strangers": Operation(strangers, lambda spool, _: spool.deliver()),
     "recover": Operation(left_by_the_dead, lambda spool, _: SpoolWork(spool).recover()),
+    "recover-other-host": Operation(
+        left_by_another_host,
+        lambda spool, _: list(recover_owner(spool.store, spool.store.root, str(ELSEWHERE), NOW)),
+    ),
+    "lease": Operation(lease, lambda spool, lease: [lease.beat(), lease.beat(), lease.end()]),
+    "lease-begin": Operation(nothing, lambda spool, _: Lease(spool.store.root, DEAD, 60.0, lambda: NOW).create()),
+    "roll-call": Operation(lease, lambda spool, _: rollcall.write(spool.store.root, str(DEAD), CALL)),
     "recover-worker": Operation(left_by_a_worker, lambda spool, _: SpoolWork(spool).recover_worker(7, "signal 9")),
     "fewer-tiers": Operation(deep, lambda spool, _: list(shorten(spool.store, 1))),
 }

@@ -18,12 +18,14 @@ from mailspool.store.base import State
 from mailspool.store.claim import Owner, this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.nodename import new_id, node_id_of
+from mailspool.store.recover import recover_owner
 from mailspool.supervisor.job import Job, Look
 
 NOW = 1_800_000_000.0
 MESSAGE = b"\r\nhello\r\nworld\r\n"
 DEAD = this_owner()._replace(boot="0" * 32)  # who has lived before this machine was started
 LONG_DEAD = DEAD._replace(boot="1" * 32)
+ELSEWHERE = DEAD._replace(host="elsewhere")
 
 _TOLD_OF = re.compile(rb"^Final-Recipient: rfc822; *(\S+)", re.MULTILINE)
 
@@ -153,6 +155,7 @@ def recovered(root: str, outside: Outside) -> Here:
     spool = Here.at(root, this_owner(), outside, NOW + 3600)
     spool.create_dequeue_dirs()
     SpoolWork(spool).recover()
+    list(recover_owner(spool.store, root, str(ELSEWHERE), NOW))
     for _ in range(9):
         if not spool.deliver():
             break
