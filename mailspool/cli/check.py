@@ -6,6 +6,7 @@ Warnings of what such a daemon could not do come along. It writes nothing, asks 
 
 import os
 import stat
+import time
 from collections.abc import Container, Iterator, Sequence
 from difflib import get_close_matches
 
@@ -17,8 +18,9 @@ from mailspool.config.credentials import daemon_reader, read_credentials
 from mailspool.config.layers import COMMAND_LINE, Layer
 from mailspool.config.load import layers
 from mailspool.config.schema import Settings
-from mailspool.errors import ConfigError, ConfigForbidden, OptionError
+from mailspool.errors import ConfigError, ConfigForbidden, OptionError, SpoolError
 from mailspool.model.target import ByHost, parse_targets
+from mailspool.store.claim import this_owner
 from mailspool.submission.aliases import Aliases
 
 _DIRECTORIES = ("dequeue_dir", "run_dir")
@@ -117,6 +119,21 @@ def _faults_of_directories(settings: Settings, doubtful: Container[str], uid: in
             yield from places.faults(place, uid)
     if "dequeue_dir" not in doubtful:
         yield from _faults_inside(settings.dequeue_dir, uid)
+        if settings.shared:
+            yield from _unfit(settings.dequeue_dir)
+
+
+def _unfit(directory: str) -> Iterator[str]:
+    from mailspool.store.mount import mountinfo, passed  # what only a shared spool needs
+
+    try:
+        lack = passed.lack(directory, this_owner().host, mountinfo.mount_of(directory), time.time())
+    except SpoolError as error:
+        if isinstance(error.__cause__, PermissionError):  # root, to whom the server shows nothing: the daemon looks
+            return
+        lack = f"shared: {error}: {passed.COMMAND}"
+    if lack:
+        yield lack
 
 
 def _is_anothers(directory: str) -> bool:

@@ -33,7 +33,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One checked configuration. `config.load` makes it; by then every "" below that has a default is filled in."""
 
     dequeue_dir: AtStart[str] = "/var/spool/mailspool"
-    """The spool's directory. Many hosts may share it, over NFS too."""
+    """The spool's directory. Many hosts may share it, over NFS too: see `shared`."""
+
+    shared: AtStart[bool] = False
+    """Whether other hosts deliver from the same `dequeue_dir`. Then the daemon starts only on a host that has lately
+    passed mailspool check-mount on it, as it is mounted now: see docs/nfs.md."""
 
     lease_time: AtStart[Annotated[float, Meta(ge=3, extra={"unit": "seconds"})]] = 60.0
     """After how long without a sign of life a host is taken for dead, so that others deliver what it had begun. It must

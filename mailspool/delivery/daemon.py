@@ -8,8 +8,10 @@ from mailspool import log
 from mailspool.config.schema import Settings
 from mailspool.delivery.lease import leased, take_lease
 from mailspool.delivery.work import ALONE, SpoolWork, Workplace
+from mailspool.errors import ConfigError
 from mailspool.log import journal
 from mailspool.store.claim import this_owner
+from mailspool.store.mount import mountinfo, passed
 from mailspool.submission.listener import entrance
 from mailspool.supervisor import daemonize, places, privileges
 from mailspool.supervisor.job import Job, Look, Result
@@ -24,6 +26,7 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
         stream = "journal"
 
     def serve(ready: Callable[[], object]) -> None:
+        _look_at_mount(spool)
         with daemonize.only_one(settings.run_dir):
             spool.become(this_owner())
             spool.create_dequeue_dirs()
@@ -52,6 +55,17 @@ def _settle_in(settings: Settings) -> None:
     privileges.become(owner)
     if settings.log_file:
         places.check_log_file(settings.log_file)
+
+
+def _look_at_mount(spool: Workplace) -> None:
+    """Refuse a shared spool on a mount that this host has not found fit for it. Raises ConfigError."""
+    settings, root = spool.settings, spool.settings.dequeue_dir
+    mount = mountinfo.mount_of(root)
+    if settings.shared:
+        if lack := passed.lack(root, this_owner().host, mount, spool.now()):
+            raise ConfigError([lack])
+    elif mount.is_network:
+        log.get_logger().warning("not shared: no other host may use this spool", spool=root, mount=str(mount))
 
 
 def one_pass(spool: Workplace) -> dict[str, int]:

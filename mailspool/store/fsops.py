@@ -280,6 +280,12 @@ def set_mode(path: str, mode: int, uid: int) -> None:
         raise _fault("change the mode of", path, error) from error
 
 
+def give(path: str, uid: int, gid: int) -> None:
+    """Make a file or a directory another user's, as only root can; a symbolic link itself, never what it leads to."""
+    with _Step("give away", path):
+        os.lchown(path, uid, gid)
+
+
 # --- directories
 
 

@@ -4,25 +4,19 @@
 It writes nothing, sends no mail and is over within SECONDS, with or without a network.
 """
 
-from collections.abc import Sequence
 from functools import partial
-from textwrap import wrap
 
 import click
 import msgspec
 
 from mailspool.cli.doctor import machine, network
-from mailspool.cli.doctor.finding import Finding, Level, run
+from mailspool.cli.doctor.finding import Finding, run
+from mailspool.cli.doctor.shown import problems, show
 from mailspool.cli.options import Given, configured, examples
-from mailspool.cli.terminal import columns, painted
-from mailspool.cli.text import count, shown
 from mailspool.config.load import config_file
 from mailspool.spool import Spool
 
 SECONDS = 20.0
-
-_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
-_INDENT = " " * 21
 
 
 @click.command(epilog=examples("mailspool doctor", "mailspool doctor --json | jq '.findings[] | select(.fix != \"\")'"))
@@ -31,16 +25,17 @@ _INDENT = " " * 21
 def doctor(spool: Spool, *, as_json: bool) -> int:
     """Find what may keep mail from being delivered, and tell what mends it.
 
-    DNS, this host's names, the hosts that mail goes to, permissions, room, clock, log, daemon, sendmail and who reads
-    root's mail. A warning says also what could not be known. The exit code is 1 if there is a problem.
+    DNS, this host's names, the hosts that mail goes to, permissions, mount, room, clock, log, daemon,
+    sendmail and who reads root's mail. A warning says also what could not be known. The exit code is 1 if there is a
+    problem.
     """
     given = click.get_current_context().find_object(Given)
     findings = examine(spool, config_file(given.config if given else None))
     if as_json:
         click.echo(msgspec.json.encode({"findings": findings}).decode())
     else:
-        _show(findings)
-    return int(any(finding.level is Level.PROBLEM for finding in findings))
+        show(findings)
+    return int(problems(findings) > 0)
 
 
 def examine(spool: Spool, config: str) -> list[Finding]:
@@ -50,6 +45,7 @@ def examine(spool: Spool, config: str) -> list[Finding]:
         {
             "daemon": partial(machine.daemon, spool),
             "permissions": partial(machine.permissions, spool, config),
+            "mount": partial(machine.mount, settings),
             "room": partial(machine.room, settings),
             "clock": partial(machine.clock, settings, spool.now()),
             "log": partial(machine.logging, settings),
@@ -59,17 +55,3 @@ def examine(spool: Spool, config: str) -> list[Finding]:
         },
         SECONDS,
     )
-
-
-def _show(findings: Sequence[Finding]) -> None:
-    width = (columns() or 80) - len(_INDENT)
-    for finding in findings:
-        level = painted(f"{finding.level:<8}", _COLOURS[finding.level])
-        text = wrap(shown(finding.text), width, break_long_words=False, break_on_hyphens=False) or [""]
-        click.echo(f"{level} {finding.check:<11} {text[0]}")
-        for line in text[1:]:
-            click.echo(_INDENT + line)
-        if finding.fix:
-            click.echo(f"{_INDENT}→ {shown(finding.fix)}")
-    levels = [finding.level for finding in findings]
-    click.echo(f"{count(levels.count(Level.PROBLEM), 'problem')}, {count(levels.count(Level.WARNING), 'warning')}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Checks of this machine: permissions, room, clock, log, daemon, and whose `sendmail` it is. They ask no network."""
+"""Checks of this machine, not of the network: permissions, mount, room, clock, log, daemon, whose `sendmail` it is."""
 
 import ctypes
 import os
@@ -17,6 +17,7 @@ from mailspool.cli.text import octets, span
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, NoSuchUser
 from mailspool.spool import Spool
+from mailspool.store.mount import mountinfo
 from mailspool.version import VERSION
 
 LITTLE_ROOM = (0.05, 200 << 20)  # of all, and octets: less than both is a warning
@@ -69,6 +70,18 @@ def room(settings: Settings) -> Iterator[Found]:
     else:
         inodes = f", {facts.f_favail} inodes" if facts.f_files else ""
         yield ok(f"{octets(free)} octets{inodes} are free for the spool")
+
+
+def mount(settings: Settings) -> Iterator[Found]:
+    """Whether the spool's file system is used as the configuration says. What a pass lacks, `permissions` tells."""
+    directory, found = settings.dequeue_dir, mountinfo.mount_of(settings.dequeue_dir)
+    if found.is_network and not settings.shared:
+        fix = "set shared = true on each host that uses it, see docs/nfs.md; or put the spool on a disk of this host"
+        yield warning(f"{directory} is on {found}, and shared is not set: no other host may use it", fix)
+    elif settings.shared and not found.is_network:
+        yield warning(f"shared is set, but {directory} is on {found}, which other hosts do not have", "shared = false")
+    else:
+        yield ok(f"{directory} is on {found.source} ({found.kind}){', shared' if settings.shared else ''}")
 
 
 def clock(settings: Settings, now: float) -> Iterator[Found]:

@@ -13,6 +13,7 @@ from mailspool.store import fsops, imported, nodename, recover
 from mailspool.store.base import Location, State
 from mailspool.store.claim import is_owner
 from mailspool.store.fsck.finding import FILE, Finding, Scene, foreign
+from mailspool.store.mount import folder, passed
 
 
 def histories(scene: Scene, names: Iterable[str], node_ids: frozenset[str]) -> Iterator[Finding]:
@@ -63,10 +64,23 @@ def hosts(scene: Scene) -> Iterator[Finding]:
     """What owners say of themselves: OWNER, or OWNER~ and what it is."""
     for name in sorted(fsops.read_names(scene.place("hosts"))):
         owner, path = name.partition("~")[0], scene.place(f"hosts/{name}")
-        if not is_owner(owner):
+        if name.startswith((folder.PREFIX, passed.PREFIX)):
+            yield from _of_check_mount(scene, name, path)
+        elif not is_owner(owner):
             yield foreign(path, "owner")
         elif (yield from _file(scene, path)):
             yield from _of_the_dead(scene, path, owner, "is of an owner that has ended")
+
+
+def _of_check_mount(scene: Scene, name: str, path: str) -> Iterator[Finding]:
+    """A run's private folder, a host's pass, the summary of several hosts' runs; or a draft of these, ~OWNER."""
+    written, _, owner = name.rpartition("~")
+    if not is_owner(owner) and not (name == folder.SUMMARY or (name.startswith(passed.PREFIX) and not written)):
+        yield foreign(path, "owner")
+    elif scene.is_dead(owner):
+        yield Finding(path, "is of a check-mount that was killed", "remove it", partial(folder.remove, path))
+    elif f"{written}~" != folder.PREFIX:
+        yield from _file(scene, path)
 
 
 def record(scene: Scene) -> Iterator[Finding]:
