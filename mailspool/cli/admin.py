@@ -33,9 +33,9 @@ _EXIT_CODES = """\b
 Exit codes:
   0   done
   1   some node that was named is not there, was left alone, or it was
-      too late; or the answer to a question was no; doctor: a problem;
-      hosts: one stands out; recover: the owner lives, or there is none;
-      import: something cannot be read;
+      too late; or the answer to a question was no; doctor, check-mount:
+      a problem; hosts: one stands out; recover: the owner lives, or there
+      is none; import: something cannot be read;
       fsck: a finding, with --repair one that is left
   3   status: no supervisor answers
   64  the command line makes no sense, names no nodes, or somebody had to
@@ -51,6 +51,7 @@ Exit codes:
 
 _LOADED_WHEN_ASKED_FOR = {
     **{name: (f"mailspool.cli.{name}.command", name) for name in ("demo", "doctor", "setup", "sink")},
+    "check-mount": ("mailspool.cli.mount.command", "check_mount"),
     "import": ("mailspool.cli.import_", "import_"),  # the word itself is Python's
 }
 
