@@ -187,7 +187,7 @@ def test_an_interrupt_leaves_nothing(house, spool):
     with subprocess.Popen(command(house, "--peers", "2"), env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
         eventually(lambda: folder.owners(str(spool / "hosts")))
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 1
+        assert process.wait(30) == -signal.SIGINT
     eventually(lambda: left_in(spool) == [])
 
 
