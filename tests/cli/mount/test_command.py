@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mailspool.cli.mount import run
+from mailspool.cli.mount import run, trial
 from mailspool.errors import SpoolError
 from mailspool.store import fsops
 from mailspool.store.claim import this_owner
@@ -262,14 +262,17 @@ def test_who_waits_in_vain_ends_with_75_and_keeps_the_pass_there_is(house, spool
 
 
 def test_one_that_ends_in_the_midst_is_told_by_the_other(house, spool):
-    with (
-        subprocess.Popen(command(house, "--peers", "2"), env=ENVIRONMENT, stderr=subprocess.DEVNULL) as doomed,
-        subprocess.Popen(
-            command(house, "--peers", "2", "--json"), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-        ) as other,
-    ):
-        eventually(lambda: any((spool / "hosts").glob("check-mount~*/clocks")))
-        doomed.send_signal(signal.SIGINT)
+    place, doomed = str(spool / "hosts"), this_owner()
+    folder.make(place, str(doomed))
+    trial.greet(place, doomed)
+    with subprocess.Popen(
+        command(house, "--peers", "2", "--json"), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as other:
+        part = trial.meet(place, doomed, 2, 60.0)
+        fsops.close(fsops.create(f"{part.folder}/mine"))
+        part.say("mine.ready")
+        eventually(lambda: "clocks" in fsops.read_names(part.folder_of(*part.others)))  # it waits for ours
+        folder.remove(folder.path_of(place, str(doomed)))
         out, _ = other.communicate(timeout=100)
     assert other.returncode == 1
     texts = [one["text"] for one in json.loads(out)["findings"] if one["level"] == "problem"]
