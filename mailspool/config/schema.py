@@ -151,7 +151,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     cool_down: Seconds = 60.0
     """How long a destination that refuses sessions is left alone before one message finds out whether it takes mail
-    again; twice as long each further time, up to an hour."""
+    again; twice as long each further time, up to an hour. Its other messages fall back untried meanwhile."""
 
     max_hosts: Count = 10
     """How many addresses of a destination are tried in one look, at most."""

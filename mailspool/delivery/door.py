@@ -109,6 +109,7 @@ class Door:
     def perform(self, jobs: Sequence[Job]) -> list[Result]:
         """Work the jobs off in their order, the nodes of one message together. One result for each.
 
+        Those of a destination that refuses sessions fall back untried.
         After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
@@ -132,7 +133,8 @@ class Door:
             for key in results:  # one by one: those before a fault must be known, to be given back
                 if node := self._claim(key):
                     nodes[key] = node
-            whole, outcomes = self._try(self._readable(nodes))
+            whole, outcomes = self._try(self._readable(nodes), jobs[0].refusal)
+            self._tell_refusal(outcomes)
             results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
@@ -175,10 +177,10 @@ class Door:
                 whole[key] = node
         return whole
 
-    def _try(self, nodes: dict[str, Node]) -> tuple[dict[str, Node], list[Outcome]]:
+    def _try(self, nodes: dict[str, Node], refusal: str) -> tuple[dict[str, Node], list[Outcome]]:
         """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
-        if not nodes:
-            return {}, []
+        if not nodes or refusal:
+            return nodes, [self._untried(node, refusal) for node in nodes.values()]
         try:
             return nodes, self._deliver(list(nodes.values()))
         except Unreadable as error:
@@ -208,6 +210,18 @@ class Door:
             log.exception("internal error, deferred", id=first.id)
             return [self._at_fault(first, f"internal error: {type(error).__name__}: {error}")] * len(nodes)
         return outcomes
+
+    def _untried(self, node: Node, refusal: str) -> Deferred:
+        text = f"not tried, the destination refuses sessions {refusal}"
+        attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.NO_ANSWER, text)
+        return Deferred(attempt.status, "", text, (attempt,), untried=True)
+
+    def _tell_refusal(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Deferred) and outcome.refused:
+                since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._hooks.now()))
+                self._station.refused(f"since {since}: {outcome.text}")
+                break
 
     def _at_fault(self, node: Node, text: str) -> Deferred:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
@@ -273,6 +287,9 @@ class Alone:
         """Nobody collects them here."""
         if text:
             log.error("alarm", subject=subject, error=text)
+
+    def refused(self, _text: str) -> None:
+        """There are no other jobs."""
 
     def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""

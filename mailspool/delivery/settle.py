@@ -2,7 +2,8 @@
 """What follows from an outcome, decided in this one place: delete, fall back, give up, report, quarantine.
 
 A node is ended only after whatever must follow is durable: a bounce is accepted before its node is unlinked.
-A local fault alone never makes a message fail before `max_age`. Whoever finds its claim gone repairs nothing.
+Neither a local fault nor that nobody was asked makes a message fail before `max_age`. Whoever finds its claim gone
+repairs nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,7 +98,8 @@ class Settler:
             return outcome
         if node.age >= self._policy.max_age:
             return _failed(status.EXPIRED, outcome)
-        if node.msh.tier.last and outcome.status not in status.LOCAL_FAULTS:
+        untried = isinstance(outcome, Deferred) and outcome.untried
+        if node.msh.tier.last and not untried and outcome.status not in status.LOCAL_FAULTS:
             return _failed(status.as_permanent(outcome.status), outcome)
         return outcome
 

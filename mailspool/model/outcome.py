@@ -34,10 +34,12 @@ class Deferred(Outcome, frozen=True):
     refused: no session came to be with any host of the destination (or it ended with 421), so that trying its
     other nodes now would be in vain: the destination cools down.
     in_doubt: the final dot was said and no reply heard, so that no other host is to be asked in the same look.
+    untried: no host was asked, because the destination cools down. It uses up no tier but by the time that passes.
     """
 
     refused: bool = False
     in_doubt: bool = False
+    untried: bool = False
 
 
 class Failed(Outcome, frozen=True):

@@ -3,10 +3,11 @@
 
 Its concurrency starts low, grows by one with each batch of which it takes something, and is halved when it refuses a
 session. When a single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one
-worker with one group of jobs finds out whether it takes mail again.
+worker with one group of jobs, the probe, finds out whether it takes mail again. All other jobs are put off meanwhile.
 """
 
 from collections import deque
+from itertools import takewhile
 
 from mailspool.supervisor.job import Job
 
@@ -20,7 +21,10 @@ REMEMBERED = 3600.0
 
 
 class Destination:
-    """more: a look found more jobs than fit. refusals: cool-downs since it last took something."""
+    """more: a look found more jobs than fit. refusals: cool-downs since it last took something.
+
+    refusal: how it refused the first of them, and when.
+    """
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
@@ -29,6 +33,7 @@ class Destination:
         self.concurrency = FIRST_CONCURRENCY
         self.cool_until = 0.0
         self.refusals = 0
+        self.refusal = ""
         self._known_until = 0.0
 
     def stranger(self, now: float) -> bool:
@@ -39,26 +44,35 @@ class Destination:
         """Whether one more worker may go there. most: whatever it bears."""
         return bool(self.waiting) and now >= self.cool_until and self.workers < min(most, self.concurrency)
 
+    def probe(self) -> int:
+        """How many of the waiting jobs, the first ones, are of one group."""
+        return sum(1 for _ in takewhile(lambda job: job.group == self.waiting[0].group, self.waiting))
+
+    def may_put_off(self, now: float) -> bool:
+        """Whether jobs wait in vain behind the probe."""
+        return now < self.cool_until and not self.workers and len(self.waiting) > self.probe()
+
     def took(self, now: float, most: int) -> None:
         """It has taken something of a batch. most: workers that any destination may have."""
         self.concurrency = min(self.concurrency + 1, most)
         self._known_until = now + REMEMBERED
         self.end_cool_down()
 
-    def refused(self, now: float, cool_down: float) -> None:
-        """It has refused a session. cool_down: seconds, the first time."""
+    def refused(self, now: float, cool_down: float, refusal: str) -> None:
+        """It has refused a session. cool_down: seconds, the first time. refusal: how."""
         if now < self.cool_until:  # a worker that had set out before
             return
         if self.concurrency > 1 and not self.stranger(now):
             self.concurrency //= 2
             return
         self.concurrency = 1
+        self.refusal = self.refusal or refusal
         self.cool_until = now + min(cool_down * 2.0**self.refusals, max(cool_down, LONGEST_COOL_DOWN))
         self.refusals += 1
 
     def end_cool_down(self) -> None:
         """It is as if it had never refused."""
-        self.cool_until, self.refusals = 0.0, 0
+        self.cool_until, self.refusals, self.refusal = 0.0, 0, ""
 
     def idle(self, now: float) -> bool:
         """Whether nothing is left to remember of it."""

@@ -94,7 +94,7 @@ class Dispatch:
         """
         ready = self.ready(now)
         if not ready:
-            return []
+            return self._put_off(now)
         name = last if last in ready and (spare or len(ready) == 1) else ready[0]
         destination = self._destinations.pop(name)
         self._destinations[name] = destination  # to the end of the round
@@ -113,18 +113,34 @@ class Dispatch:
             batch.append(waiting.popleft())
         return batch
 
-    def finished(self, batch: Sequence[Job], results: Sequence[Result], now: float) -> None:
-        """A worker has reported on its batch."""
+    def _put_off(self, now: float) -> list[Job]:
+        """Jobs that are not to be tried, since nobody else needs the worker; the probe stays."""
+        destination = next((each for each in self._destinations.values() if each.may_put_off(now)), None)
+        if destination is None:
+            return []
+        destination.workers += 1
+        waiting = destination.waiting
+        count = min(MAX_BATCH, len(waiting) - destination.probe())
+        return [waiting.pop()._replace(refusal=destination.refusal) for _ in range(count)]
+
+    def idle(self, now: float) -> bool:
+        """Whether there is nothing to do for one more worker."""
+        return not self.ready(now) and not any(each.may_put_off(now) for each in self._destinations.values())
+
+    def finished(self, batch: Sequence[Job], results: Sequence[Result], now: float, refusal: str = "") -> None:
+        """A worker has reported on its batch. refusal: how a session was refused."""
         destination = self._release(batch)
-        if Result.DELIVERED in results:
+        if batch[0].refusal:  # it was not tried
+            pass
+        elif Result.DELIVERED in results:
             destination.took(now, self.per_destination)
         elif Result.REFUSED in results:
-            destination.refused(now, self.limits.cool_down)
+            destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
         elif Result.SETTLED in results:  # it spoke with us, whatever it said
             destination.end_cool_down()
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
-        destination.waiting.extendleft(reversed(returned))
+        destination.waiting.extendleft(job._replace(refusal="") for job in reversed(returned))
         self._known.update(job.key for job in returned)
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))

@@ -13,11 +13,15 @@ from mailspool.model.phase import Watch
 
 
 class Job(NamedTuple):
-    """One piece of work. key names it; jobs of one group are best done together, in one batch."""
+    """One piece of work. key names it; jobs of one group are best done together, in one batch.
+
+    refusal: how its destination refuses sessions, and since when. Then it is not to be tried, but put off.
+    """
 
     key: str
     destination: str
     group: str
+    refusal: str = ""
 
 
 class Result(IntEnum):
@@ -54,6 +58,9 @@ class Station(Protocol):
     def alarm(self, subject: str, text: str) -> None:
         """Something that an administrator must mend, in one line; "": it works. Said as often as it is met."""
 
+    def refused(self, text: str) -> None:
+        """The destination would refuse the next job too: how, and since when, in one line."""
+
     def deadline(self, seconds: float, about: str = "") -> AbstractContextManager[None]:
         """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.FINAL.
 
@@ -62,10 +69,11 @@ class Station(Protocol):
 
 
 class Report(NamedTuple):
-    """What a worker sends for a batch: a result for each job, and the alarms met, by subject."""
+    """What a worker sends for a batch: a result for each job, the alarms met, by subject, and the refusal, if any."""
 
     results: list[Result]
     alarms: dict[str, str]
+    refusal: str = ""
 
 
 class Lease(Protocol):

@@ -96,7 +96,7 @@ class Pool:
         return fresh
 
     def _may_fork(self, now: float) -> bool:
-        return self._has_room and not self._fork.left and bool(self.dispatch.ready(now))
+        return self._has_room and not self._fork.left and not self.dispatch.idle(now)
 
     @property
     def _has_room(self) -> bool:
@@ -144,7 +144,7 @@ class Pool:
         batch, worker.batch = worker.batch, []
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
-        self.dispatch.finished(batch, results, worker.idle_since)
+        self.dispatch.finished(batch, results, worker.idle_since, report.refusal)
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended
             self.alarms.hear(report.alarms)

@@ -38,6 +38,9 @@ MAX_PACKET = 1 << 17
 MAX_ALARMS, MAX_ALARM = 8, 1000
 """Of one report, and characters of one of them: MAX_PACKET has room for so much beside the results."""
 
+MAX_REFUSAL = 200
+"""Characters: MAX_PACKET has room for it beside each of dispatch.MAX_BATCH jobs."""
+
 _FOREVER = float("inf")
 
 _encode = msgspec.msgpack.encode
@@ -55,6 +58,7 @@ class WorkerStation:
         self._until = _FOREVER  # end of the present budget
         self._host = self._about = ""
         self._alarms: dict[str, str] = {}
+        self._refusal = ""
         self._since, self._next_second = "", 0.0  # for the title, a second old at most
 
     @property
@@ -73,8 +77,8 @@ class WorkerStation:
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
             results = work.perform(batch, self)
             self._report(Phase.IDLE, self._host, _FOREVER)
-            self._channel.send(_encode(Report(results, self._alarms)))
-            self._alarms = {}
+            self._channel.send(_encode(Report(results, self._alarms, self._refusal)))
+            self._alarms, self._refusal = {}, ""
         work.idle()
 
     # --- waiting for jobs
@@ -118,6 +122,10 @@ class WorkerStation:
         """The parent says it once for all workers."""
         if subject in self._alarms or len(self._alarms) < MAX_ALARMS:
             self._alarms[subject] = text[:MAX_ALARM]
+
+    def refused(self, text: str) -> None:
+        """The parent tells it to those who get the rest of the destination's jobs."""
+        self._refusal = text[:MAX_REFUSAL]
 
     @property
     def watch(self) -> Watch:

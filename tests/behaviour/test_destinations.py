@@ -79,6 +79,18 @@ def test_a_host_that_never_greets_is_cut_at_its_timeout_and_left_alone_for_a_whi
     assert all(0.2 < seconds < 5 for seconds in silent.cuts)
 
 
+def test_while_a_destination_cools_down_its_mail_falls_back_untried_but_for_a_probe(daemon, make_spool, sinks):
+    busy = sinks(greeting="421 4.3.2 busy")
+    options = {**routes(busy=busy), "dequeue_timeout": 3600}
+    running, spool = daemon(**options), make_spool(**options)
+    send(spool, 30, "busy.example")
+    eventually(lambda: running.log.count("not tried, the destination refuses sessions since ") >= 27)
+    assert busy.accepted <= 2
+    tiers = [at.tier for at in spool.store.locations()]
+    assert tiers.count(0) <= 1
+    assert len(tiers) == 30
+
+
 def test_a_host_that_drips_gets_no_longer_than_its_timeout(daemon, make_spool, sinks):
     dripping = sinks(greeting="drip")
     options = {**routes(drip=dripping), "greeting_timeout": 0.5, "dequeue_timeout": 3600}

@@ -32,6 +32,7 @@ class Station:
         self.phases = []
         self.waits = {}  # seconds, by phase
         self.alarms = []
+        self.refusals = []
         self._interrupt = interrupt
 
     def watch(self, phase, host, seconds):
@@ -39,6 +40,9 @@ class Station:
         self.waits[phase] = seconds
         if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
             raise self._interrupt[2]
+
+    def refused(self, text):
+        self.refusals.append(text)
 
     def alarm(self, subject, text):
         self.alarms.append((subject, text))

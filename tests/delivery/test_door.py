@@ -419,6 +419,40 @@ def test_interactive_waits_no_longer_than_its_timeout(make_spool, sinks):
     assert sink.accepted == 1
 
 
+def test_how_a_destination_refuses_is_told_for_its_other_jobs(make_spool, sinks, station, jobs_of, clock):
+    sink, place = sinks(greeting="421 4.3.2 busy"), station()
+    spool = make_spool(sink=sink, clock=clock)
+    send(spool, "joe@x.example")
+    assert SpoolWork(spool).perform(jobs_of(spool), place) == [Result.REFUSED]
+    (text,) = place.refusals
+    assert text.startswith("since 2027-01-15 08:00 UTC: ")
+    assert "421 4.3.2 busy" in text
+
+
+def test_a_job_of_a_destination_that_refuses_falls_back_untried_with_the_reason(make_spool, sink, station, jobs_of):
+    spool = make_spool(sink=sink)
+    send(spool, "joe@x.example", "jim@x.example")
+    jobs = [job._replace(refusal="since noon: busy") for job in jobs_of(spool)]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.SETTLED] * 2
+    assert sink.accepted == 0
+    assert places(spool) == [("queued", 1)] * 2
+    for at in spool.store.locations():
+        (attempt,) = spool.node_at(at).history()
+        assert attempt.text == "not tried, the destination refuses sessions since noon: busy"
+
+
+def test_nobody_is_given_up_untried_before_max_age(make_spool, sink, station, jobs_of, clock):
+    spool = make_spool(sink=sink, clock=clock, dequeue_periods=[0], dequeue_priority=[1], max_age=3600.0)
+    send(spool, "joe@x.example")
+    jobs = [job._replace(refusal="since noon: busy") for job in jobs_of(spool)]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.SETTLED]
+    assert [spool.node_at(at).to for at in spool.store.locations()] == ["joe@x.example"]
+    clock.sleep(3600)
+    jobs = [job._replace(refusal="since noon: busy") for job in jobs_of(spool)]
+    SpoolWork(spool).perform(jobs, station())
+    assert [spool.node_at(at).to for at in spool.store.locations()] == ["me@y.example"]  # the bounce
+
+
 class FaultyStore(FileStore):
     """Claims `claims` nodes, then has a fault; `stuck`: nothing can be given back."""
 

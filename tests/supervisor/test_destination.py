@@ -38,14 +38,14 @@ def test_a_refusal_halves_what_a_known_one_bears_and_only_the_last_worker_s_make
     bears = []
     while not each.cool_until:
         bears.append(each.concurrency)
-        each.refused(1.0, 60.0)
+        each.refused(1.0, 60.0, "busy")
     assert bears == [10, 5, 2, 1]
     assert each.cool_until == 61.0
 
 
 def test_a_stranger_cools_down_at_its_first_refusal():
     each = one()
-    each.refused(0.0, 60.0)
+    each.refused(0.0, 60.0, "busy")
     assert not each.may_have_more(MOST, 59.0)
     assert each.may_have_more(MOST, 60.0)
     each.workers = 1
@@ -56,29 +56,52 @@ def test_a_stranger_cools_down_at_its_first_refusal():
 def test_each_cool_down_is_twice_as_long_as_the_last_up_to_an_hour(first, then):
     each, now, seen = one(), 0.0, []
     for _ in then:
-        each.refused(now, first)
+        each.refused(now, first, "busy")
         seen.append(each.cool_until - now)
         now = each.cool_until
     assert seen == then
     each.took(now, MOST)
     for _ in range(FIRST_CONCURRENCY):
-        each.refused(now, first)
+        each.refused(now, first, "busy")
     assert each.cool_until - now == first
 
 
 def test_workers_that_had_set_out_before_do_not_make_the_cool_down_longer():
     each = one()
     for _ in range(5):
-        each.refused(10.0, 60.0)
+        each.refused(10.0, 60.0, "busy")
     assert each.cool_until == 70.0
     assert each.refusals == 1
 
 
 def test_what_refused_is_remembered_for_a_while_after_its_cool_down_though_nothing_waits():
     each = Destination()
-    each.refused(0.0, 60.0)
+    each.refused(0.0, 60.0, "busy")
     assert not each.idle(60.0)
     assert each.idle(60.0 + REMEMBERED)
+
+
+def test_how_it_refused_first_is_known_until_it_takes_something():
+    each = one()
+    each.refused(0.0, 60.0, "since noon: busy")
+    each.refused(60.0, 60.0, "since one: still busy")
+    assert each.refusal == "since noon: busy"
+    each.took(200.0, MOST)
+    assert each.refusal == ""
+
+
+def test_what_waits_behind_the_probe_may_be_put_off_while_it_cools_down():
+    each = one()
+    assert not each.may_put_off(0.0)
+    each.refused(0.0, 60.0, "busy")
+    assert each.may_put_off(59.0)
+    assert not each.may_put_off(60.0)
+    each.workers = 1
+    assert not each.may_put_off(59.0)
+    each.workers = 0
+    while len(each.waiting) > each.probe():
+        each.waiting.pop()
+    assert not each.may_put_off(59.0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["took", "refused"]), st.integers(0, 5000))))
@@ -89,6 +112,6 @@ def test_whatever_happens_some_worker_may_go_there_within_the_longest_cool_down(
         if what == "took":
             each.took(now, MOST)
         else:
-            each.refused(now, 60.0)
+            each.refused(now, 60.0, "busy")
         assert 1 <= each.concurrency <= MOST
         assert each.may_have_more(MOST, now + LONGEST_COOL_DOWN)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailspool.supervisor import destination, dispatch
 from mailspool.supervisor.dispatch import FAULT_REST, MAX_BATCH, MAX_WAITING, Dispatch
 from mailspool.supervisor.job import Job, Limits, Result
-from mailspool.supervisor.station import MAX_PACKET
+from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
 
 def limits(**changes):
@@ -102,9 +102,9 @@ def test_a_worker_stays_with_its_destination_while_nobody_else_waits_or_others_a
 
 def test_a_destination_that_refuses_is_left_alone_for_the_cool_down():
     one = Dispatch(limits(workers=2))
-    one.offer(jobs("a", 3))
+    one.offer(jobs("a", 2))
     batch = one.next_batch(100.0)
-    one.finished(batch, [Result.REFUSED, Result.RETURNED, Result.RETURNED], 100.0)
+    one.finished(batch, [Result.REFUSED, Result.RETURNED], 100.0)
     assert one.next_batch(159.0) == []
     assert one.next_change(159.0) == 1.0
     assert one.cooling(159.0) == {"a": 1.0}
@@ -122,6 +122,37 @@ def test_one_group_of_jobs_finds_out_whether_a_destination_takes_mail_again():
     one.finished(probe, [Result.DELIVERED] * 2, 60.0)
     assert len(one.next_batch(60.0)) > 1
     assert one.next_batch(60.0)
+
+
+def test_what_waits_behind_the_probe_is_put_off_with_the_reason_when_nobody_else_needs_the_worker():
+    one = Dispatch(limits(workers=20))
+    one.offer(jobs("a", 250))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0, "since noon: busy")
+    one.offer(jobs("b", 1))
+    assert one.next_batch(1.0)[0].destination == "b"
+    put_off = []
+    while not one.idle(1.0):
+        batch = one.next_batch(1.0)
+        assert len(batch) <= MAX_BATCH
+        assert {job.refusal for job in batch} == {"since noon: busy"}
+        put_off += batch
+        one.finished(batch, [Result.SETTLED] * len(batch), 1.0)
+    assert len(put_off) == 248
+    assert one.cooling(1.0) == {"a": 59.0}
+    assert [job.refusal for job in one.next_batch(60.0)] == [""]
+
+
+def test_what_could_not_be_put_off_is_tried_like_any_other():
+    one = Dispatch(limits(workers=20))
+    one.offer(jobs("a", 30))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0, "busy")
+    batch = one.next_batch(1.0)
+    one.finished(batch, [Result.RETURNED] * len(batch), 1.0)
+    probe = one.next_batch(60.0)
+    one.finished(probe, [Result.DELIVERED], 60.0)
+    assert {job.refusal for job in probe + one.next_batch(60.0)} == {""}
 
 
 def test_who_speaks_with_us_is_not_left_alone_whatever_he_says():
@@ -233,7 +264,10 @@ def test_the_largest_batch_of_the_longest_names_fits_into_a_packet():
     one = Dispatch(limits(workers=2))
     name, group = "6/" + "x" * 249, "y" * 64
     one.offer(Job(f"{name}{n:04}", "d" * 253, group if n >= MAX_BATCH - 1 else f"g{n}") for n in range(3 * MAX_BATCH))
-    assert len(msgspec.msgpack.encode(one.next_batch(0.0))) < MAX_PACKET
+    batch = one.next_batch(0.0)
+    assert len(msgspec.msgpack.encode(batch)) < MAX_PACKET
+    one.finished(batch, [Result.REFUSED] * len(batch), 0.0, "é" * MAX_REFUSAL)
+    assert len(msgspec.msgpack.encode(one.next_batch(1.0))) < MAX_PACKET
 
 
 def test_more_than_fits_in_memory_is_looked_for_again_in_time():
