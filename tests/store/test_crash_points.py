@@ -6,6 +6,7 @@ that is killed, each row is a step that really happens, and each step that happe
 """
 
 import re
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mailspool.store import fsops
 from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
+from mailspool.store.lease import Lease
 from mailspool.store.nodename import node_id_of
 from mailspool.store.recover import shorten
 from tests.store import crash
@@ -87,6 +89,17 @@ class Given:
     def quarantined(self):
         return self.store.quarantine(self.claim(), "why")
 
+    def no_lease(self):
+        self.nodes()
+        return Lease(self.store.root, self.store.owner, 60.0, time.monotonic)
+
+    def lease(self):
+        """With a roll-call beside it."""
+        lease = self.no_lease()
+        lease.create()
+        Path(self.store.root, "hosts", f"{self.store.owner}~rollcall").write_bytes(b"{}")
+        return lease
+
     def left_by_the_dead(self):
         """Lease, roll-call, a sealed claim, and a message half written, by an owner of an earlier boot."""
         self.nodes()
@@ -102,6 +115,9 @@ OPERATIONS = {
     "create": (Given.nothing, lambda store, _: store.create(1), (), ()),
     "accept": (Given.nothing, lambda store, _: accept(store), (), TWO),
     "accept-copy": (Given.no_links, lambda store, _: accept(store), (), TWO),
+    "lease": (Given.no_lease, lambda _, lease: lease.create(), TWO, TWO),
+    "beat": (Given.lease, lambda _, lease: lease.beat(), TWO, TWO),
+    "lease-end": (Given.lease, lambda _, lease: lease.end(), TWO, TWO),
     "claim": (Given.nodes, lambda store, _: store.claim(queued(), "w1.1"), TWO, TWO),
     "seal": (Given.claim, lambda store, claim: store.seal(claim), TWO, TWO),
     "delivered": (Given.failed, lambda store, claim: store.delete(claim), TWO, ("A.1",)),
@@ -196,6 +212,7 @@ def check(case, *, done):
             assert store.reason(at) == "why"
     assert fsops.read_names(f"{store.root}/incoming") == []
     assert fsops.read_names(f"{store.root}/claimed") == []
+    assert fsops.read_names(f"{store.root}/hosts") == []
     assert fsops.read_names(f"{store.root}/hosts") == []
     assert store.recover() == []
 
