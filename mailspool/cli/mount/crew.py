@@ -17,6 +17,7 @@ import msgspec
 
 from mailspool.errors import MailspoolError, SpoolError
 from mailspool.supervisor import privileges
+from mailspool.supervisor.signals import begin_in_child, held_back
 
 _DONE, _FAILED, _BROKEN = b"+", b"-", b"!"
 _CHUNK = 1 << 16
@@ -51,16 +52,17 @@ def race(
     gate, opener = os.pipe()
     children: list[_Child] = []
     try:
-        children += (_start(action, gate, opener, user) for action in actions)
+        with held_back():  # Python loses a KeyboardInterrupt that comes while it forks
+            children += (_start(action, gate, opener, user) for action in actions)
         os.close(opener)
         opener = -1
         said = [_hear(child, until, seconds) for child in children]
     finally:
+        for child in children:  # before the gate is opened to those that have not begun
+            _end(child.pid)
         for fd in (gate, opener, *(child.pipe for child in children)):
             with suppress(OSError):
                 os.close(fd)
-        for child in children:
-            _end(child.pid)
     return [_understood(each, result) for each in said]
 
 
@@ -87,6 +89,7 @@ def _live(
 
 def _done(action: Callable[[], object], gate: tuple[int, int], user: pwd.struct_passwd | None, parent: int) -> bytes:
     try:
+        begin_in_child({})
         privileges.become(user)
         privileges.die_with_parent()  # after the change of user, which would undo it
         if os.getppid() != parent:

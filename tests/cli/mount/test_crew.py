@@ -98,6 +98,32 @@ def test_root_has_it_done_by_the_user():
     assert os.geteuid() == 0
 
 
+def test_an_interrupt_is_never_lost_whenever_it_comes():
+    """Python drops what its hooks around a fork raise."""
+    script = f"""
+import os, signal, sys, time
+for number, _ in enumerate(iter(lambda: sys.stdin.buffer.read(1), b"")):
+    time.sleep(number % 20 / 1000)
+    os.kill({os.getpid()}, signal.SIGINT)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, bufsize=0) as sender:
+        for _ in range(60):
+            sender.stdin.write(b".")
+            assert interrupted(lambda: crew.race([partial(int, 1)] * 4, int, SECONDS))
+        sender.stdin.close()
+
+
+def interrupted(action):
+    """Whether an interrupt comes out of what is done again and again."""
+    until = time.monotonic() + 5.0
+    try:
+        while time.monotonic() < until:
+            action()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
 def test_no_descriptor_and_no_zombie_is_left():
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
