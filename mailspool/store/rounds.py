@@ -128,8 +128,9 @@ class Rounds:
                 self._moved()
 
     def _sweep(self) -> None:
-        now = self._clock()
-        stood = self._drafts.look(dict.fromkeys(recover.drafts(self._root)), now, now)
+        began = self._clock()
+        names = dict.fromkeys(recover.drafts(self._root))  # none is used twice: it needs no sign
+        stood = self._drafts.look(names, began, self._clock())
         old = [name for name, seconds in stood.items() if seconds >= recover.ABANDONED]
         for name in recover.sweep(self._root, old):
             log.info("swept, nobody writes it any more", name=name)
