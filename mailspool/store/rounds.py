@@ -91,7 +91,7 @@ class Rounds:
         began = self._clock()
         signs = dict(self._signs())
         stood = self._owners.look(signs, began, self._clock())
-        self._tell_namesakes(self._owners.moved)
+        self._tell_namesakes(owner for owner in self._owners.moved if signs[owner] is not None)
         for owner in sorted(owner for owner, seconds in stood.items() if seconds >= self._lease_time):
             if (owner, signs[owner]) in self._sign(owner):
                 yield owner

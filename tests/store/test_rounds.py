@@ -192,6 +192,16 @@ def test_a_host_that_bears_our_name_is_not_our_own_past_while_its_lease_moves_an
     assert list(world.spool.locations()) == [queued(name)]
 
 
+def test_one_of_our_own_past_whose_lease_goes_late_is_no_namesake(world):
+    past = Lease(world.spool.root, this_owner()._replace(boot="1" * 32), LEASE, world.clock)
+    past.create()
+    rollcall.write(world.spool.root, str(past.owner), RollCall("1", "2", 3, 4.0))
+    world.watch(20)
+    os.unlink(f"{world.spool.root}/hosts/{past.owner}")
+    world.watch(20)
+    assert world.rounds._alarms.lines() == []
+
+
 @pytest.mark.parametrize("step", ["unlink", "rename"])
 def test_what_nfs_denies_though_it_was_done_is_done(claimed, monkeypatch, step):
     do, denied = getattr(fsops, step), []
