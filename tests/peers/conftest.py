@@ -52,7 +52,7 @@ def _make_certificate(file, name):
 @pytest.fixture(scope="session")
 def smtp_port():
     """Both peers' port, on their own addresses. Nobody listens at the dead host's."""
-    return server.free_port(server.POSTFIX, server.EXIM, server.DEAD)
+    return server.free_port(server.POSTFIX, server.EXIM, server.DEAD, *server.POSTFIX_WITH_LOGIN.values())
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ from tests.running import eventually, is_running
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailspool-peers" / "root"
 POSTFIX, EXIM, DEAD = "127.0.0.11", "127.0.0.12", "127.0.0.19"  # as the zone has them
+POSTFIX_WITH_LOGIN = {"PLAIN": "127.0.0.13", "LOGIN": "127.0.0.14", "CRAM-MD5": "127.0.0.15"}  # as master.cf has them
+USER, PASSWORD = "joe", "correct horse"
 
 # Standard input ends with the tests, whatever ends those. Then the server ends, which would not notice by itself.
 _UNTIL_WE_END = '"$@" & read -r _; kill $!; wait $!'
@@ -168,6 +170,7 @@ def fill(folder, inside, files, **values):
         text = (HERE / "etc" / name).read_text()
         for key, value in {"DIR": inside, **values}.items():
             text = text.replace(f"@{key}@", str(value))
+        (etc / name).parent.mkdir(exist_ok=True)
         (etc / name).write_text(text)
         (etc / name).chmod(0o644)
 
@@ -197,12 +200,15 @@ _POSTFIX_S_OWN = ("data", *(f"queue/{name}" for name in (*_QUEUES, "private", "p
 
 def start_postfix(folder, inside, port):
     postfix, mail = 61001, 61003
-    fill(folder, inside, ["main.cf", "master.cf", "boxes"], PORT=port)
+    fill(folder, inside, ["main.cf", "master.cf", "boxes", "sasl/smtpd.conf"], PORT=port)
     make_directory(folder / "queue")
     make_directory(folder / "queue" / "pid")
     for name in _POSTFIX_S_OWN:
         make_directory(folder / name, postfix)
     make_directory(folder / "mail", mail)
+    enter = ["chroot", str(ROOT), "/usr/sbin/saslpasswd2", "-p", "-c", "-f", f"{inside}/users"]
+    subprocess.run([*enter, "-u", "peers.test", USER], input=PASSWORD.encode(), check=True)
+    os.chown(folder / "users", postfix, postfix)
     return Peer(
         folder, POSTFIX, port, ["chroot", str(ROOT), "/usr/lib/postfix/sbin/master", "-d", "-c", f"{inside}/etc"]
     )

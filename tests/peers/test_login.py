@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Exim lets us in with each of its mechanisms, and its log says with which."""
+"""Exim and Postfix let us in with each of their mechanisms, and their logs say with which."""
 
 import io
+import json
 
 import pytest
 
@@ -11,7 +12,11 @@ from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Delivered, Failed
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.session import Session
+from mailspool.spool import Spool
+from mailspool.store import nodename
 from mailspool.tls.policy import TlsPolicy
+from tests.peers import server
+from tests.running import Daemon, eventually
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 JOE = Credentials(user="joe", password="correct horse", tls="encrypt")
@@ -83,3 +88,66 @@ def test_an_exim_that_offers_no_login_gets_no_mail_of_one_with_a_password(connec
 
 def test_without_a_login_exim_takes_nothing_for_these_boxes(connect):
     assert isinstance(send(connect("all", None), "nobody"), Failed)
+
+
+# --- Postfix, as the smarthost of the real daemon
+
+
+@pytest.fixture
+def through(postfix, tmp_path):
+    """through(mechanism, password): the daemon, whose smarthost is a Postfix that lets in with this mechanism only."""
+    started = []
+
+    def start(mechanism, password):
+        host = server.POSTFIX_WITH_LOGIN[mechanism]
+        credentials = tmp_path / "credentials"
+        credentials.touch(0o600)
+        login = {"user": f"{server.USER}@peers.test", "password": password, "tls": "encrypt"}
+        credentials.write_text(f'["{host}"]\n' + "".join(f"{name} = {json.dumps(login[name])}\n" for name in login))
+        (tmp_path / "run").mkdir(mode=0o700)
+        properties = {
+            "dequeue_dir": str(tmp_path / "spool"),
+            "run_dir": str(tmp_path / "run"),
+            "user": "root",
+            "hostname": "sender.peers.test",
+            "smarthost": f"{host}:{postfix.port}",
+            "credentials_file": str(credentials),
+            "log_level": "debug",
+        }
+        started.append(Daemon(tmp_path, properties))
+        return started[0]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def hand_in(daemon, recipient):
+    spool = Spool.from_config(str(daemon.config))
+    spool.send_mail(to=[recipient], from_="joe@example.net", message=MESSAGE.decode())
+    return spool
+
+
+@pytest.mark.parametrize("mechanism", server.POSTFIX_WITH_LOGIN)
+def test_postfix_lets_the_daemon_in_with_each_mechanism_under_tls(through, postfix, mechanism):
+    running = through(mechanism, server.PASSWORD)
+    box = f"box-login-{mechanism.lower()}@postfix.peers.test"
+    hand_in(running, box)
+    (stored,) = postfix.mail_for(box)
+    assert b"with ESMTPSA" in stored.added_by_peer  # RFC 3848: over TLS, and logged in
+    assert f"sasl_method={mechanism}, sasl_username=joe@peers.test" in postfix.log
+    assert server.PASSWORD not in running.log
+
+
+@pytest.mark.parametrize("mechanism", server.POSTFIX_WITH_LOGIN)
+def test_a_password_that_postfix_refuses_is_an_alarm_and_costs_no_message(through, mechanism):
+    running = through(mechanism, "battery staple")
+    spool = hand_in(running, f"box-refused-{mechanism.lower()}@postfix.peers.test")
+    (alarm,) = eventually(lambda: running.status()["alarms"])
+    assert "was refused: 535" in alarm["text"]
+    eventually(lambda: [at.tier for at in spool.store.locations()] == [1])  # it waits, and nobody is sent a bounce
+    (at,) = spool.store.locations()
+    (attempt,) = spool.store.history(nodename.node_id_of(at.name))
+    assert attempt.status == "4.7.8"
+    assert "battery" not in running.log
+    assert "battery" not in attempt.text
