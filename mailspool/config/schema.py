@@ -26,6 +26,11 @@ AtStart = Annotated[_Type, Meta(extra={"restart": True})]
 CREDENTIALS_FILE = "/etc/mailspool/credentials"
 """Where nothing need be; a file that is named must exist."""
 
+STOP_MARGIN = 60.0
+"""Seconds that whoever stops the daemon leaves it beyond `shutdown_timeout`, for replies to a final dot: who cuts that
+wait makes second copies (RFC 1047). TimeoutStopSec of etc/systemd/mailspool.service, and STOP_TIMEOUT of
+init.d/mailspool and etc/default/mailspool, are at least the default and this."""
+
 _RFC = Timeouts()
 
 
@@ -76,7 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whom the supervisor becomes when root starts it. It stays root only if "root" is written here."""
 
     shutdown_timeout: Seconds = 30.0
-    """How long deliveries in progress may take to end after TERM, before they are released."""
+    """How long deliveries in progress may take to end after TERM, before they are released. TimeoutStopSec of the unit
+    (`systemctl edit mailspool`), or STOP_TIMEOUT in /etc/default/mailspool, must be a minute more."""
 
     worker_nodes: Count = 1000
     """A worker ends after so many nodes, and a fresh one takes its place."""

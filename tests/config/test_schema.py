@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+import re
+
+import pytest
+
 from mailspool.config.explain import changes, options
-from mailspool.config.schema import Settings
+from mailspool.config.schema import STOP_MARGIN, Settings
 from mailspool.model.timeouts import Timeouts
+from tests.running import ROOT
 
 
 def test_every_option_has_help_and_says_what_it_allows():
@@ -51,3 +56,16 @@ def test_each_change_tells_the_old_and_the_new_value_in_words_and_whether_it_cou
 
 def test_an_option_without_help_is_not_to_be_had():
     assert {option.name for option in options()} == {*Settings.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("etc/systemd/mailspool.service", "TimeoutStopSec"),
+        ("etc/default/mailspool", "#STOP_TIMEOUT"),
+        ("init.d/mailspool", "STOP_TIMEOUT"),
+    ],
+)
+def test_who_stops_the_daemon_leaves_it_the_time_that_it_takes(file, name):
+    (seconds,) = re.findall(rf"^{name}=(\d+)\b", (ROOT / file).read_text(), re.MULTILINE)
+    assert float(seconds) >= Settings().shutdown_timeout + STOP_MARGIN
