@@ -14,6 +14,7 @@ from mailspool.store.filesystem import FileStore
 from mailspool.store.lease import Lease
 from mailspool.store.rollcall import RollCall
 from mailspool.store.rounds import Rounds
+from tests.store import crash
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 NOW = 1_700_000_000
@@ -200,6 +201,27 @@ def test_one_of_our_own_past_whose_lease_goes_late_is_no_namesake(world):
     os.unlink(f"{world.spool.root}/hosts/{past.owner}")
     world.watch(20)
     assert world.rounds._alarms.lines() == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(9))  # the steps of "recover" in docs/spool-format.md
+def test_a_recovery_that_was_cut_short_anywhere_is_finished_by_any_other_host(claimed, number, when):
+    claimed.other.seal(claimed.claim)
+    draft = Path(claimed.spool.root, "incoming", f"A~{ELSEWHERE}")
+    draft.write_bytes(b"half")
+    life = crash.run(lambda: None, lambda *_: recover_elsewhere(claimed), crash.Moment(number, when))
+    assert life.killed
+    third = World(FileStore(claimed.spool.root, this_owner()._replace(host="third")), claimed.clock)
+    third.watch(2 * LEASE)
+    assert list(third.spool.locations()) == [queued(claimed.name)]
+    assert third.hosts() == []
+    claimed.clock.now += recover.ABANDONED
+    third.rounds.go()
+    assert not draft.exists()
+
+
+def recover_elsewhere(world):
+    return list(recover.recover_owner(world.spool, world.spool.root, str(ELSEWHERE), NOW))
 
 
 @pytest.mark.parametrize("step", ["unlink", "rename"])
