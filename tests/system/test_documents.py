@@ -107,6 +107,11 @@ def test_smarthost(host):
     Reader(host.machine).follow(page("smarthost.md"))
 
 
+def test_nfs(host):
+    """On a disk of its own: it is the same to the commands."""
+    Reader(host.machine).follow(page("nfs.md"))
+
+
 def test_porting(host, sink):
     old = host.at("/var/spool/mail/0")
     old.mkdir(parents=True)
