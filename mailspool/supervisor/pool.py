@@ -173,6 +173,7 @@ class Pool:
         self.dispatch.forget_waiting()
         self.tell(signal.SIGTERM)
         self.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
+        self.dispatch.end_cool_downs()  # as above
 
     def pause(self) -> None:
         """Nothing is given until `renew`; workers finish their node and go."""
