@@ -31,7 +31,7 @@ def lab(private_root):
         yield made
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="session", params=VERSIONS)
 def shared(request, private_root):
     """Three hosts that share a spool, whose daemons do not run yet, by each version of NFS."""
     with Lab() as made:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Accepts a number of messages at once, each to one recipient, and prints their ids.
+"""Accepts a number of messages, each to one recipient, and tells the outside of each of them at once.
 
-python -m tests.lab.fill CONFIG MESSAGES
+    python -m tests.lab.fill CONFIG MESSAGES FILE [LOCALPART]
+
+FILE gets a line for each: its ID. LOCALPART: of all recipients, which says what `tests.sink` does to them.
 """
 
+import os
 import sys
 
 from mailspool.spool import Spool
@@ -11,11 +14,13 @@ from mailspool.spool import Spool
 MESSAGE = "Subject: hello\n\n" + "world\n" * 50
 
 
-def main(config, messages):
+def main(config, messages, file, local="joe"):
     spool = Spool.from_config(config)
     spool.create_dequeue_dirs()
+    out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC)
     for number in range(int(messages)):
-        print(spool.send_mail(to=f"joe{number}@x{number % 10}.example", from_="me@y.example", message=MESSAGE))
+        to = f"{local}+{number}@x{number % 10}.example"
+        os.write(out, f"{spool.send_mail(to=to, from_='me@y.example', message=MESSAGE)}\n".encode())
 
 
 if __name__ == "__main__":

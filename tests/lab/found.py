@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What stands in a spool after this host's owners have died: recovers, then prints a line of JSON for each node.
+"""What stands in a spool: prints a line of JSON for each node, and for each file in `incoming`.
 
-python -m tests.lab.found CONFIG
+Run as `python -m tests.lab.found CONFIG [recover]`. With "recover" the claims of this host's dead owners are returned
+first, and what they had not accepted is swept.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from mailspool.errors import Unreadable
+from mailspool.errors import ClaimLost, Unreadable
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from tests.lab.accept import digest
 
 
 def look(store, location):
-    found = {"node": nodename.node_id_of(location.name), "state": location.state.name, "digest": ""}
+    node = nodename.node_id_of(location.name)
+    found = {"node": node, "state": location.state.name, "sealed": location.sealed, "owner": location.owner}
     try:
         with store.open(location).file as file:
-            found["digest"] = digest(file.read().partition(b"\r\n\r\n")[2])
+            return {**found, "digest": digest(file.read().partition(b"\r\n\r\n")[2])}
     except Unreadable as error:
-        found["torn"] = str(error)
-    return found
+        return {**found, "torn": str(error)}
 
 
 def main(config, recover=""):
@@ -29,7 +30,10 @@ def main(config, recover=""):
     if recover:
         spool.store.recover()
     for location in spool.store.locations():
-        print(json.dumps(look(spool.store, location)))
+        try:
+            print(json.dumps(look(spool.store, location)))
+        except ClaimLost:  # it has moved meanwhile
+            print(json.dumps({"moved": location.name}))
     for path in Path(spool.dequeue_dir, "incoming").glob("*"):
         print(json.dumps({"left": str(path)}))
 

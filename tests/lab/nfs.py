@@ -10,9 +10,11 @@ LEASE = 10  # seconds, of NFS 4: the least a server takes; and so long one that 
 SAFE = "rw,sync,no_subtree_check,no_root_squash,fsid=0"
 VERSIONS = {"3": "vers=3", "4.2": "vers=4.2"}
 
+DISK = f"""mountpoint -q {EXPORT} || mount /dev/ubda {EXPORT} 2>/dev/null || {{
+    mkfs.ext4 -q /dev/ubda && mount /dev/ubda {EXPORT}
+}}"""
 SERVER = """set -e
 modprobe -a sunrpc lockd nfsd
-mount /dev/ubda {export} 2>/dev/null || {{ mkfs.ext4 -q /dev/ubda; mount /dev/ubda {export}; }}
 mount -t rpc_pipefs rpc_pipefs /var/lib/nfs/rpc_pipefs
 mount -t nfsd nfsd /proc/fs/nfsd
 for file in /proc/fs/nfsd/nfsv4leasetime /proc/fs/nfsd/nfsv4gracetime /proc/sys/fs/nfs/nlm_grace_period; do
@@ -39,7 +41,13 @@ mount.nfs {source} {path} -o hard,{options}
 
 
 def serve(host, options=SAFE, lease=LEASE):
+    mount_disk(host)
     host.run(SERVER.format(export=EXPORT, options=options, lease=lease))
+
+
+def mount_disk(host):
+    """As `serve` does; who does it before can look at the disk while nobody else can."""
+    host.run(DISK)
 
 
 def mount(host, server, version, path=SPOOL, options=""):

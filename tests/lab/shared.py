@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Several hosts, one spool on an NFS server, the real daemon on each of them, and a world that takes their mail."""
 
+import contextlib
+import itertools
 import json
 from collections import Counter
-from contextlib import contextmanager
 
+from mailspool.store.claim import is_owner
 from tests.lab import nfs
 from tests.running import eventually, write_config
 
 ON_CLIENT, ON_SERVER = f"{nfs.SPOOL}/mail", f"{nfs.EXPORT}/mail"
-LONG = 120.0  # seconds until a test that waits for many deliveries in vain fails, on a machine that is busy
+LEASE_TIME = 8.0  # seconds
+LONG = 150.0  # seconds until a test that waits for many deliveries in vain fails, on a machine that is busy
 
 
 class Shared:
@@ -20,12 +23,14 @@ class Shared:
         self.server = lab.host("server", disks=[lab.disk("server")])
         self.world = lab.host("world", memory="128M")
         self.hosts = [lab.host(name) for name in names]
+        self._daemons = {}
+        self._fills = itertools.count(1)
         for host in lab.hosts.values():
             host.power_on()
         for host in lab.hosts.values():
             host.until_up()
         nfs.serve(self.server)
-        self.world.start_python("-m", "tests.lab.world", f"/run/share/{self.world.name}")
+        self.world.start_python("-m", "tests.lab.world", self.seen(self.world))
         for host in self.hosts:
             nfs.mount(host, self.server, version)
         for host, directory in ((self.server, ON_SERVER), *((host, ON_CLIENT) for host in self.hosts)):
@@ -42,7 +47,8 @@ class Shared:
             "smarthost": f"{self.world.address}:25",
             "tls": "none",
             "nameservers": ["127.0.0.1"],
-            "dequeue_periods": [0] * 7,
+            "lease_time": LEASE_TIME,
+            "dequeue_periods": [0] * 7,  # no tier makes us wait
             "dequeue_priority": [1] * 7,
             "dequeue_timeout": 1.0,
             "max_dequeue_processes": 4,
@@ -50,55 +56,127 @@ class Shared:
         }
 
     @staticmethod
-    def config(host):
-        return f"/run/share/{host.name}/mailspool.toml"
+    def seen(host):
+        """What a host sees of its folder."""
+        return f"/run/share/{host.name}"
 
-    @contextmanager
-    def delivering(self, hosts):
-        """Their daemons run. In the end each that is still up has ended well."""
-        daemons = {host.name: self.deliver(host) for host in hosts}
-        yield daemons
-        for host in hosts:
+    def config(self, host):
+        return f"{self.seen(host)}/mailspool.toml"
+
+    # --- daemons
+
+    def start(self, host):
+        """Start its daemon; it may take a while until it delivers."""
+        log = f">>{self.seen(host)}/daemon.log 2>&1"
+        self._daemons[host] = host.start_python("bin/mailspoold", "-f", "-c", self.config(host), to=log)
+
+    def stop(self):
+        """All daemons that run; each must end well."""
+        for host in self._daemons:
             host.run("kill $(cat /run/mailspool/pid)")
+        while self._daemons:
+            host, daemon = self._daemons.popitem()
+            host.wait(daemon)
+
+    @contextlib.contextmanager
+    def delivering(self, hosts):
+        """Their daemons run."""
         for host in hosts:
-            host.wait(daemons[host.name])
+            self.start(host)
+        eventually(lambda: len(self.owners()) == len(hosts), what="a lease of each host")
+        yield
+        self.stop()
 
-    def deliver(self, host):
-        """Start its daemon."""
-        log = f"/run/share/{host.name}/daemon.log"
-        return host.start_python("bin/mailspoold", "-f", "-c", self.config(host), to=f">>{log} 2>&1")
+    def cut_power(self, host):
+        host.cut_power()
+        self._daemons.pop(host, None)
 
-    def fill(self, messages, hosts):
-        """Have so many messages accepted, by all of these hosts at once. Their ids."""
-        share = messages // len(hosts)
-        parts = [share] * (len(hosts) - 1) + [messages - share * (len(hosts) - 1)]
-        running = [
-            (host, host.start_python("-m", "tests.lab.fill", self.config(host), part))
-            for host, part in zip(hosts, parts, strict=True)
-        ]
-        accepted = [queue_id for host, number in running for queue_id in host.wait(number).text.split()]
-        assert len(set(accepted)) == messages
-        return accepted
+    def boot(self, host):
+        """Again, after `cut_power`: with its mount, and its daemon."""
+        host.boot()
+        nfs.mount(host, self.server, self.version)
+        self.start(host)
+
+    def log(self, host):
+        return (host.folder / "daemon.log").read_text(errors="replace")
+
+    # --- the way in
+
+    def fill(self, messages, hosts, local="joe"):
+        """Have so many messages accepted, by all of these hosts at once. See `Fill`."""
+        return Fill(self, f"accepted.{next(self._fills)}", messages // len(hosts), hosts, local)
+
+    # --- the way out
 
     def taken(self):
         """How often the world took which message: {ID: copies}."""
-        file = self.world.folder / "taken"
-        return Counter(file.read_text().split("\n")[:-1] if file.exists() else ())
+        return Counter(lines(self.world.folder / "taken"))
 
     def until_taken(self, accepted, part=1.0):
         """Until the world has taken that part of them."""
         enough = len(accepted) * part
-        eventually(
-            lambda: len(self.taken().keys() & set(accepted)) >= enough,
-            timeout=LONG,
-            what=f"{enough:.0f} messages taken",
-        )
+        eventually(lambda: len(self.taken().keys() & accepted) >= enough, LONG, f"{enough:.0f} messages taken")
+
+    def hold(self):
+        """From now on the world does not reply to the final dot, nor to RCPT for the local part "wait"."""
+        (self.world.folder / "hold").touch()
+
+    def release(self):
+        (self.world.folder / "hold").unlink(missing_ok=True)
+
+    # --- the spool
 
     def left(self):
-        """What is in the spool, as the server sees it; see tests/lab/found.py."""
+        """What is in the spool, as the server sees it: see tests/lab/found.py."""
         text = self.server.python("-m", "tests.lab.found", self.config(self.server)).text
         return [json.loads(line) for line in text.splitlines()]
 
+    def claims(self, host):
+        """Those that a host has."""
+        return [each for each in self.left() if each.get("owner", "").startswith(f"{host.name}.")]
+
     def until_empty(self):
         """Until nothing is in the spool any more."""
-        eventually(lambda: self.left() == [], timeout=LONG, what="an empty spool")
+        eventually(lambda: self.left() == [], LONG, "an empty spool")
+
+    def owners(self):
+        """Whose leases stand, as the server sees it."""
+        return {name for name in self.server.run(f"ls {ON_SERVER}/hosts", check=False).text.split() if is_owner(name)}
+
+    def until_taken_for_dead(self, host):
+        eventually(lambda: not any(owner.startswith(f"{host.name}.") for owner in self.owners()), what="a lease gone")
+
+
+class Fill:
+    """Messages that some hosts are accepting."""
+
+    def __init__(self, shared, name, messages, hosts, local):
+        self._files = [host.folder / name for host in hosts]
+        config, seen = shared.config, shared.seen
+        self._running = [
+            (
+                host,
+                host.process,
+                host.start_python("-m", "tests.lab.fill", config(host), messages, f"{seen(host)}/{name}", local),
+            )
+            for host in hosts
+        ]
+
+    def accepted(self):
+        """The ids of those that are acknowledged by now."""
+        return {each for file in self._files for each in lines(file)}
+
+    def until(self, number):
+        eventually(lambda: len(self.accepted()) >= number, LONG, f"{number} messages accepted")
+
+    def wait(self):
+        """The ids of all of them, once the hosts that have not lost their power are done."""
+        for host, process, number in self._running:
+            if host.process is process:
+                host.wait(number)
+        return self.accepted()
+
+
+def lines(file):
+    """Whole ones only: the last may just be being written."""
+    return file.read_text().split("\n")[:-1] if file.exists() else []
