@@ -71,11 +71,12 @@ def return_claim(store: Store, claim: Location, now: float) -> Location:
         return store.quarantine(claim, str(error))
     moved = store.move(claim, Location(State.QUEUED, claim.tier, claim.node))
     end = f"its owner {claim.owner} ended"
-    if claim.sealed:
-        end += "; its final dot may have been said, so that a second copy is possible"
-        store.record(node.node_id, [Attempt(now, claim.tier, "", LOCAL_FAULT, end)])
-    say = get_logger().warning if claim.sealed else get_logger().info
-    say("recovered", node=moved.name, tier=moved.tier, end=end)
+    if not claim.sealed:
+        get_logger().info("recovered", node=moved.name, tier=moved.tier, end=end)
+        return moved
+    end += "; its final dot may have been said, so that a second copy is possible"
+    get_logger().warning("recovered", node=moved.name, tier=moved.tier, end=end)
+    store.record(node.node_id, [Attempt(now, claim.tier, "", LOCAL_FAULT, end)])
     return moved
 
 
