@@ -31,7 +31,7 @@ A worker's watch keeps the scoreboard, its title and its alarm by it; from `Phas
 """
 
 
-_COMMITTING = frozenset({Phase.CONNECT, Phase.DATA, Phase.FINAL})
+_COMMITTING = (Phase.FINAL, Phase.DATA, Phase.CONNECT)
 """What each of them begins is hard to take back: a session, a message, a delivery."""
 
 

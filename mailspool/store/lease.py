@@ -90,7 +90,8 @@ class Lease:
     @property
     def fresh(self) -> bool:
         """Whether nobody can have taken the owner for dead yet."""
-        return not self.lost and self.left > 0
+        cells = self._cells  # asked twice for each message
+        return cells[_BEGUN] + self._good_for > self._clock() and not cells[_LOST]
 
     @property
     def lost(self) -> bool:
