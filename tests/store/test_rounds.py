@@ -3,17 +3,24 @@
 
 import os
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mailspool.errors import ClaimLost, SpoolError
+from mailspool.errors import ClaimLost, LeaseLost, SpoolError
+from mailspool.model.envelope import Envelope, Recipient
 from mailspool.store import fsops, recover, rollcall
 from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.lease import Lease
+from mailspool.store.nodename import new_id
 from mailspool.store.rollcall import RollCall
 from mailspool.store.rounds import Rounds
+from tests.conftest import Clock
 from tests.store import crash
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
@@ -389,3 +396,71 @@ def test_rounds_are_spaced_by_dice_within_the_time_that_a_look_may_take(world):
     with pytest.raises(Enough):
         world.rounds.run()
     assert pauses == [5.0, 7.5, 10.0]
+
+
+# --- many hosts
+
+
+class Member:
+    """One of several hosts on a spool: its clock is its own, and it stands still now and then."""
+
+    def __init__(self, root, number, offset, clock):
+        self.store = FileStore(root, this_owner()._replace(host=f"host{number}", boot=f"{number:032x}"))
+        self.clock = lambda: clock() + offset
+        self.lease = Lease(root, self.store.owner, LEASE, self.clock)
+        self.lease.create()
+        self.rounds = Rounds(
+            self.store,
+            LEASE,
+            lambda: RollCall("1", "2", 3, self.clock()),
+            lambda: None,
+            sleep=lambda _: None,
+            dice=lambda: 0.5,
+            now=self.clock,
+            clock=self.clock,
+        )
+        self.frozen_until = clock()
+        self.longest, self.ended = 0.0, False
+
+    def live(self, now, dice):
+        """Two and a half seconds of its life."""
+        if now < self.frozen_until or self.ended:
+            return
+        try:
+            self.lease.beat()
+        except LeaseLost:
+            self.ended = True
+            return
+        if dice.random() < 0.4:
+            self.rounds.go()
+        if dice.random() < 0.02:
+            self.frozen_until = now + dice.uniform(5, 300)
+            self.longest = max(self.longest, self.frozen_until - now)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1 << 64))
+def test_many_hosts_with_clocks_of_their_own_take_no_living_one_for_dead_and_lose_nothing(seed):
+    dice, clock = Random(seed), Clock()
+    with TemporaryDirectory() as folder:
+        root = f"{folder}/spool"
+        FileStore(root, this_owner()).create(1)
+        members = [Member(root, number, dice.uniform(-1e6, 1e9), clock) for number in range(4)]
+        nodes = set()
+        for member in members:
+            envelope = Envelope(new_id(NOW, dice.randbytes), "me@b.example", (Recipient("joe@a.example"),), NOW)
+            (name,) = member.store.accept(envelope, [MESSAGE], NOW)
+            member.store.claim(queued(name), "w1.1")
+            nodes.add(name)
+        for _ in range(200):
+            clock.now += 2.5
+            for member in dice.sample(members, len(members)):
+                member.live(clock.now, dice)
+        places = list(members[0].store.locations())
+        assert sorted(at.node for at in places) == sorted(nodes)
+        for member in members:
+            if member.longest < LEASE - 10:
+                assert not member.ended
+                assert list(member.store.claims(""))
+            elif member.ended:
+                assert not list(member.store.claims(""))
