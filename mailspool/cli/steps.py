@@ -216,8 +216,6 @@ class Bounces:
         settled, faults = 0, list[str]()
         for group in terminal.watched(groups, "reports"):
             try:
-                if lease := self._spool.lease:
-                    lease.check()
                 self._spool.door.settler.bounce([(node, self._verdict(node.history())) for node in group])
                 settled += len(group)
             except SpoolError as error:

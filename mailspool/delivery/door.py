@@ -94,7 +94,7 @@ class Door:
                 bounce_size_limit=settings.bounce_size_limit,
                 host=settings.hostname,
             ),
-            lambda to, chunks: hooks.spool_report(to, Message(chunks)),
+            self._report,
             hooks.now,
             os.urandom,
         )
@@ -103,6 +103,11 @@ class Door:
         """Raises LeaseStale if others may deliver what we have claimed."""
         if lease := self._hooks.lease:
             lease.check()
+
+    def _report(self, to: str, chunks: Iterable[bytes]) -> None:
+        """A report tells what became of a node: only its owner may. Raises LeaseStale, SpoolError."""
+        self._check_lease()
+        self._hooks.spool_report(to, Message(chunks))
 
     # --- nodes
 

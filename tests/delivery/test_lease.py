@@ -83,6 +83,19 @@ def test_what_was_delivered_before_the_freeze_is_settled(spool, sink, clock, sta
     assert list(spool.store.locations()) == []
 
 
+def test_what_was_refused_before_the_freeze_is_reported_by_whoever_has_it_then(spool, sink, clock, station, jobs_of):
+    send(spool, "never@x.example")  # 550 to RCPT
+    where = Frozen(station(), clock, Phase.DATA)
+    assert SpoolWork(spool).perform(jobs_of(spool), where) == [Result.FAULT]
+    (at,) = spool.store.locations()  # no report
+    assert at.state is State.QUEUED
+    assert "never" in spool.store.open(at).envelope.recipients[0].address
+    spool.lease.beat()
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.SETTLED]
+    (report,) = spool.store.locations()
+    assert spool.store.open(report).envelope.sender == ""
+
+
 def test_a_spool_that_is_not_shared_needs_no_lease():
     spool = Spool(store=MemoryStore(), smarthost="127.0.0.1:9")
     take_lease(spool)
