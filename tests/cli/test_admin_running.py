@@ -35,8 +35,8 @@ def until(what):
 
 @pytest.fixture
 def silent():
-    """A host that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    """A host of many addresses that takes connections and never says a word."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
         yield server
 
 
@@ -111,7 +111,7 @@ def test_ps_lists_each_process_with_what_it_is_at(house):
         assert (one["pid"], one["tier"], one["nodes"]) == (worker["pid"], 0, [f"{message}.0"])
 
 
-def test_status_on_a_terminal_is_one_screen(house):
+def test_status_on_a_terminal_is_one_screen(house, silent):
     seven = {
         "dequeue_periods = [0, 1800, 14400]": f"dequeue_periods = {[0, *[1800] * 6]}\nmax_dequeue_processes = 60",
         "dequeue_priority = [1, 1000000, 1000000]": f"dequeue_priority = {[1] * 7}\nmax_per_destination = 20",
@@ -119,7 +119,9 @@ def test_status_on_a_terminal_is_one_screen(house):
     config = house.config.read_text()
     for three, more in seven.items():
         config = config.replace(three, more)
-    house.config.write_text(config)
+    port = silent.getsockname()[1]
+    routes = (f'routes."d{n}.example" = "127.0.1.{n + 1}:{port}"\n' for n in range(30))
+    house.config.write_text(config + "".join(routes))
     for n in range(30):
         house.fall_back(house.node(f"sue@d{n}.example")[1], 1 + n % 6, text=f"451 4.0.0 {'no room ' * 20}")
     with running(house):
