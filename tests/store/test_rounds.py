@@ -433,7 +433,7 @@ class Member:
             return
         if dice.random() < 0.4:
             self.rounds.go()
-        if dice.random() < 0.02:
+        if dice.random() < 0.008:
             self.frozen_until = now + dice.uniform(5, 300)
             self.longest = max(self.longest, self.frozen_until - now)
 
