@@ -37,7 +37,7 @@ from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded, nobody_watches
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
-from mailspool.supervisor.job import Job, Result, Station
+from mailspool.supervisor.job import FAULT, Job, Result, Station
 from mailspool.tls.context import preload as preload_tls
 from mailspool.tls.policy import TlsLevel, TlsPolicy
 
@@ -147,7 +147,7 @@ class Door:
         except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
             results |= self._returned(nodes, results, Result.RETURNED)
         except SpoolError as error:
-            log.error("local fault, giving claims back", error=str(error))  # noqa: TRY400 - no fault of the code
+            self._station.alarm(FAULT, f"claims are given back: {error}")
             results |= self._returned(nodes, results, Result.FAULT)
         finally:
             for node in nodes.values():

@@ -34,6 +34,10 @@ class Result(IntEnum):
     FAULT = 4  # not tried because of a local fault (disk, memory): nobody should try for a while
 
 
+FAULT = "local fault"
+"""What the alarm is about that goes with `Result.FAULT`. The supervisor knows when it is over."""
+
+
 class Look(Enum):
     """Where to look for jobs."""
 

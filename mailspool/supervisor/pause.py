@@ -15,7 +15,7 @@ log = get_logger()
 
 
 class Pause:
-    """One kind of fault. what: in the log. clock: monotonic seconds."""
+    """One kind of fault. what: in the log; "": somebody else tells of it. clock: monotonic seconds."""
 
     def __init__(self, what: str, clock: Callable[[], float]) -> None:
         self._what, self._clock = what, clock
@@ -26,14 +26,14 @@ class Pause:
         now = self._clock()
         if now < self._until:
             return
-        if not self._seconds:
+        if self._what and not self._seconds:
             log.error("local fault, will try again", what=self._what, error=why)
         self._seconds = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._seconds * 2))
         self._until = now + self._seconds
 
     def over(self) -> None:
         """It works."""
-        if self._seconds:
+        if self._what and self._seconds:
             log.info("works again", what=self._what)
         self._until = self._seconds = 0.0
 

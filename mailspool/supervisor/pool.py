@@ -14,7 +14,7 @@ from mailspool.model.phase import Phase
 from mailspool.supervisor.alarms import Alarms
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
-from mailspool.supervisor.job import Job, Result, Work
+from mailspool.supervisor.job import FAULT, Job, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.station import KILL_GRACE
@@ -26,11 +26,17 @@ IDLE_WORKER = 10.0
 MAX_SLOTS = 1000
 """The most that `max_dequeue_processes` may be (`config.schema`); workers on their way out count too."""
 
+DYING = 1.0
+"""Seconds that a worker may take to die of SIGKILL. `station.KILL_GRACE` and these are five: then its place is free."""
+
 SLEPT = 30.0
 """Seconds between two turns after which the machine must have stood still: three times the parent's longest sleep."""
 
 STALE = 1.0
 """Seconds between two looks at a lease that is not fresh: nobody tells when it is again."""
+
+FORGOTTEN = 600.0
+"""Seconds after which a job that met a local fault, and was not tried again, is somebody else's, or no more."""
 
 _NEVER = float("inf")
 
@@ -59,12 +65,14 @@ class Pool:
         self.paused = False
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
-        self._scoreboard = Scoreboard(MAX_SLOTS)
+        self._scoreboard = Scoreboard(2 * MAX_SLOTS)
         self._workers: dict[int, Worker] = {}
+        self._stuck: dict[int, Worker] = {}  # killed, and not dead
         self._serial = 0
         self._fork = Pause("fork", clock)
-        self._fault = Pause("delivery (local fault)", clock)
+        self._fault = Pause("", clock)  # `alarms` tells of it
         self._faulty: set[str] = set()  # groups that met a local fault since something last went well
+        self._unwell: dict[str, float] = {}  # jobs that met one the last time they were tried, and when
         self._last_turn = clock()
         self._spare_until = 0.0  # nobody is overdue before
 
@@ -100,7 +108,9 @@ class Pool:
 
     @property
     def _has_room(self) -> bool:
-        return len(self._workers) < self.dispatch.limits.workers
+        """Places of stuck ones are given away, but each only once: a dead file server shall not fill the machine."""
+        most = self.dispatch.limits.workers
+        return len(self._workers) < min(most, 2 * most - len(self._stuck))
 
     def _give(self, worker: Worker, now: float) -> None:
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
@@ -154,14 +164,26 @@ class Pool:
             self._retire(worker)
 
     def _judge_faults(self, batch: Sequence[Job], results: Sequence[Result]) -> None:
-        """One message's fault is its own; those of two in a row are the machine's: then nobody tries for a while."""
+        """One message's fault is its own; those of two in a row are the machine's: then nobody tries for a while.
+
+        It is over once all that met one have gone well, or are gone.
+        """
+        now = self._clock()
+        for job, result in zip(batch, results, strict=True):
+            if result is Result.FAULT:
+                self._unwell[job.key] = now
+            elif result is not Result.RETURNED:
+                self._unwell.pop(job.key, None)
         faulty = {job.group for job, result in zip(batch, results, strict=True) if result is Result.FAULT}
         self._faulty |= faulty
         if faulty and len(self._faulty) > 1:
-            self._fault.begin("see the worker's own message")
+            self._fault.begin("")
         elif not faulty and any(result is not Result.RETURNED for result in results):
             self._faulty.clear()
             self._fault.over()
+            if all(now - met > FORGOTTEN for met in self._unwell.values()):
+                self._unwell.clear()
+                self.alarms.hear({FAULT: ""})
 
     # --- ending
 
@@ -212,17 +234,33 @@ class Pool:
         if now - self._last_turn > SLEPT:
             self._spare_until = now + KILL_GRACE
         self._last_turn = now
-        for worker in self._workers.values() if now >= self._spare_until else ():
+        for worker in list(self._workers.values()) if now >= self._spare_until else ():
             entry = worker.slot.read()
-            if now > entry.until:
+            if now < entry.until:
+                continue
+            if worker.killed:
+                self._give_up(worker)
+            else:
                 log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
                 worker.signal(signal.SIGKILL)
-                # Once is enough: one that hangs in a system call dies when that returns, and nobody else writes here.
-                worker.slot.write(entry.phase, entry.host, _NEVER, entry.since)
+                worker.killed = True
+                worker.slot.write(entry.phase, entry.host, now + DYING, entry.since)  # nobody else writes here now
+
+    def _give_up(self, worker: Worker) -> None:
+        """SIGKILL does not reach who is in a system call that does not return: another one gets its place.
+
+        What it had claimed is recovered once it has ended: its call may still take effect.
+        """
+        log.error("worker cannot be killed, its place is given to another", worker=worker.serial, pid=worker.pid)
+        self._stuck[worker.pid] = self._workers.pop(worker.pid)
+        self._retire(worker)
+        if worker.batch:
+            self.dispatch.lost(worker.batch)
+            worker.batch = []
 
     def ended(self, child: Ended) -> bool:
         """A child was reaped. Whether it was one of the workers."""
-        worker = self._workers.pop(child.pid, None)
+        worker = self._workers.pop(child.pid, None) or self._stuck.pop(child.pid, None)
         if worker is None:
             return False
         if not worker.closed and worker.batch:  # its last report may still be on the way

@@ -23,8 +23,8 @@ from mailspool.supervisor.job import Job, Report, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 
-KILL_GRACE = 10.0
-"""Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance."""
+KILL_GRACE = 4.0
+"""Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance. See `pool.DYING`."""
 
 LOCAL_PATIENCE = 300.0
 """Seconds that claiming and settling may take on a slow disk or file server before the parent kills."""

@@ -27,6 +27,7 @@ class Worker:
         self.jobs_done = 0
         self.idle_since = 0.0
         self.leaving = False  # told to end: it gets no more
+        self.killed = False  # because it was overdue
         self.closed = False
 
     def give(self, batch: list[Job]) -> None:

@@ -4,7 +4,7 @@
 import signal
 import time
 
-from tests.running import eventually
+from tests.running import eventually, is_running
 
 MESSAGE = "Subject: hello\n\nworld\n"
 
@@ -78,3 +78,22 @@ def test_an_error_at_quit_after_the_250_sends_no_second_copy(daemon, make_spool,
     assert running.stop() == 0
     assert len(sink.mails) == 5
     assert list(spool.store.locations()) == []
+
+
+def test_a_worker_that_does_not_run_is_gone_five_seconds_after_its_deadline_and_its_place_is_free(
+    daemon, make_spool, sinks
+):
+    sink = sinks(greeting="hang")
+    options = {"sink": sink, "delivery_timeout": 0.5, "min_rate": 1000000, "greeting_timeout": 60.0,
+               "max_dequeue_processes": 1, "dequeue_timeout": 0.2}  # fmt: skip
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    (worker,) = eventually(lambda: sink.clients and running.workers())
+    began = time.monotonic()
+    running.send(signal.SIGSTOP, worker)
+    sink.greeting = "at once"
+    eventually(lambda: not is_running(worker))
+    assert time.monotonic() - began < 0.5 + 5 + 1  # a second for us
+    eventually(lambda: sink.recipients == ["joe@x.example"])
+    eventually(lambda: list(spool.store.locations()) == [])
+    assert "worker overdue, killed" in running.log

@@ -59,7 +59,7 @@ def pool(clock):
     selector = selectors.DefaultSelector()
     one = Pool(Waiting(), selector, clock, lambda: None, lambda serial, how: None)
     yield one
-    for pid in list(one._workers):
+    for pid in [*one._workers, *one._stuck]:
         os.kill(pid, 9)
         one.ended(Ended(*os.waitpid(pid, 0)))
     selector.close()
@@ -86,6 +86,52 @@ def test_who_is_overdue_is_killed_once_its_own_alarm_had_its_chance(pool, clock)
     assert is_running(worker.pid)
     turns(pool, clock, KILL_GRACE + 10)
     eventually(lambda: not is_running(worker.pid))
+
+
+def unkillable(worker, monkeypatch):
+    """As one that is in a system call on a file server that does not answer."""
+    monkeypatch.setattr(worker, "signal", lambda number: None)
+
+
+def test_the_place_of_a_worker_that_cannot_be_killed_is_free_five_seconds_after_its_deadline(pool, clock, monkeypatch):
+    worker = at_work(pool)
+    unkillable(worker, monkeypatch)
+    clock.pass_(worker.slot.read().until - KILL_GRACE - clock())  # its deadline
+    pool._last_turn = clock()
+    for _ in range(20):
+        assert len(pool) == 1
+        clock.pass_(0.25)
+        pool.kill_overdue()
+    assert len(pool) == 0
+    pool.dispatch.offer([Job("0/b", "b.example", "h")])
+    pool.assign()
+    assert len(pool) == 1
+
+
+def test_who_is_stuck_is_still_awaited_and_what_it_had_claimed_is_recovered_once_it_has_ended(pool, clock, monkeypatch):
+    abandoned = []
+    monkeypatch.setattr(pool, "_abandoned", lambda serial, how: abandoned.append(serial))
+    worker = at_work(pool)
+    unkillable(worker, monkeypatch)
+    turns(pool, clock, LOCAL_PATIENCE + 40)
+    assert (len(pool), abandoned) == (0, [])
+    monkeypatch.undo()
+    monkeypatch.setattr(pool, "_abandoned", lambda serial, how: abandoned.append(serial))
+    worker.signal(9)
+    assert pool.ended(Ended(*os.waitpid(worker.pid, 0)))
+    assert abandoned == [worker.serial]
+    assert len(pool._scoreboard._free) == 2 * pool_module.MAX_SLOTS
+
+
+def test_stuck_workers_do_not_fill_the_machine(pool, clock, monkeypatch):
+    monkeypatch.setattr("mailspool.supervisor.worker.Worker.signal", lambda *_: None)
+    for n in range(12):
+        pool.dispatch.offer([Job(f"0/{n}", f"{n}.example", str(n))])
+        pool.assign()
+        for worker in pool._workers.values():
+            eventually(lambda worker=worker: worker.slot.read().until < float("inf"))
+        turns(pool, clock, LOCAL_PATIENCE + 40)
+    assert (len(pool), len(pool._stuck)) == (0, 8)  # twice as many as there may be
 
 
 def test_nobody_is_killed_for_the_time_in_which_the_machine_stood_still(pool, clock):

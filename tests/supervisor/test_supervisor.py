@@ -18,7 +18,7 @@ from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
 from mailspool.supervisor import control, dispatch, pause, shutdown, station, supervisor, trigger
-from mailspool.supervisor.job import UNSHARED, Job, Limits, Reload, Result
+from mailspool.supervisor.job import FAULT, UNSHARED, Job, Limits, Reload, Result
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.supervisor import Supervisor
 from tests.running import children_of, eventually, is_running, title_of
@@ -104,6 +104,7 @@ class Chores:
         except BaseException as error:
             claim.rename(self.folder / "todo" / name)
             if isinstance(error, OSError):
+                station.alarm(FAULT, str(error))
                 return Result.FAULT
             if type(error).__name__ == "ShutdownRequested":
                 return Result.RETURNED
@@ -422,9 +423,10 @@ def test_local_faults_of_two_in_a_row_pause_deliveries_until_they_are_over(run):
     one = run(short_of_patience, tick=0.05)
     one.work.make("broken")
     one.add("a-fault-1", "b-fault-2")
-    eventually(lambda: "local fault, will try again" in one.log)
+    eventually(lambda: "no space left on device" in one.log)
     one.work.remove("broken")
     one.done("a-fault-1", "b-fault-2")
+    eventually(lambda: 'works again what="local fault"' in one.log)
 
 
 def test_the_local_fault_of_one_keeps_no_others_from_going_and_it_is_tried_again(run):
@@ -434,9 +436,10 @@ def test_the_local_fault_of_one_keeps_no_others_from_going_and_it_is_tried_again
     for n in range(5):
         one.add(f"a-do-{n}")
         eventually(lambda n=n: len(one.work.names("done")) == n + 1)
-    assert "local fault, will try again" not in one.log
+    assert (one.log.count("no space left on device"), one.log.count("works again")) == (1, 0)
     one.work.remove("broken")
     one.done("a-fault-1", *(f"a-do-{n}" for n in range(5)))
+    eventually(lambda: 'works again what="local fault"' in one.log)
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_the_others_go_on(run):
