@@ -301,9 +301,11 @@ class Spool:
         return hand_over(self.settings.run_dir, self.settings.dequeue_dir, message, envelope)
 
     def _may_write_spool(self) -> bool:
-        """A spool that is not there yet, or is no directory, is its store's to complain of."""
+        """A spool that is not there, is no directory, or whose disk takes nothing, is its store's to complain of."""
         directory = self.settings.dequeue_dir
-        return not isinstance(self.store, FileStore) or not os.path.exists(directory) or os.access(directory, os.W_OK)  # noqa: PTH110 pathlib costs `sendmail` 3 ms
+        if not isinstance(self.store, FileStore) or not os.path.exists(directory):  # noqa: PTH110 pathlib costs `sendmail` 3 ms
+            return True
+        return os.access(directory, os.W_OK) or (os.access(directory, os.R_OK) and _is_read_only(directory))
 
     def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
         accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
@@ -403,6 +405,12 @@ class Spool:
 def _beyond(number: int, last: Tier) -> Tier:
     """A tier that was left by a longer `dequeue_periods`: its nodes have their last chance there."""
     return Tier(number, last.wait, last.priority, last=True)
+
+
+def _is_read_only(directory: str) -> bool:
+    with suppress(OSError):
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    return False
 
 
 def _dated(queue_id: str, now: float) -> str:

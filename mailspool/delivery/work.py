@@ -181,7 +181,9 @@ class SpoolWork:
         """
         preload()
         self._spool.credentials  # noqa: B018 - a fault of theirs is told now, and a worker reads no file
-        self._spool.store  # noqa: B018 - else a worker would open one, and claim what nobody could recover
+        store = self._spool.store  # else a worker would open one, and claim what nobody could recover
+        if isinstance(store, FileStore):
+            store.expect_claims(tier.number for tier in self._spool.settings.tiers)
 
     def deferred(self) -> int:
         """The nodes in all tiers but the first, when each was last looked at."""

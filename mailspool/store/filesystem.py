@@ -200,6 +200,12 @@ class FileStore(Store):
 
     # --- moving
 
+    def expect_claims(self, tiers: Iterable[int]) -> None:
+        """Make room for claims out of these tiers now, as far as the disk lets us: later it may have no inode left."""
+        with suppress(SpoolError):
+            for tier in tiers:
+                self._directory_made(Location(State.CLAIMED, tier, "", self._owner))
+
     def claim(self, location: Location, attempt: str) -> Location:
         claim = Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner)
         return self._take(location, claim)
@@ -319,13 +325,16 @@ class FileStore(Store):
 
     def _path_made(self, target: Location) -> str:
         """The path of a place to move to, its directory made if we have not seen it yet."""
+        return f"{self._directory_made(target)}/{_safe(target.name)}"
+
+    def _directory_made(self, target: Location) -> str:
         directory = self._directory(target)
         if directory not in self._made:
             if target.state is State.CLAIMED:
                 fsops.make_directory(os.path.dirname(directory))
             fsops.make_directory(directory)
             self._made.add(directory)
-        return f"{directory}/{_safe(target.name)}"
+        return directory
 
 
 class _Ours:
