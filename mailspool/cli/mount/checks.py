@@ -63,10 +63,21 @@ def by_doing(trial: Trial, user: pwd.struct_passwd | None) -> Iterator[Check]:
 def done(check: Check) -> list[Finding]:
     """What a check finds. A local fault that keeps it from ending is a problem."""
     try:
-        found: Findings = crew.call(lambda: list(check.find()), Findings, SECONDS, check.user)
+        found: Findings = crew.call(partial(_found, check), Findings, SECONDS, check.user)
     except SpoolError as error:
         found = [problem(str(error), _AGAIN)]
     return of(check.area, found)
+
+
+def _found(check: Check) -> Findings:
+    """With what was found before the fault."""
+    found = []
+    try:
+        for each in check.find():
+            found.append(each)  # noqa: PERF402 - all that came before an error counts
+    except SpoolError as error:
+        found.append(problem(str(error), _AGAIN))
+    return found
 
 
 def of(area: str, found: Sequence[Found]) -> list[Finding]:
