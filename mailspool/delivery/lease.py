@@ -14,6 +14,7 @@ from mailspool.config.schema import Settings
 from mailspool.errors import LeaseLost, SpoolError
 from mailspool.log import get_logger
 from mailspool.store.base import Store
+from mailspool.store.claim import Owner
 from mailspool.store.filesystem import BOOT_CLOCK, FileStore
 from mailspool.store.lease import Lease
 from mailspool.supervisor.signals import Signals
@@ -30,6 +31,9 @@ class Tenant(Protocol):
     @property
     def store(self) -> Store:
         """Where the nodes are."""
+
+    def become(self, owner: Owner) -> None:
+        """Claim as this owner from now on."""
 
 
 def take_lease(tenant: Tenant) -> None:
@@ -64,6 +68,7 @@ def leased(tenant: Tenant) -> Iterator[None]:
             lease.end()
         except SpoolError as error:
             log.warning("lease left behind", error=str(error))
+            tenant.become(lease.owner.next())  # for whom what was left is a dead one's
 
 
 def keep_up(lease: Lease, wait: Callable[[float], object]) -> None:

@@ -89,6 +89,7 @@ class SpoolWork:
         beat: LeaseService | None = None,
     ) -> None:
         self._spool, self._log_stream, self._entrance = spool, log_stream, entrance
+        self._last: Owner | None = None  # whom it has tried to begin anew as
         self._beat = beat or (LeaseService(spool.lease) if spool.lease else None)
         self._depths: dict[int, int] = {}
         self._station: Station = ALONE
@@ -166,7 +167,8 @@ class SpoolWork:
         """Our owner was taken for dead: the same work as the next one, under a lease of its own. Raises SpoolError."""
         fresh, lost = copy(self._spool), self._spool.lease
         assert lost is not None  # nothing else can be lost
-        fresh.become(lost.owner.next())
+        self._last = (self._last or lost.owner).next()  # each try under another name: it may have left its lease
+        fresh.become(self._last)
         take_lease(fresh)
         return SpoolWork(fresh, self._log_stream, self._entrance)
 

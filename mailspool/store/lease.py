@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
-from mailspool.errors import ClaimLost, LeaseLost, LeaseStale, Unreadable
+from mailspool.errors import ClaimLost, LeaseLost, LeaseStale, SpoolError, Unreadable
 from mailspool.store import fsops
 from mailspool.store.claim import Owner, is_owner
 
@@ -62,7 +62,12 @@ class Lease:
         begun = self._clock()
         with fsops.new_file(self._path) as file:
             fsops.write(file, _LINE.format(0).encode())
-        fsops.sync_directory(f"{self._root}/hosts")
+        try:
+            fsops.sync_directory(f"{self._root}/hosts")
+        except SpoolError:
+            with suppress(SpoolError):
+                fsops.unlink(self._path)
+            raise
         self._cells[_BEGUN] = begun
 
     def beat(self) -> None:

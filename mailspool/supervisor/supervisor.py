@@ -197,6 +197,7 @@ class Supervisor:
             return
         try:
             work = self._pool.work.begin_anew()
+            work.preload()
         except Exception as error:  # noqa: BLE001 - a file server that is away, or an override's bug: it is tried again
             self._anew.begin(str(error) if isinstance(error, SpoolError) else repr(error))
             return

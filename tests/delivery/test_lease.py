@@ -183,6 +183,22 @@ def test_a_lease_that_cannot_be_taken_away_is_left_to_others(make_spool, lines, 
     assert owners(spool.store.root) == [str(this_owner())]
     assert any("lease left behind" in line for line in lines())
     assert spool.lease is None
+    monkeypatch.undo()
+    assert spool.dequeue()["delivered"] == 0  # the next pass is somebody else's, and takes the lease for a dead one's
+    assert owners(spool.store.root) == []
+
+
+def test_who_cannot_begin_anew_leaves_no_lease_in_the_way_of_the_next_try(spool, monkeypatch):
+    work = SpoolWork(spool)
+    with monkeypatch.context() as broken:
+        broken.setattr(fsops, "sync_directory", refuse)
+        broken.setattr(fsops, "unlink", refuse)
+        with pytest.raises(SpoolError):
+            work.begin_anew()
+    anew = work.begin_anew()
+    assert str(anew.lease.owner) == f"{this_owner()}.3"
+    anew.recover()
+    assert owners(spool.store.root) == [f"{this_owner()}.3"]
 
 
 def refuse(_lease):
