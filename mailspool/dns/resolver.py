@@ -2,8 +2,8 @@
 """Asks DNS, remembers the answers for their TTL, and never takes "failed" for "absent".
 
 A look-up has three results: records; `Absent` (the name does not exist, or has no such records: somebody with
-authority said so); or TransientError 4.4.3 (time out, SERVFAIL, REFUSED, nonsense, no name server, no
-/etc/resolv.conf). Only the second may ever end in a bounce.
+authority said so); or TransientError: 4.4.3 (time out, SERVFAIL, REFUSED, nonsense), or 4.3.0 where it is our fault (no
+name server answers at all, no /etc/resolv.conf). Only the second may ever end in a bounce at once, and the last never.
 
 Around dnspython's stub resolver, which does the retries, the fall back to TCP for truncated answers (RFC 7766)
 and follows CNAMEs within one answer. Answers are kept as RFC 2308 says, failures for a few seconds (RFC 9520 §3.2).
@@ -26,7 +26,7 @@ from dns.rdataclass import IN
 from dns.rdtypes.ANY.MX import MX
 
 from mailspool.errors import TransientError
-from mailspool.model.status import DNS_TROUBLE
+from mailspool.model.status import DNS_TROUBLE, LOCAL_FAULT
 from mailspool.model.target import parse_nameserver
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -63,7 +63,10 @@ class Mx(NamedTuple):
 
 
 class _Failed(NamedTuple):
+    """status: whose trouble it is, that domain's or ours."""
+
     text: str
+    status: str = DNS_TROUBLE
 
 
 _Result = Answer | Absent | _Failed
@@ -100,14 +103,14 @@ class Resolver:
             return tuple(column[i] for i in range(max(map(len, texts))) for column in texts if i < len(column))
         for result in results:
             if isinstance(result, _Failed):
-                raise TransientError(DNS_TROUBLE, "", result.text)
+                raise TransientError(result.status, "", result.text)
         return Absent.NO_DATA if Absent.NO_DATA in results else Absent.NO_SUCH_NAME
 
     def query(self, name: str, rdtype: str) -> Answer | Absent:
         """All records of one type ("MX", "TLSA", …) that an ASCII name has. Raises TransientError."""
         result = self._find(name, rdtype, self.timeout)
         if isinstance(result, _Failed):
-            raise TransientError(DNS_TROUBLE, "", result.text)
+            raise TransientError(result.status, "", result.text)
         return result
 
     def _find(self, name: str, rdtype: str, seconds: float) -> _Result:
@@ -136,7 +139,8 @@ class Resolver:
         except dns.resolver.NXDOMAIN as error:
             return Absent.NO_SUCH_NAME, _negative_ttl(error.kwargs["responses"][qname])
         except dns.exception.DNSException as error:
-            return _Failed(f"DNS look-up of {name} {rdtype} failed: {_reason(error)}"), FAILURE_TTL
+            status = DNS_TROUBLE if _was_answered(error) or _is_anybody_there(stub) else LOCAL_FAULT
+            return _Failed(f"DNS look-up of {name} {rdtype} failed: {_reason(error)}", status), FAILURE_TTL
         if fault := _fault(answer):
             server = f"{answer.nameserver} port {answer.port}"
             return _Failed(f"DNS look-up of {name} {rdtype} failed: {server} {fault}"), FAILURE_TTL
@@ -154,7 +158,7 @@ class Resolver:
         try:
             stub = dns.resolver.Resolver(RESOLV_CONF, configure=not self._nameservers)
         except (dns.exception.DNSException, OSError, ValueError) as error:
-            raise TransientError(DNS_TROUBLE, "", f"no name server known: {RESOLV_CONF}: {error}") from error
+            raise TransientError(LOCAL_FAULT, "", f"no name server known: {RESOLV_CONF}: {error}") from error
         if self._nameservers:
             stub.nameservers = self._nameservers
         stub.timeout = TRY_SECONDS
@@ -167,6 +171,21 @@ def preload() -> None:
     """Import what dnspython imports at first use only, so that a worker forked later need not."""
     for rdtype in _TYPES:
         dns.rdata.get_rdata_class(IN, dns.rdatatype.from_text(rdtype))  # type: ignore[no-untyped-call]  # theirs
+
+
+def _is_anybody_there(stub: dns.resolver.Resolver) -> bool:
+    """Whether a name server answers at all: one asked about a domain whose own servers are gone is silent too."""
+    try:
+        stub.resolve(dns.name.root, "NS", lifetime=TRY_SECONDS, raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN:
+        return True
+    except dns.exception.DNSException as error:
+        return _was_answered(error)
+    return True
+
+
+def _was_answered(error: dns.exception.DNSException) -> bool:
+    return any(response for *_, response in error.kwargs.get("errors", ()))
 
 
 def _mx(record: dns.rdata.Rdata) -> Mx:

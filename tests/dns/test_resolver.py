@@ -28,10 +28,10 @@ def hasty(server, clock):
     return Resolver([server.address], 0.2, clock)
 
 
-def failure(look_up, *arguments):
+def failure(look_up, *arguments, status="4.4.3"):
     with pytest.raises(TransientError) as caught:
         look_up(*arguments)
-    assert caught.value.status == "4.4.3"
+    assert caught.value.status == status
     assert caught.value.host == ""
     return caught.value.text
 
@@ -81,7 +81,7 @@ def test_an_error_of_the_name_server_is_transient_and_names_the_name_the_type_an
 
 def test_a_network_that_is_not_there_is_told_without_the_number_of_the_error(clock):
     broadcast = "255.255.255.255"  # nothing is sent there: the kernel refuses
-    text = failure(Resolver([broadcast], 1.0, clock).mx, "example.org")
+    text = failure(Resolver([broadcast], 1.0, clock).mx, "example.org", status="4.3.0")
     assert f"{broadcast} port 53 Permission denied" in text
     assert "Errno" not in text
 
@@ -89,6 +89,11 @@ def test_a_network_that_is_not_there_is_told_without_the_number_of_the_error(clo
 def test_the_reason_that_a_name_server_gives_is_passed_on(server, resolver):
     server.faults["example.org"] = "bogus"
     assert "signature expired" in failure(resolver.mx, "example.org")
+
+
+def test_no_answer_to_anything_is_our_own_fault_and_no_message_s(server, clock):
+    server.faults["example.org"] = server.faults["."] = server.faults[""] = "silence"
+    failure(hasty(server, clock).mx, "example.org", status="4.3.0")
 
 
 @pytest.mark.parametrize("fault", ["silence", "nonsense"])
@@ -254,7 +259,7 @@ def test_a_missing_or_broken_resolv_conf_is_transient_and_read_again_next_time(c
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     monkeypatch.setattr(module, "RESOLV_CONF", str(path))
     resolver = Resolver([], 5.0, clock)
-    assert str(path) in failure(resolver.mx, "example.org")
+    assert str(path) in failure(resolver.mx, "example.org", status="4.3.0")
     path.write_text("nameserver 192.0.2.53\n")
     assert list(resolver._configured().nameservers) == ["192.0.2.53"]
 
