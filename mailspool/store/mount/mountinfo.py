@@ -91,7 +91,7 @@ def existing(path: str) -> str:
 def parse(text: str) -> Mapping[int, Mount]:
     """All mounts by their id. A line that is of no known form is passed over."""
     found = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         here, mark, there = line.partition(" - ")
         fields, behind = here.split(" "), there.split(" ")
         if mark and len(fields) > 5 and len(behind) > 2 and fields[0].isdecimal():

@@ -91,7 +91,7 @@ FIELD = st.text(st.characters(exclude_categories=["C"]), min_size=1)
 
 
 def escaped(text):
-    return "".join(f"\\{ord(c):03o}" if c in " \\\t\n" or not c.isprintable() else c for c in text)
+    return "".join(f"\\{ord(c):03o}" if c in " \\\t\n" else c for c in text)
 
 
 @given(number=st.integers(0, 2**31), point=FIELD, source=FIELD, words=st.lists(st.sampled_from(["a:1", "b"])))
