@@ -99,12 +99,18 @@ def test_beside_a_running_owner_s_files_nothing_is_touched(house, spool):
     assert house.run("fsck").code == 0
 
 
-def test_on_a_terminal_it_is_shown_how_far_it_is(house, spool):
-    quiet = subprocess.Popen(command(house, "--peers", "2"), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=-1)
-    ran = house.on_terminal("check-mount", "--peers", "2")
-    quiet.communicate(timeout=100)
-    assert ran.code == quiet.returncode == 0
-    assert "trying" in ran.out  # two hosts take longer than a second
+def test_what_may_take_long_is_shown_as_it_goes_on(house, spool, monkeypatch):
+    """By `terminal.watched`, whose tests are in test_terminal.py."""
+    shown = []
+
+    def watched(items, what):
+        for item in items:
+            shown.append((what, item.area))
+            yield item
+
+    monkeypatch.setattr(run, "watched", watched)
+    assert house.run("check-mount").code == 0
+    assert {("trying", "fsync"), ("trying", "rename"), ("trying", "listing")} <= set(shown)
 
 
 def test_a_problem_ends_with_1_and_takes_the_pass_away(house, spool, monkeypatch):
