@@ -118,6 +118,7 @@ class Door:
         After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
+        self.settler.finish()
         results: list[Result] = []
         stop = False
         for _, group in groupby(jobs, key=lambda job: job.group):
@@ -129,6 +130,11 @@ class Door:
                 results += new
                 stop = Result.REFUSED in new or Result.FAULT in new
         return results
+
+    def idle(self) -> None:
+        """No job has come for a moment, or none comes any more: say goodbye to the host, leave nothing undone."""
+        self.agent.close()
+        self.settler.finish()
 
     def _perform_group(self, jobs: Sequence[Job]) -> list[Result]:
         """One message, one destination, one transaction."""

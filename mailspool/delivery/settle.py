@@ -49,6 +49,7 @@ class Settler:
         random: Callable[[int], bytes],
     ) -> None:
         self._policy, self._submit, self._now, self._random = policy, submit, now, random
+        self._undone: list[Node] = []  # delivered, and still claimed
 
     def settle(self, cases: Sequence[Case]) -> None:
         """Give each node what its outcome asks for: first those that a host has taken, which nothing may keep here.
@@ -58,8 +59,26 @@ class Settler:
         for node, outcome in cases:
             if isinstance(outcome, Delivered):
                 self._log(node, outcome, "sent")
-                _end_delivered(node)
+                self._end_delivered(node)
         self._settle_failures([case for case in cases if not isinstance(case[1], Delivered)])
+
+    def finish(self) -> None:
+        """End what was delivered and could not be removed, if the disk lets us now."""
+        undone, self._undone = self._undone, []
+        for node in undone:
+            self._end_delivered(node, again=True)
+
+    def _end_delivered(self, node: Node, *, again: bool = False) -> None:
+        """It must not be given back, whatever the disk says: it would be delivered twice. So it stays claimed."""
+        try:
+            unless_lost(node, node.delete_node)
+        except SpoolError as error:
+            self._undone.append(node)
+            if not again:
+                log.error("delivered, but cannot be removed", id=node.id, node=node.name, error=str(error))  # noqa: TRY400
+        else:
+            if again:
+                log.info("delivered, and removed at last", id=node.id, node=node.name)
 
     def _settle_failures(self, cases: Sequence[Case]) -> None:
         late: list[Case] = []
@@ -172,11 +191,3 @@ def unless_lost(node: Node, step: Callable[[], object]) -> None:
         step()
     except ClaimLost as error:
         log.warning("claim_lost", id=node.id, node=node.name, error=str(error))
-
-
-def _end_delivered(node: Node) -> None:
-    """It must not be given back, whatever the disk says: it would be delivered twice. So it stays claimed."""
-    try:
-        unless_lost(node, node.delete_node)
-    except SpoolError as error:
-        log.error("delivered, but cannot be removed", id=node.id, node=node.name, error=str(error))  # noqa: TRY400

@@ -219,7 +219,7 @@ class SpoolWork:
 
     def idle(self) -> None:
         """No node has come for a moment: say goodbye to the host."""
-        self._spool.door.agent.close()
+        self._spool.door.idle()
 
     def recover(self) -> None:
         """Return what dead owners of this host have claimed, to a tier that there is. Raises SpoolError."""

@@ -67,7 +67,7 @@ def test_a_bounce_that_comes_after_the_end_of_its_node_may_never_come(wrong, mon
 
 
 def test_a_delivered_node_that_is_given_back_at_a_fault_is_sent_twice(wrong, monkeypatch):
-    monkeypatch.setattr("mailspool.delivery.settle._end_delivered", lambda node: node.release())
+    monkeypatch.setattr(Settler, "_end_delivered", lambda self, node: node.release())
     assert [each for each in wrong("deliver", DENY) if "was taken" in each]
 
 

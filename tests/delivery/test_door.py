@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """From jobs to results: whatever happens on the way, no node is lost, and none that was delivered is given back."""
 
+import errno
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -41,6 +43,30 @@ def test_what_is_delivered_is_gone(make_spool, sink, station, jobs_of):
     send(spool, "joe@x.example")
     assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED]
     assert places(spool) == []
+
+
+@pytest.mark.parametrize("next_step", ["perform", "idle"])
+def test_what_is_delivered_and_cannot_be_removed_is_removed_as_soon_as_the_disk_allows(
+    make_spool, sink, station, jobs_of, monkeypatch, next_step
+):
+    spool, place = make_spool(sink=sink), station()
+    send(spool, "joe@x.example")
+    work = SpoolWork(spool)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", refuse_to_unlink)
+        assert work.perform(jobs_of(spool), place) == [Result.DELIVERED]
+    assert places(spool) == [("claimed", 0)]
+    if next_step == "perform":
+        send(spool, "ann@x.example")
+        work.perform(jobs_of(spool), place)
+    else:
+        work.idle()
+    assert places(spool) == []
+    assert len(sink.mails) == 1 + (next_step == "perform")
+
+
+def refuse_to_unlink(path, **_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
 
 def test_the_recipients_of_one_message_at_one_destination_are_served_in_one_transaction(
