@@ -19,19 +19,20 @@ class Phase(IntEnum):
     RCPT = 8
     DATA = 9
     CONTENT = 10
-    FINAL = 11  # the final dot may be on its way: whoever interrupts from here on risks a second copy
-    QUIT = 12
-    SETTLE = 13
+    SEAL = 11  # no signal interrupts from here on: a seal is never half known
+    FINAL = 12  # the final dot may be on its way: whoever interrupts from here on risks a second copy
+    QUIT = 13
+    SETTLE = 14
 
 
 Watch = Callable[[Phase, str, float], None]
 """Told when a phase begins: the phase, the host, and the seconds that it may take at most.
 
-A worker's watch keeps the scoreboard, its title and its alarm by it; from `Phase.FINAL` on no alarm cuts.
+A worker's watch keeps the scoreboard, its title and its alarm by it; from `Phase.SEAL` on no alarm cuts.
 """
 
 
-_COMMITTING = (Phase.FINAL, Phase.DATA, Phase.CONNECT)
+_COMMITTING = (Phase.SEAL, Phase.DATA, Phase.CONNECT)
 """What each of them begins is hard to take back: a session, a message, a delivery."""
 
 

@@ -199,8 +199,9 @@ class Session:
     def _finish(self, octets: bytes) -> Reply:
         if self._stream.spoke_early():
             return self._interruption(Phase.CONTENT, range(400, 600))
-        seconds = self._begin(Phase.FINAL)  # from here on no signal interrupts: a seal is never half known
+        self._watch(Phase.SEAL, self.host, 0.0)  # it is no wait for the host
         self._seal()
+        seconds = self._begin(Phase.FINAL)
         self.transcript.say_content(len(octets))
         try:
             self._stream.write(octets, Phase.FINAL, seconds)

@@ -23,6 +23,9 @@ BEATS = 12
 """In a `lease_time` there are so many beats at least: most of them may fail before anybody is taken for dead.
 `config.schema` bounds `lease_time` below, so that a beat has time to reach a busy file server."""
 
+LATE = 2
+"""So many beats without one that was done, and the file server does not answer, or is very slow."""
+
 MARGIN = 1 / 6
 """The part of `lease_time` at whose end a lease is not fresh any more, though nobody takes its owner for dead yet.
 
@@ -102,6 +105,11 @@ class Lease:
     def lost(self) -> bool:
         """Whether somebody has: a beat found the lease gone."""
         return self._cells[_LOST] != 0
+
+    @property
+    def late(self) -> bool:
+        """Whether the file server lets beats wait: who asks it for something now may hang."""
+        return self._clock() - self._cells[_BEGUN] > LATE * self.interval
 
     def check(self) -> None:
         """Raises LeaseStale unless it is fresh: a local fault, after which the claims are given back."""

@@ -66,7 +66,7 @@ class Station(Protocol):
         """The destination would refuse the next job too: how, and since when, in one line."""
 
     def deadline(self, seconds: float, about: str = "") -> AbstractContextManager[None]:
-        """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.FINAL.
+        """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.SEAL.
 
         about: what is done, for the title.
         """
@@ -88,6 +88,10 @@ class Lease(Protocol):
         """Whether a job may be begun."""
 
     @property
+    def late(self) -> bool:
+        """Whether it cannot be kept up just now: what it is kept up with does not answer."""
+
+    @property
     def lost(self) -> bool:
         """Others do our jobs by now: it never gets fresh again, see `Work.begin_anew`."""
 
@@ -96,6 +100,7 @@ class Unshared:
     """The lease of those whose jobs nobody else would do."""
 
     fresh = True
+    late = False
     lost = False
 
 

@@ -47,7 +47,14 @@ class Looks:
         """Look, if it is time to."""
         now = self._clock()
         if look := self._due(now):
-            self._look(work, look, now)
+            if work.lease.late:  # a look would hang, and we with it: no worker was killed, no signal heard
+                self._fail("the file server does not answer", now)
+            else:
+                self._look(work, look, now)
+
+    def _fail(self, why: str, now: float) -> None:
+        self._pause.begin(why)
+        self._next_tick = now  # as soon as the pause is over
 
     def _due(self, now: float) -> Look | None:
         if self._pause.left:
@@ -64,8 +71,7 @@ class Looks:
         try:
             self._dispatch.offer(work.jobs(look))
         except Exception as error:  # noqa: BLE001 - not even an override's bug ends the daemon
-            self._pause.begin(str(error) if isinstance(error, SpoolError) else repr(error))
-            self._next_tick = now  # as soon as the pause is over
+            self._fail(str(error) if isinstance(error, SpoolError) else repr(error), now)
             return
         self._pause.over()
         if look is not Look.POKED:

@@ -2,8 +2,9 @@
 """A worker's place: takes batches of jobs from its socket, has each done under a deadline, reports, ends when told.
 
 Three clocks bound it (`docs/architecture.md`, deadlines): the session's own timeouts, SIGALRM with the budget of
-`deadline`, and the parent, which kills a worker whose scoreboard line is overdue. From `Phase.FINAL` on neither
-SIGALRM nor a shutdown interrupts: the reply to the final dot decides whether a message is delivered twice.
+`deadline`, and the parent, which kills a worker whose scoreboard line is overdue. From `Phase.SEAL` on neither
+SIGALRM nor a shutdown interrupts: the reply to the final dot decides whether a message is delivered twice. Only the
+parent keeps to the budget until the dot: a seal that hangs on a file server is given up by killing.
 None of the three runs while the machine is suspended.
 """
 
@@ -149,11 +150,11 @@ class WorkerStation:
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
 
     def _watch(self, phase: Phase, host: str, seconds: float) -> None:
-        if phase >= Phase.FINAL:
+        if phase >= Phase.SEAL:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._report(phase, host, self._clock() + seconds)
+            self._report(phase, host, self._until if phase is Phase.SEAL else self._clock() + seconds)
             return
-        if self._phase >= Phase.FINAL and self._interruptible:  # on to the next host, with what is left of the budget
+        if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with what is left of the budget
             signal.setitimer(signal.ITIMER_REAL, max(0.001, self._until - self._clock()))
         self._report(phase, host, self._until)
 
@@ -189,6 +190,6 @@ class WorkerStation:
         self._interrupt(DeadlineExceeded)
 
     def _interrupt(self, error: type[BaseException]) -> None:
-        if self._interruptible and self._phase < Phase.FINAL:
+        if self._interruptible and self._phase < Phase.SEAL:
             self._interruptible = False
             raise error

@@ -142,7 +142,7 @@ class Operator:
             self._act(next(at for at in self._spool.store.locations() if at.state is State.CLAIMED))
 
 
-@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.RCPT, Phase.FINAL])
+@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.RCPT, Phase.SEAL])
 def test_a_claim_that_is_taken_away_before_the_final_dot_is_not_sent(make_spool, sink, station, jobs_of, phase):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
@@ -154,7 +154,7 @@ def test_a_claim_that_is_taken_away_before_the_final_dot_is_not_sent(make_spool,
 def test_a_sibling_that_is_taken_away_costs_the_others_only_this_try(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example", "ann@x.example", "sue@x.example")
-    place = Operator(station, spool, Phase.FINAL, spool.store.delete)
+    place = Operator(station, spool, Phase.SEAL, spool.store.delete)
     assert SpoolWork(spool).perform(jobs_of(spool), place) == [Result.RETURNED] * 3
     assert (sink.mails, places(spool)) == ([], [("queued", 0)] * 2)
     assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.DELIVERED] * 2
@@ -183,7 +183,7 @@ def test_each_final_dot_of_one_look_is_decided_anew(two_hosts, station, jobs_of)
             if "127.0.0.2" in host:
                 super().watch(phase, host, seconds)
 
-    place = Second(station, spool, Phase.FINAL, spool.store.delete)
+    place = Second(station, spool, Phase.SEAL, spool.store.delete)
     SpoolWork(spool).perform(jobs_of(spool), place)
     assert (second.mails, places(spool)) == ([], [])
 

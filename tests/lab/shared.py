@@ -18,7 +18,7 @@ LONG = 150.0  # seconds until a test that waits for many deliveries in vain fail
 class Shared:
     """names: of the hosts that deliver. server: has the spool on its disk. world: where all mail goes."""
 
-    def __init__(self, lab, version, names=("a", "b")):
+    def __init__(self, lab, version, names):
         self.version = version
         self.server = lab.host("server", disks=[lab.disk("server")])
         self.world = lab.host("world", memory="128M")
@@ -33,12 +33,16 @@ class Shared:
         self.world.start_python("-m", "tests.lab.world", self.seen(self.world))
         for host in self.hosts:
             nfs.mount(host, self.server, version)
-        for host, directory in ((self.server, ON_SERVER), *((host, ON_CLIENT) for host in self.hosts)):
-            write_config(host.folder / "mailspool.toml", self.properties(host, directory))
+        for host in (self.server, *self.hosts):
+            self.configure(host)
 
-    def properties(self, host, directory):
+    def configure(self, host, **options):
+        """Write its configuration; options: other than usual."""
+        write_config(host.folder / "mailspool.toml", {**self._properties(host), **options})
+
+    def _properties(self, host):
         return {
-            "dequeue_dir": directory,
+            "dequeue_dir": ON_SERVER if host is self.server else ON_CLIENT,
             "run_dir": "/run/mailspool",
             "user": "root",
             "hostname": f"{host.name}.test",

@@ -9,11 +9,11 @@ from mailspool.model.timeouts import Timeouts
 
 def test_phases_are_numbered_in_the_order_in_which_they_happen():
     assert list(Phase) == sorted(Phase)
-    assert Phase.DATA < Phase.CONTENT < Phase.FINAL < Phase.QUIT
+    assert Phase.DATA < Phase.CONTENT < Phase.SEAL < Phase.FINAL < Phase.QUIT
 
 
 def test_each_phase_on_the_wire_has_a_timeout():
-    waits = {phase.name.lower() for phase in Phase} - {"idle", "resolve", "settle"}
+    waits = {phase.name.lower() for phase in Phase} - {"idle", "resolve", "seal", "settle"}
     assert waits == set(Timeouts.__struct_fields__)
 
 

@@ -142,6 +142,7 @@ def test_the_watch_hears_of_each_phase_before_it_begins_and_of_the_final_dot_bef
         ("RCPT", 26),
         ("DATA", 27),
         *[("CONTENT", 28)] * 4,
+        ("SEAL", 0),
         ("FINAL", 29),
         ("QUIT", 30),
     ]

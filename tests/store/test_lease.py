@@ -11,7 +11,7 @@ import pytest
 from mailspool.errors import LeaseLost, LeaseStale, SpoolError, Unreadable
 from mailspool.store import fsops
 from mailspool.store.claim import this_owner
-from mailspool.store.lease import BEATS, LONGEST_BEAT, MARGIN, Lease, beat_interval, owners, read_lease
+from mailspool.store.lease import BEATS, LATE, LONGEST_BEAT, MARGIN, Lease, beat_interval, owners, read_lease
 
 ME = this_owner()
 
@@ -177,6 +177,16 @@ def test_it_counts_from_when_a_beat_was_begun_however_late_the_file_server_answe
     monkeypatch.setattr(fsops, "overwrite", hang)
     lease.beat()
     assert lease.left == pytest.approx(-5)
+
+
+def test_it_is_late_when_two_beats_are_missing_long_before_it_is_not_fresh(lease, clock):
+    clock.now += LATE * lease.interval
+    assert not lease.late
+    clock.now += 0.1
+    assert lease.late
+    assert lease.fresh
+    lease.beat()
+    assert not lease.late
 
 
 def test_a_child_that_beats_keeps_it_fresh_for_its_whole_family_and_one_that_loses_it_tells_all(spool, clock):

@@ -700,10 +700,14 @@ def test_usr2_writes_the_scoreboard_to_the_log(run):
 
 
 class Sign:
-    """Lost while `lost` is there."""
+    """Lost while `lost` is there, late while `late` is."""
 
     def __init__(self, folder):
         self.folder = folder
+
+    @property
+    def late(self):
+        return (self.folder / "late").exists()
 
     @property
     def lost(self):
@@ -748,6 +752,18 @@ def test_who_was_taken_for_dead_kills_its_workers_and_goes_on_as_another(mortal,
     eventually(lambda: not any(map(is_running, before)))
     assert mortal.log.count("began anew") == 1
     assert "local fault" not in mortal.log
+
+
+def test_a_supervisor_does_not_look_where_it_would_hang_while_the_lease_waits_for_the_file_server(mortal):
+    mortal.work.make("late")
+    mortal.add("a-do-1")
+    mortal.poke()
+    eventually(lambda: "the file server does not answer" in mortal.log)
+    assert mortal.work.names("done") == []
+    assert mortal.status()["pid"] == mortal.pid
+    mortal.work.remove("late")
+    mortal.done("a-do-1")
+    assert mortal.log.count("the file server does not answer") == 1
 
 
 def test_who_cannot_begin_anew_does_nothing_until_it_can(mortal, tmp_path):
