@@ -50,7 +50,12 @@ def mount_disk(host):
     host.run(DISK)
 
 
-def mount(host, server, version, path=SPOOL, options=""):
-    source = f"{server.address}:{'/' if version.startswith('4') else EXPORT}"
-    options = ",".join(filter(None, [VERSIONS[version], options]))
-    host.run(CLIENT.format(source=source, path=path, options=options))
+def export(host, folder, options, uid):
+    """A folder on the disk of a host that serves already, which belongs to a user."""
+    directory = f"{EXPORT}/{folder}"
+    host.run(f"mkdir -p -m 700 {directory} && chown {uid} {directory} && exportfs -o {options} '*:{directory}'")
+
+
+def mount(host, server, version, path=SPOOL, folder=""):
+    root = "" if version.startswith("4") else EXPORT
+    host.run(CLIENT.format(source=f"{server.address}:{root}/{folder}", path=path, options=VERSIONS[version]))

@@ -12,6 +12,7 @@ from tests.running import eventually, write_config
 
 ON_CLIENT, ON_SERVER = f"{nfs.SPOOL}/mail", f"{nfs.EXPORT}/mail"
 LEASE_TIME = 8.0  # seconds
+MAKE = "import sys; from mailspool.spool import Spool; Spool.from_config(sys.argv[1]).create_dequeue_dirs()"
 LONG = 150.0  # seconds until a test that waits for many deliveries in vain fails, on a machine that is busy
 
 
@@ -83,9 +84,10 @@ class Shared:
             host.wait(daemon)
 
     @contextlib.contextmanager
-    def delivering(self, hosts):
-        """Their daemons run."""
+    def delivering(self, hosts, **options):
+        """Their daemons run, with these options; see `configure`."""
         for host in hosts:
+            self.configure(host, **options)
             self.start(host)
         eventually(lambda: len(self.owners()) == len(hosts), what="a lease of each host")
         yield
@@ -107,7 +109,7 @@ class Shared:
     # --- the way in
 
     def fill(self, messages, hosts, local="joe"):
-        """Have so many messages accepted, by all of these hosts at once. See `Fill`."""
+        """Have so many messages accepted, by all of these hosts at once. local: see tests/lab/fill.py."""
         return Fill(self, f"accepted.{next(self._fills)}", messages // len(hosts), hosts, local)
 
     # --- the way out
@@ -129,6 +131,10 @@ class Shared:
         (self.world.folder / "hold").unlink(missing_ok=True)
 
     # --- the spool
+
+    def make_spool(self):
+        """Its directories, as a daemon's start does."""
+        self.hosts[0].python("-c", MAKE, self.config(self.hosts[0]))
 
     def left(self):
         """What is in the spool, as the server sees it: see tests/lab/found.py."""

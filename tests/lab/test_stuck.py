@@ -16,8 +16,7 @@ GONE = 5.0 + 3.0  # seconds after that, by which it must be; and what a busy mac
 def test_a_worker_stuck_on_a_dead_file_server_is_gone_soon_after_its_deadline(shared):
     host = shared.hosts[0]
     # The supervisor does not look just now: it stops looking only once the lease's beats are late.
-    shared.configure(host, delivery_timeout=BUDGET, max_dequeue_processes=1, dequeue_timeout=3600.0)
-    with shared.delivering([host]):
+    with shared.delivering([host], delivery_timeout=BUDGET, max_dequeue_processes=1, dequeue_timeout=3600.0):
         seen = host.folder / "seen"
         watcher = host.start_python("-m", "tests.lab.gone", "/run/mailspool", f"{shared.seen(host)}/seen")
         shared.hold()

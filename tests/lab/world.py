@@ -3,11 +3,13 @@
 
     python -m tests.lab.world FOLDER
 
-FOLDER/taken gets a line for each message at its final dot: its ID. While FOLDER/hold is there, replies to final dots
+FOLDER/taken gets a line for each message at its final dot: its ID, or "bounce:ID" with that of the message it is
+about. While FOLDER/hold is there, replies to final dots
 wait.
 """
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -26,7 +28,8 @@ class Taken(list):
         self._out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC, 0o644)
 
     def append(self, mail):
-        os.write(self._out, f"{mail.queue_id}\n".encode())
+        ids = [match.decode() for match in re.findall(rb"\tid ([0-9A-Z]+)", mail.content)]
+        os.write(self._out, f"{ids[0]}\n".encode() if mail.sender else f"bounce:{ids[-1]}\n".encode())
 
 
 def main(folder):
