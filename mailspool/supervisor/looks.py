@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mailspool.errors import SpoolError
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.job import Look, Work
-from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.pause import FIRST_PAUSE, Pause
 
 POKE_SHARE = 4
 """After a look that took t seconds, pokes wait for t times this: a storm of submissions cannot eat the parent."""
@@ -20,6 +20,7 @@ class Looks:
     def __init__(self, dispatch: Dispatch, clock: Callable[[], float]) -> None:
         self._dispatch, self._clock = dispatch, clock
         self._pause = Pause("look into the spool", clock)
+        self._late = Pause("look into the spool", clock, FIRST_PAUSE)  # to ask whether it is over costs nothing
         self._next_tick, self._tick = 0.0, Look.TICK
         self._next_poke = _NEVER
         self._quiet_until = 0.0  # no look for a poke before
@@ -41,23 +42,20 @@ class Looks:
     def left(self) -> float:
         """Seconds until the next look, for whatever reason."""
         at = min(self._next_tick, max(self._next_poke, self._quiet_until))
-        return max(at - self._clock(), self._pause.left)
+        return max(at - self._clock(), self._pause.left, self._late.left)
 
     def look_if_due(self, work: Work) -> None:
         """Look, if it is time to."""
         now = self._clock()
         if look := self._due(now):
             if work.lease.late:  # a look would hang, and we with it: no worker was killed, no signal heard
-                self._fail("the file server does not answer", now)
-            else:
-                self._look(work, look, now)
-
-    def _fail(self, why: str, now: float) -> None:
-        self._pause.begin(why)
-        self._next_tick = now  # as soon as the pause is over
+                self._late.begin("the file server does not answer")
+                return
+            self._late.over()
+            self._look(work, look, now)
 
     def _due(self, now: float) -> Look | None:
-        if self._pause.left:
+        if self._pause.left or self._late.left:
             return None
         if now >= self._next_tick:
             return self._tick
@@ -71,7 +69,8 @@ class Looks:
         try:
             self._dispatch.offer(work.jobs(look))
         except Exception as error:  # noqa: BLE001 - not even an override's bug ends the daemon
-            self._fail(str(error) if isinstance(error, SpoolError) else repr(error), now)
+            self._pause.begin(str(error) if isinstance(error, SpoolError) else repr(error))
+            self._next_tick = now  # as soon as the pause is over
             return
         self._pause.over()
         if look is not Look.POKED:

@@ -15,10 +15,13 @@ log = get_logger()
 
 
 class Pause:
-    """One kind of fault. what: in the log; "": somebody else tells of it. clock: monotonic seconds."""
+    """One kind of fault. what: in the log; "": somebody else tells of it. clock: monotonic seconds.
 
-    def __init__(self, what: str, clock: Callable[[], float]) -> None:
-        self._what, self._clock = what, clock
+    longest: seconds that a pause may grow to.
+    """
+
+    def __init__(self, what: str, clock: Callable[[], float], longest: float = LONGEST_PAUSE) -> None:
+        self._what, self._clock, self._longest = what, clock, longest
         self._until = self._seconds = 0.0
 
     def begin(self, why: str) -> None:
@@ -28,7 +31,7 @@ class Pause:
             return
         if self._what and not self._seconds:
             log.error("local fault, will try again", what=self._what, error=why)
-        self._seconds = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._seconds * 2))
+        self._seconds = min(self._longest, max(FIRST_PAUSE, self._seconds * 2))
         self._until = now + self._seconds
 
     def over(self) -> None:
