@@ -98,7 +98,8 @@ class Settler:
         for node, outcome in cases:
             if isinstance(outcome, Deferred) and not any(node is other for other, _ in failed):
                 unless_lost(node, node.fallback)
-        self._give_up(failed)
+        # Sealed, nobody takes it away any more, to hold or to try what bounces.
+        self._give_up([case for case in failed if unless_lost(case[0], case[0].seal)])
 
     def bounce(self, cases: Sequence[tuple[Node, Failed]]) -> None:
         """Give up nodes of one message because an operator says so. Raises SpoolError: then none of them has ended."""
@@ -185,9 +186,11 @@ def _failed(final_status: str, outcome: Outcome) -> Failed:
     return Failed(final_status, outcome.host, outcome.text, outcome.attempts)
 
 
-def unless_lost(node: Node, step: Callable[[], object]) -> None:
-    """Take the step, or log that somebody else has the node now; that is no fault."""
+def unless_lost(node: Node, step: Callable[[], object]) -> bool:
+    """Take the step, or log that somebody else has the node now; that is no fault. Whether it was taken."""
     try:
         step()
     except ClaimLost as error:
         log.warning("claim_lost", id=node.id, node=node.name, error=str(error))
+        return False
+    return True

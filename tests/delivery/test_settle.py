@@ -9,7 +9,7 @@ import pytest
 from mailspool.delivery.settle import Policy, Settler
 from mailspool.delivery.work import SpoolWork
 from mailspool.model.outcome import Attempt, Deferred, Failed
-from mailspool.store.base import State
+from mailspool.store.base import Location, State
 from mailspool.supervisor.job import Look
 
 HOUR = 3600.0
@@ -251,6 +251,30 @@ def test_whoever_finds_the_claim_gone_repairs_nothing(post, sink):
     post.spool.store.delete(node.location)
     post.spool.door.settler.settle([(node, Deferred("4.4.1", "", "no answer"))])
     assert post.nodes() == []
+
+
+def test_what_an_operator_has_taken_away_meanwhile_does_not_bounce(post, sink):
+    post = post(sink)
+    post.send("joe@x.example")
+    node = next(iter(post.spool.list_spool_handles()[0].open_spool()))
+    node.lock_node()
+    node.recipient  # noqa: B018 - opened, as it is when it has been tried
+    held = post.spool.store.move(node.location, Location(State.HELD, 0, node.name))
+    post.spool.door.settler.settle([(node, Failed("5.1.1", "mx", "550 no"))])
+    assert list(post.spool.store.locations()) == [held]
+
+
+def test_what_bounces_is_sealed_so_that_an_operator_comes_too_late(post, sink, monkeypatch):
+    post = post(sink)
+    post.send("never@x.example")
+    sealed = []
+
+    def spool_report(*_):
+        sealed.extend(at.sealed for at in post.spool.store.locations())
+
+    monkeypatch.setattr(post.spool, "spool_report", spool_report)
+    post.look()
+    assert sealed == [True]
 
 
 def test_an_operator_s_bounce_carries_what_was_tried_before(post, sink, clock):

@@ -53,7 +53,10 @@ def mount_disk(host):
 def export(host, folder, options, uid):
     """A folder on the disk of a host that serves already, which belongs to a user."""
     directory = f"{EXPORT}/{folder}"
-    host.run(f"mkdir -p -m 700 {directory} && chown {uid} {directory} && exportfs -o {options} '*:{directory}'")
+    # NFS 4 reaches it through the export above, whose options it would have were it no mount of its own.
+    host.run(f"""set -e
+mkdir -p {directory}; mount --bind {directory} {directory}
+chown {uid} {directory}; chmod 700 {directory}; exportfs -o {options} '*:{directory}'""")
 
 
 def mount(host, server, version, path=SPOOL, folder=""):

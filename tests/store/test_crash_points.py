@@ -137,6 +137,7 @@ def fall_back(store, claim):
 
 
 def bounce(store, claim):
+    claim = store.seal(claim)
     accept(store, "B", ["me@c.example"])
     store.delete(claim)
 
