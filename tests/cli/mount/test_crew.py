@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import select
 import signal
 import subprocess
 import sys
@@ -100,28 +101,28 @@ def test_root_has_it_done_by_the_user():
 
 def test_an_interrupt_is_never_lost_whenever_it_comes():
     """Python drops what its hooks around a fork raise."""
-    script = f"""
-import os, signal, sys, time
-for number, _ in enumerate(iter(lambda: sys.stdin.buffer.read(1), b"")):
-    time.sleep(number % 20 / 1000)
-    os.kill({os.getpid()}, signal.SIGINT)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, bufsize=0) as sender:
-        for _ in range(60):
-            sender.stdin.write(b".")
-            assert interrupted(lambda: crew.race([partial(int, 1)] * 4, int, SECONDS))
-        sender.stdin.close()
-
-
-def interrupted(action):
-    """Whether an interrupt comes out of what is done again and again."""
-    until = time.monotonic() + 5.0
+    script = """
+from functools import partial
+from mailspool.cli.mount import crew
+while True:
     try:
-        while time.monotonic() < until:
-            action()
+        print("begun", flush=True)
+        while True:
+            crew.race([partial(int, 1)] * 4, int, 30)
     except KeyboardInterrupt:
-        return True
-    return False
+        print("interrupted", flush=True)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for number in range(60):
+                assert process.stdout.readline() == "begun\n"
+                time.sleep(number % 20 / 1000)  # any moment will do
+                process.send_signal(signal.SIGINT)
+                assert select.select([process.stdout], [], [], SECONDS)[0], "the interrupt was lost"
+                assert process.stdout.readline() == "interrupted\n"
+        finally:
+            process.kill()
 
 
 def test_no_descriptor_and_no_zombie_is_left():
