@@ -10,7 +10,7 @@ from tests.lab.nfs import EXPORT, SPOOL
 from tests.running import eventually
 
 MESSAGES = 1002  # so many for each of two or three hosts
-NODES, PROCESSES, RACES = 300, 4, 3
+NODES, PROCESSES, RACES = 200, 4, 3
 AT_LEAST = 0.6  # of the rate of a bare rename: what a busy machine does to one of a pair is in it
 
 
