@@ -13,7 +13,7 @@ from tests.lab import nfs
 from tests.lab.shared import LEASE_TIME
 from tests.running import eventually
 
-MESSAGES = 210  # for each fault; together more than a thousand
+MESSAGES = 200  # for each fault; together a thousand
 PART = 0.3  # of them have been taken when the fault comes
 REPLIES_LOST = "modprobe sch_netem && tc qdisc add dev eth0 root netem loss 100%"
 

@@ -72,6 +72,7 @@ def accepting(lab):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_power_cuts_while_it_accepts_lose_tear_and_double_nothing_that_was_acknowledged(accepting):
     dice = random.Random(4)
     for _ in range(CUTS):
@@ -93,6 +94,7 @@ def test_power_cuts_while_it_accepts_lose_tear_and_double_nothing_that_was_ackno
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_same_power_cut_without_fsync_loses_mail_so_that_the_test_is_known_to_bite(accepting):
     nothing = {kind: {} for kind in FILE_SYSTEMS}
     accepting.accept(PYTHONPATH=f"{NOSYNC}:{Path(__file__).parents[2]}")
