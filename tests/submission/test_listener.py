@@ -38,8 +38,8 @@ def place(properties, tmp_path):
 
 @pytest.fixture
 def running(daemon, place):
-    """The daemon, which delivers nothing, as long as nobody listens on port 9."""
-    one = daemon(aliases_file=str(place / "aliases"), dequeue_timeout=3600.0)
+    """The daemon, which tries nothing before an hour is over: what moves may be in no list."""
+    one = daemon(aliases_file=str(place / "aliases"), dequeue_periods=[3600.0], dequeue_priority=[1])
     eventually(lambda: listeners(one))
     return one
 
