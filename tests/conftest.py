@@ -8,12 +8,17 @@ import shutil
 import ssl
 import subprocess
 
+import hypothesis
 import pytest
 
 from mailspool.config.load import make
 from mailspool.spool import Spool
 from tests.running import Daemon, me
 from tests.sink import Sink
+
+# How fast a machine is, no test decides: tests/bench measures it.
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("here")
 
 
 class Clock:

@@ -31,7 +31,7 @@ def decode(octets):
     return fields
 
 
-def encoded(name, level="info", **fields):
+def encoded(name, level="info", /, **fields):
     return decode(journal.encode(make_entry(level, "mailspool/worker", 0.0, {"event": name, **fields})))
 
 
