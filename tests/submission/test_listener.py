@@ -184,8 +184,8 @@ def user_python():
 
 
 @pytest.fixture
-def system(daemon, place, properties):
-    """call(uid, …) is sendmail of another user; the daemon belongs to a third."""
+def system(daemon, place, request):
+    """call(uid, …) is sendmail of another user; the daemon belongs to a third. param: seconds until it tries."""
     python, path = user_python()
     if not python:
         pytest.skip("nobody but root can run this Python")
@@ -195,6 +195,7 @@ def system(daemon, place, properties):
     (place / "spool").chmod(0o700)
     one = daemon(
         user=OWNER.pw_name, aliases_file=str(place / "aliases"), dequeue_timeout=3600.0,
+        dequeue_periods=[getattr(request, "param", 3600.0), 3600.0], dequeue_priority=[1, 1],
         command=[
             *("env", f"PYTHONPATH={path}", python, str(ROOT / "bin/mailspoold")),
             *("-f", "-c", str(place / "mailspool.toml")),
@@ -307,6 +308,7 @@ def test_an_envelope_that_makes_no_sense_is_refused(running, spool, word):
 
 
 @ROOT_ONLY
+@pytest.mark.parametrize("system", [0.0], indirect=True)
 def test_an_ordinary_user_may_have_the_queue_looked_at_and_not_look_himself(system, spool, place):
     config = {"MAILSPOOL_CONFIG": str(place / "mailspool.toml")}
     code = "from mailspool import Spool; s = Spool.from_config(None, ['run_dir=/nonexistent']);"
