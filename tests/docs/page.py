@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What the documents show: fenced blocks, the commands in them, and how their output is compared with the real one.
 
-An HTML comment right above a block says what is special about it: `not run: REASON`, `in another terminal`, or
-`file: PATH` for what a reader writes into that file. A `console` block holds commands behind "$ " (anybody's) or "# "
+An HTML comment right above a block says what is special about it: `in another terminal`, `file: PATH` for what a
+reader writes into that file, `on HOST` where that is not just a host with mailspool; "; " is between two of these. A
+`console` block holds commands behind "$ " (anybody's) or "# "
 (root's), and what they print; a line that is only "…" stands for any lines. Queue ids, hosts with their address,
 numbers, times and the width of blanks are not compared. A `python` block is run, too.
 """
@@ -28,7 +29,7 @@ _LOGGED = r"\d{4}-\d\d-\d\dT\S+ \S+"  # time and host of a line of the log
 _VAGUE = {_LOGGED: _LOGGED, _ID: _ID, _HOST: _HOST, rf"{_SPAN}\b": _SPAN, _NUMBER: _NUMBER, r"\s+": r"\s+"}
 
 
-_LOOKS = ("mailspool queue", "mailspool why", "mailspool status", "mailspool ps", "mailq", "cat ")
+_LOOKS = ("mailspool queue", "mailspool why", "mailspool status", "mailspool ps", "mailq", "postqueue -p", "cat ")
 
 
 class Block(NamedTuple):
@@ -40,22 +41,30 @@ class Block(NamedTuple):
     note: str
 
     @property
-    def not_run(self):
-        return self.note.startswith("not run: ")
+    def host(self):
+        """Where it is typed, "" for a host with mailspool."""
+        return self._said("on ")
 
     @property
     def file(self):
         """The file that a reader writes it into, "" for none."""
-        return self.note.removeprefix("file: ") if self.note.startswith("file: ") else ""
+        return self._said("file: ")
 
     @property
     def in_another_terminal(self):
-        return self.note == "in another terminal"
+        return "in another terminal" in self.notes
+
+    @property
+    def notes(self):
+        return self.note.split("; ")
+
+    def _said(self, beginning):
+        return next((note.removeprefix(beginning) for note in self.notes if note.startswith(beginning)), "")
 
     @property
     def commands(self):
         """What is to be run, in the order in which it stands there."""
-        if self.not_run or self.file:
+        if self.file:
             return []
         if self.language == "python":
             return [Command(self.place, "$", f"/opt/mailspool/bin/python - <<'END'\n{self.text}END", [])]

@@ -58,9 +58,10 @@ def test_a_comment_above_a_block_says_what_is_special_about_it(monkeypatch, tmp_
     monkeypatch.setattr("tests.docs.page.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "<!-- not run: no network -->\n```console\n$ x\n```\n\n<!-- file: /etc/x -->\n```toml\nx = 1\n```\n"
+        "<!-- in another terminal -->\n```console\n$ x\n```\n\n"
+        "<!-- file: /etc/x; on the file server -->\n```toml\nx = 1\n```\n"
     )
-    untried, file = blocks(page)
-    assert untried.not_run
-    assert untried.commands == []
-    assert file.file == "/etc/x"
+    terminal, file = blocks(page)
+    assert (terminal.host, terminal.file, terminal.in_another_terminal) == ("", "", True)
+    assert (file.host, file.file, file.in_another_terminal) == ("the file server", "/etc/x", False)
+    assert file.commands == []

@@ -14,19 +14,21 @@ DISK = f"""mountpoint -q {EXPORT} || mount /dev/ubda {EXPORT} 2>/dev/null || {{
     mkfs.ext4 -q /dev/ubda && mount /dev/ubda {EXPORT}
 }}"""
 SERVER = """set -e
-modprobe -a sunrpc lockd nfsd
+{kernel}
+exportfs -o {options} '*:{export}'
+{daemons}
+chmod 1777 {export}
+"""
+SERVER_S_KERNEL = """modprobe -a sunrpc lockd nfsd
 mount -t rpc_pipefs rpc_pipefs /var/lib/nfs/rpc_pipefs
 mount -t nfsd nfsd /proc/fs/nfsd
 for file in /proc/fs/nfsd/nfsv4leasetime /proc/fs/nfsd/nfsv4gracetime /proc/sys/fs/nfs/nlm_grace_period; do
     echo {lease} >$file
 done
 rpcbind -w
-rpc.statd --no-notify
-exportfs -o {options} '*:{export}'
-rpc.nfsd -V 3 -V 4.2 8
-rpc.mountd
-chmod 1777 {export}
-"""
+rpc.statd --no-notify"""
+SERVER_S_DAEMONS = """rpc.nfsd -V 3 -V 4.2 8
+rpc.mountd"""
 
 CLIENT = """set -e
 modprobe -a sunrpc lockd nfs nfsv3 nfsv4
@@ -35,14 +37,16 @@ if ! mountpoint -q /var/lib/nfs/rpc_pipefs; then
     rpcbind -w
     rpc.statd --no-notify
 fi
-mkdir -p {path}
+"""
+MOUNT = """mkdir -p {path}
 mount.nfs {source} {path} -o hard,{options}
 """
 
 
 def serve(host, options=SAFE, lease=LEASE):
     mount_disk(host)
-    host.run(SERVER.format(export=EXPORT, options=options, lease=lease))
+    kernel = SERVER_S_KERNEL.format(lease=lease)
+    host.run(SERVER.format(export=EXPORT, options=options, kernel=kernel, daemons=SERVER_S_DAEMONS))
 
 
 def mount_disk(host):
@@ -61,4 +65,4 @@ chown {uid} {directory}; chmod 700 {directory}; exportfs -o {options} '*:{direct
 
 def mount(host, server, version, path=SPOOL, folder=""):
     root = "" if version.startswith("4") else EXPORT
-    host.run(CLIENT.format(source=f"{server.address}:{root}/{folder}", path=path, options=VERSIONS[version]))
+    host.run(CLIENT + MOUNT.format(source=f"{server.address}:{root}/{folder}", path=path, options=VERSIONS[version]))

@@ -2,84 +2,17 @@
 """Whoever follows the documents to the letter gets what they show: page by page, each on a system of its own."""
 
 import contextlib
-import os
+import shutil
 import socket
-import time
 
 import pytest
 
-from tests.docs.page import PAGES, Block, Otherwise, blocks, ids_in
-from tests.running import PATIENCE, eventually
+from tests.docs.page import PAGES, blocks
+from tests.peers.server import missing
+from tests.running import eventually
+from tests.system.callers.conftest import INSTALL, PACKAGES, START_NOTHING
 from tests.system.conftest import Host
-from tests.system.machine import copy_checkout
-
-PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-HOMES = {"#": "/root", "$": "/home/joe"}
-USERS = {"#": None, "$": "joe"}
-
-# What stands in the environment and where we are outlasts each command, as in a shell.
-_SHELL = """
-cd
-[ ! -e .state ] || . ./.state
-cd -- "$PWD"
-eval "$1"
-export -p >"$HOME/.state"
-"""
-
-
-class Reader:
-    """Who types what a page shows, and knows which queue id stands for which.
-
-    means: what else stands for something else. after: what is done after a command that ends so.
-    """
-
-    def __init__(self, machine, *, means=None, after=None):
-        self.machine, self.ids, self.after = machine, dict(means or {}), after or {}
-        machine.run("useradd", "--create-home", "--home-dir", HOMES["$"], "--shell", "/bin/sh", "joe")
-
-    def follow(self, page):
-        for block in blocks(page):
-            if block.file:
-                self.write(block)
-            for command in block.commands:
-                elsewhere = " >/dev/null 2>&1 &" if block.in_another_terminal else ""
-                self.run(command._replace(text=command.text + elsewhere))
-                for end, do in self.after.items():
-                    if command.text.endswith(end):
-                        do()
-
-    def write(self, block: Block):
-        path = self.machine.at(block.file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text)
-
-    def run(self, command):
-        """A look that comes too early is repeated, as a reader would."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            printed = self.call(command)
-            try:
-                self.ids |= ids_in(command.output, printed) if command.output else {}
-            except Otherwise:
-                if not command.may_repeat or time.monotonic() > until:
-                    raise
-            else:
-                print(f"{command.prompt} {command.text}\n{printed}", end="")  # shown when the test fails
-                return
-
-    def call(self, command):
-        text = command.text
-        for shown, real in self.ids.items():
-            text = text.replace(shown, real)
-        home, user = HOMES[command.prompt], USERS[command.prompt]
-        words = ("sh", "-ec", _SHELL, "sh", text)
-        ran = self.machine.call(*words, input="y\n", user=user, HOME=home, **PIP)
-        assert ran.returncode == 0, f"{command.place}: {text}\nended with {ran.returncode}: {ran.stdout}"
-        return ran.stdout
-
-
-def page(name):
-    return next(each for each in PAGES if each.name == name)
+from tests.system.reader import Reader, page
 
 
 @pytest.fixture
@@ -117,8 +50,48 @@ def test_porting(host, sink):
     old.mkdir(parents=True)
     (old / "1000000000-80EA68E2D942BA85-sue@example.org-me@example.net").write_text("Subject: hello\n\nIt works.\n")
     (old / "1000000000-80EA68E2D942BA85-a-b@example.org-me@example.net").write_text("Subject: hello\n\nIt works.\n")
-    Reader(host.machine).follow(page("porting.md"))
-    eventually(lambda: sorted(sink.recipients) == ["a-b@example.org", "sue@example.org"], what="the old messages")
+    reader = Reader(
+        host.machine,
+        means={"relay.right.here.example": "127.0.0.1"},
+        MAILSPOOL_SMTP_PORT=sink.address.rpartition(":")[2],
+    )
+    reader.follow(page("porting.md"))
+    of_the_sketch, imported = ["anybody@in.the.world.example"], ["a-b@example.org", "sue@example.org"]
+    eventually(lambda: sorted(sink.recipients) == sorted(of_the_sketch + imported), what="all messages")
+
+
+@pytest.fixture
+def with_postfix(machine, sink):
+    """It has Debian's Postfix, which runs and has one message to send, and mailspool's programs."""
+    if not (PACKAGES / "fetched").exists():
+        missing("tests/system/callers/install.sh has not fetched the packages yet")
+    (package,) = PACKAGES.glob("postfix_*.deb")
+    shutil.copy(package, machine.at("/tmp"))
+    machine.at("/usr/sbin/policy-rc.d").write_text(START_NOTHING)
+    machine.at("/usr/sbin/policy-rc.d").chmod(0o755)
+    machine.run("sh", "-ec", INSTALL, DEBIAN_FRONTEND="noninteractive")
+    host, port = sink.address.split(":")
+    machine.run("postconf", f"relayhost=[{host}]:{port}", "defer_transports=smtp", "compatibility_level=3.6")
+    machine.run("postconf", "-MX", "smtp/inet")  # its port would be this machine's
+    machine.run("service", "postfix", "start")
+    machine.run("sendmail", "-f", "me@example.net", "you@example.org", input="Subject: old\n\nIt waits.\n")
+    machine.run("postconf", "defer_transports=")
+    machine.run("postfix", "reload")
+    return machine
+
+
+def test_cookbook_on_a_host_with_postfix(with_postfix, sink):
+    Reader(with_postfix).follow(page("cookbook.md"), on="a host with Postfix")
+    assert sink.recipients == ["you@example.org"]
+    assert with_postfix.run("readlink", "/usr/sbin/sendmail") == "/opt/mailspool/bin/sendmail\n"
+    with_postfix.run("mailspool", "setup", "--system", "--undo", "--yes")
+    assert "Mail queue is empty" in with_postfix.run("mailq")  # Postfix's
+
+
+def test_contributing(machine):
+    reader = Reader(machine)
+    reader.check_out()
+    reader.follow(page("CONTRIBUTING.md"))
 
 
 def test_every_page_with_commands_is_followed():
@@ -129,9 +102,9 @@ def test_every_page_with_commands_is_followed():
     } <= followed | elsewhere
 
 
+@pytest.mark.timeout(600)  # everything is set up three times
 def test_readme(make_machine, sink):
     machine = make_machine(())
-    copy_checkout(machine)
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()
 
@@ -147,11 +120,11 @@ def test_readme(make_machine, sink):
 
     means = {"127.0.0.1:2525": f"127.0.0.1:{free[1]}"}
     reader = Reader(
-        machine, means=means, after={"setup --system": divert_mail, "sink --listen 127.0.0.1:2525": wait_for_sink}
+        machine,
+        means=means,
+        after={"setup --system": divert_mail, "sink --listen 127.0.0.1:2525": wait_for_sink},
+        PYTEST_ADDOPTS="tests/docs/test_page.py",  # all tests would be this one again
     )
-    for prompt, home in HOMES.items():
-        machine.run("cp", "-r", "/tmp/mailspool", home)
-        machine.at(f"{home}/.state").write_text(f"export PWD={home}/mailspool\n")
-        machine.run("chown", "-R", USERS[prompt] or "root", f"{home}/mailspool", f"{home}/.state")
+    reader.check_out()
     reader.follow(page("README.md"))
     assert sink.recipients[0] == "you@example.org"

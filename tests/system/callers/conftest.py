@@ -39,7 +39,7 @@ BODY = "Grüße\n.\nFrom here\n\n..\n.dot\n\ttab \n" + "long " * 400 + "\nthe en
 def packages():
     if not (PACKAGES / "fetched").exists():
         missing("tests/system/callers/install.sh has not fetched the packages yet")
-    return sorted(PACKAGES.glob("*.deb"))
+    return [package for package in sorted(PACKAGES.glob("*.deb")) if not package.name.startswith("postfix_")]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 # Fetches the packages of programs that hand in mail and that nobody wants on the machine that runs the tests: daemons,
-# and what depends on a mail server. The tests install them in a system that they throw away. For Debian.
+# what depends on a mail server, and the mail server that ours replaces. The tests install them in systems that they
+# throw away. For Debian.
 set -eu
 
 callers=${XDG_CACHE_HOME:-$HOME/.cache}/mailspool-callers
 script=$(readlink -f "$0")
-packages='at cron cron-daemon-common fail2ban logwatch mdadm'
+packages='at cron cron-daemon-common fail2ban logwatch mdadm postfix'
 
 umask 022
 mkdir -p "$callers"
