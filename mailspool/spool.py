@@ -8,8 +8,8 @@ needs (DNS, SMTP, TLS, reports) is imported when the first delivery begins: `sen
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 from mailspool import log
 from mailspool.config.load import load, make
 from mailspool.config.schema import Settings
-from mailspool.errors import ConfigError, InputError, SpoolError, Unreadable, UsageError
+from mailspool.errors import ConfigError, InputError, SpoolError, SpoolForbidden, Unreadable, UsageError
 from mailspool.message import mailbox, parse
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope, Recipient
@@ -28,7 +28,7 @@ from mailspool.store.base import Location, Store
 from mailspool.store.claim import Attempts, Owner, this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.submission.prepare import Expand, Origin, Wishes, login, prepare
-from mailspool.submission.submit import new_message_id, submit
+from mailspool.submission.submit import Accepted, new_message_id, submit
 from mailspool.supervisor.trigger import poke
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mailspool.smtp.session import Session
     from mailspool.store.handle import Handle, Node
     from mailspool.store.lease import Lease
+    from mailspool.submission.batch import Batch
     from mailspool.supervisor.job import Station
 
 DELIVERIES = {
@@ -213,16 +214,37 @@ class Spool:
         Raises UsageError, InputError (nothing was stored), SpoolError (a local fault; nothing was stored), and for
         immediate delivery TransientError or PermanentError.
         """
-        given = _check_arguments({**(args or {}), **arguments})
+        given = {**(args or {}), **arguments}
         delivery = DELIVERIES.get(given.get("delivery") or "Deferred")
         if delivery is None:
             raise UsageError(f"delivery {given['delivery']!r} must be one of {', '.join(DELIVERIES)}")
-        message = self.parse_message(given)
-        envelope = self._prepare(message, given)
+        message, envelope = self._read(given)
         if delivery == "Deferred":
             return self._send_mail_deferred(message, envelope) or envelope.id
         self._send_mail_now(message, envelope, given.get("timeout"), spool_failures=delivery == "Background")
         return envelope.id
+
+    @contextmanager
+    def batch(self) -> Iterator["Batch"]:
+        """Send many messages that are promised together: `with spool.batch() as batch: batch.send_mail(…)`.
+
+        When the block has ended, all are durable, for the price of few waits for the disk, and only then can they be
+        delivered. An error that leaves the block leaves nothing of any message behind. Raises SpoolError, and
+        SpoolForbidden for a process that may not write the spool: it hands in each message by itself.
+        """
+        from mailspool.submission.batch import Batch  # who hands in one message does without
+
+        if not self._may_write_spool():
+            raise SpoolForbidden(
+                f"only root and the owner of {self.settings.dequeue_dir} may hand in a batch: send each message"
+            )
+        with self.store.batch() as accepting:
+            batch = Batch(self._read, accepting, self.settings.max_message_size)
+            yield batch
+        with suppress(Exception):  # accepted: nothing may make that sound like a failure
+            self._poke()
+        for taken in batch.taken:
+            self._tell(taken.id, taken.sender, taken.accepted)
 
     def parse_message(self, args: Mapping[str, Any]) -> Message:
         """The message in the arguments of `send_mail`. Raises UsageError, InputError."""
@@ -244,6 +266,12 @@ class Spool:
                 fsops.append(
                     f"{folder}/{this_owner().host}.{os.getpid()}", f"{self.now():.0f} {size} {purpose}\n".encode()
                 )
+
+    def _read(self, given: Mapping[str, Any]) -> tuple[Message, Envelope]:
+        """The message in the arguments of `send_mail`, made complete, and its envelope."""
+        checked = _check_arguments(dict(given))
+        message = self.parse_message(checked)
+        return message, self._prepare(message, checked)
 
     def _prepare(self, message: Message, given: Mapping[str, Any], expand: Expand | None = None) -> Envelope:
         to = given.get("to") or ()
@@ -309,11 +337,15 @@ class Spool:
 
     def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
         accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
-        log.record("submission", id=envelope.id, sender=envelope.sender, size=accepted.size, nrcpt=len(accepted.names))
+        self._tell(envelope.id, envelope.sender, accepted)
+
+    def _tell(self, queue_id: str, sender: str, accepted: Accepted) -> None:
+        """What is accepted is logged; nothing here may make it look refused."""
+        log.record("submission", id=queue_id, sender=sender, size=accepted.size, nrcpt=len(accepted.names))
         try:
             self.log_usage(accepted.size, "Spool")
-        except Exception:  # noqa: BLE001 - an override: what is accepted must not look refused
-            log.get_logger().exception("log_usage failed", id=envelope.id)
+        except Exception:  # noqa: BLE001 - an override
+            log.get_logger().exception("log_usage failed", id=queue_id)
 
     def _poke(self) -> None:
         poke(self.settings.run_dir)

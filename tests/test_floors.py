@@ -64,6 +64,7 @@ DANGERS = {
         | {"shutil."},
         {
             "store/fsops.py": "the one place where the spool changes",
+            "store/syncfs.py": "the sync that Python does not have",
             "supervisor/entrance.py": "its socket's own path, in run_dir",
             "supervisor/trigger.py": "the trigger's own path, in run_dir",
             "supervisor/daemonize.py": "the pid file",
@@ -73,7 +74,7 @@ DANGERS = {
             "cli/setup/": "installs files of the host, none of the spool",
             "cli/sink/certificate.py": "a key to throw away",
         },
-        words("unlink rmdir mkdir touch hardlink_to symlink_to write_text write_bytes rename chmod"),
+        words("unlink rmdir mkdir touch hardlink_to symlink_to write_text write_bytes rename chmod syncfs"),
         mentioned=True,
     ),
     "processes": Danger(

@@ -13,7 +13,7 @@ import pytest
 import mailspool
 from mailspool.config.load import make
 from mailspool.delivery.work import SpoolWork
-from mailspool.errors import AddressError, InputError, PermanentError, TransientError, UsageError
+from mailspool.errors import AddressError, InputError, PermanentError, SpoolForbidden, TransientError, UsageError
 from mailspool.smtp.session import Session
 from mailspool.spool import Spool
 from mailspool.store.base import State
@@ -96,6 +96,70 @@ def test_11_it_holds_the_text_that_was_sent(spool):
     content = node.filehandle().read()
     assert content.endswith(BODY)
     assert b"Subject: hello\r\n" in content
+
+
+# --- many messages at once
+
+
+def test_a_batch_is_sent_when_its_block_ends_and_each_message_has_the_id_it_was_told(spool):
+    with spool.batch() as batch:
+        ids = [batch.send_mail(to=f"joe{n}@x.example", message=TEXT) for n in range(3)]
+        assert list(spool.store.locations()) == []
+    nodes = [spool.node_at(location) for location in spool.store.locations()]
+    assert sorted(node.id for node in nodes) == sorted(ids)
+    assert all(node.filehandle().read().endswith(BODY) for node in nodes)
+
+
+def test_a_message_that_a_batch_refuses_can_be_left_out(spool):
+    with spool.batch() as batch:
+        kept = batch.send_mail(message=TEXT)
+        for bad in (
+            {"to": "nobody at all"},
+            {"notify": ("SOMETIMES",)},
+            {"delivery": "Interactive"},
+            {"colour": "red"},
+        ):
+            with pytest.raises((AddressError, UsageError)):
+                batch.send_mail(message=TEXT, **bad)
+    assert [spool.node_at(location).id for location in spool.store.locations()] == [kept]
+
+
+def test_an_error_that_leaves_the_block_sends_nothing(spool):
+    def send_two():
+        with spool.batch() as batch:
+            batch.send_mail(message=TEXT)
+            batch.send_mail(message=TEXT, to="nobody at all")
+
+    with pytest.raises(AddressError):
+        send_two()
+    assert [path for path in Path(spool.dequeue_dir).rglob("*") if path.is_file()] == []
+
+
+def test_a_batch_tells_log_and_usage_of_each_message_once_it_is_promised(make_spool):
+    class Counting(Spool):
+        def log_usage(self, size, purpose):
+            seen.append((purpose, len(self.store.names(0))))
+
+    seen = []
+    spool = make_spool(cls=Counting)
+    with spool.batch() as batch:
+        batch.send_mail(message=TEXT)
+        batch.send_mail(message=TEXT)
+    assert seen == [("Spool", 2)] * 2
+
+
+def test_who_may_not_write_the_spool_is_told_to_send_each_by_itself(spool, monkeypatch):
+    monkeypatch.setattr(spool, "_may_write_spool", lambda: False)
+    with pytest.raises(SpoolForbidden, match="send each message"), spool.batch():
+        pytest.fail("the block was entered")
+
+
+def test_a_daemon_delivers_a_batch_at_once(make_spool, properties, sink, daemon):
+    daemon(sink=sink, dequeue_timeout=3600)
+    with Spool(make(**properties(sink=sink))).batch() as batch:
+        for n in range(5):
+            batch.send_mail(to=f"joe{n}@x.example", message=TEXT)
+    eventually(lambda: len(sink.mails) == 5)
 
 
 # --- the arguments of send_mail

@@ -8,6 +8,7 @@ ClaimLost and repairs nothing. `tests/store/test_contract.py` holds each back en
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import IO, NamedTuple
 
@@ -58,6 +59,14 @@ class Stored(NamedTuple):
     file: IO[bytes]
 
 
+class Batch(ABC):
+    """Messages on their way in, of which none is promised before all are; see `Store.batch`."""
+
+    @abstractmethod
+    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+        """As `Store.accept`, but for the promise. What raises is no part of the batch; the others are."""
+
+
 class Store(ABC):
     """Where nodes are kept. Each method raises SpoolError on a local fault, naming the path and the reason."""
 
@@ -85,6 +94,14 @@ class Store(ABC):
         When it returns, the message survives a power cut. When it raises (also an error out of `chunks`),
         nothing is left behind, but for a node that somebody has claimed in that moment. Raises UsageError for an id
         that is not letters and digits, no recipients, or too many; never ClaimLost.
+        """
+
+    @abstractmethod
+    def batch(self) -> AbstractContextManager[Batch]:
+        """Accept many messages for the price of few waits for the disk.
+
+        When the block has ended, all survive a power cut. When it raises, or its end does, nothing of any is left
+        behind, as with `accept`. Of a process that dies meanwhile each message is whole, or not there.
         """
 
     # --- looking

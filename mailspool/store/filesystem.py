@@ -11,8 +11,8 @@ Nothing here is decided by a look beforehand: a step is taken, and its error tel
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile, nodename
-from mailspool.store.base import Location, State, Store, Stored
+from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
 DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
@@ -87,32 +87,47 @@ class FileStore(Store):
     def accept(
         self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
     ) -> tuple[str, ...]:
-        until = self._boot_clock() + WRITING_TIME
+        until = self.writing_ends()
         names = nodename.names_of(envelope, entered)
         directory = self._directory(Location(state, 0, ""))
         if state is not State.QUEUED and fsops.make_directory(directory):
             fsops.sync_directory(os.path.dirname(directory))
+        self.publish({self.draft(envelope, chunks, until): names}, directory, until)
+        return names
+
+    def batch(self) -> AbstractContextManager[Batch]:
+        from mailspool.store.batch import file_batch  # who hands in one message does without
+
+        return file_batch(self)
+
+    def writing_ends(self) -> float:
+        """When who begins to write now must have become a node: seconds of the boot clock."""
+        return self._boot_clock() + WRITING_TIME
+
+    def draft(self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool = True) -> str:
+        """Write a message in `incoming`, and return its path. synced: it is durable. Raises SpoolError, with advice."""
         try:
-            made = [self._write(envelope, chunks, until)]
+            return self._write(envelope, chunks, until, synced)
         except SpoolError as error:
             if (advice := self._advice(error.__cause__)) is None:
                 raise
             raise SpoolError(f"{error}: {advice}") from error
+
+    def publish(self, drafts: Mapping[str, Sequence[str]], directory: str, until: float) -> None:
+        """Make durable drafts nodes under these names, durably, and take the drafts away; or both, if it raises."""
+        made = list(drafts)
         try:
-            for name in names:
-                self._check_time(until)
-                made.append(self._make_node(made[0], f"{directory}/{name}"))
+            for draft, names in drafts.items():
+                for name in names:
+                    self._check_time(until)
+                    made.append(self._make_node(draft, f"{directory}/{name}"))
             fsops.sync_directory(directory)
         except BaseException as error:
-            for path in reversed(made):
-                with suppress(SpoolError):
-                    fsops.unlink(path)
+            fsops.discard(reversed(made))
             if isinstance(error, ClaimLost):  # no claim was asked for: whoever settles must not take it for its own
                 raise SpoolError(str(error)) from error
             raise
-        with suppress(SpoolError):  # accepted: what is left over in incoming/ is swept when this owner has died
-            fsops.unlink(made[0])
-        return names
+        fsops.discard(drafts)  # accepted: what is left over in incoming/ is swept when this owner has died
 
     def _advice(self, cause: BaseException | None) -> str | None:
         """What to do about the two faults that a new user meets first."""
@@ -122,11 +137,11 @@ class FileStore(Store):
             return f"only root and the owner of {self.root} may hand in mail"
         return None
 
-    def _write(self, envelope: Envelope, chunks: Iterable[bytes], until: float) -> str:
+    def _write(self, envelope: Envelope, chunks: Iterable[bytes], until: float, synced: bool) -> str:
         path = self._incoming(envelope.id)
         blank = messagefile.blank_line(envelope)
         survey = Survey(chunks)
-        with fsops.new_file(path) as file:
+        with fsops.new_file(path, synced=synced) as file:
             fsops.write(file, blank)
             for chunk in survey:
                 self._check_time(until)

@@ -15,7 +15,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import IO
@@ -128,12 +128,16 @@ def read_dated(path: str, octets: int) -> tuple[bytes, float]:
 
 
 @contextmanager
-def new_file(path: str) -> Iterator[IO[bytes]]:
-    """A new file to `write` to: durable when the block ends, gone when the block raises."""
+def new_file(path: str, *, synced: bool = True) -> Iterator[IO[bytes]]:
+    """A new file to `write` to: durable when the block ends, gone when the block raises.
+
+    synced: else it is durable after the next `sync_file_system`.
+    """
     file = create(path)
     try:
         yield file
-        sync(file)
+        if synced:
+            sync(file)
         close(file)
     except BaseException:
         with suppress(OSError):
@@ -264,6 +268,13 @@ def unlink(path: str) -> None:
         raise _fault("unlink", path, error) from error
 
 
+def discard(paths: Iterable[str]) -> None:
+    """Take away what nobody was told of, as far as that can be done; what is left is swept."""
+    for path in paths:
+        with suppress(SpoolError):
+            unlink(path)
+
+
 def set_mode(path: str, mode: int, uid: int) -> None:
     """Give a file or a directory of this owner its mode; follows no link. Raises ClaimLost if there is none such."""
     try:
@@ -326,6 +337,32 @@ def sync_directory(path: str) -> None:
             os.fsync(fd)
         finally:
             _let_go(fd)
+
+
+# --- many files at once
+
+
+@contextmanager
+def file_system(directory: str) -> Iterator[int | None]:
+    """What `sync_file_system` wants, opened before files are written; None where each needs a sync of its own."""
+    from mailspool.store import syncfs  # ctypes: only for who accepts many at once
+
+    fd, enough = -1, False
+    with suppress(OSError):  # a sync of each will do; what is wrong comes to light when the first is written
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        enough = syncfs.is_enough(fd)
+    try:
+        yield fd if enough else None
+    finally:
+        _let_go(fd)
+
+
+def sync_file_system(fd: int, directory: str) -> None:
+    """Make all files on it durable. Raises SpoolError if any could not be written since it was opened."""
+    from mailspool.store import syncfs  # as above
+
+    with _Step("sync the file system of", directory):
+        syncfs.syncfs(fd)
 
 
 # --- underneath

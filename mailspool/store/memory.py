@@ -5,13 +5,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 
 from mailspool.errors import ClaimLost, SpoolError
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
 from mailspool.store import messagefile, nodename
-from mailspool.store.base import Location, State, Store, Stored
+from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.recover import return_claim
 
 
@@ -41,6 +42,13 @@ class MemoryStore(Store):
     def accept(
         self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State = State.QUEUED
     ) -> tuple[str, ...]:
+        names, made = self._nodes_of(envelope, chunks, entered, state)
+        self._nodes.update(made)
+        return names
+
+    def _nodes_of(
+        self, envelope: Envelope, chunks: Iterable[bytes], entered: int, state: State
+    ) -> tuple[tuple[str, ...], dict[Location, bytes]]:
         names = nodename.names_of(envelope, entered)
         width = len(messagefile.blank_line(envelope))
         survey = Survey(chunks)
@@ -49,8 +57,13 @@ class MemoryStore(Store):
         made = {Location(state, 0, name): content for name in names}
         if taken := made.keys() & self._nodes.keys():
             raise SpoolError(f"{taken.pop().name} is there already")
-        self._nodes.update(made)
-        return names
+        return names, made
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        batch = _MemoryBatch(self._nodes_of)
+        yield batch
+        self._nodes.update(batch.made)
 
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
         return [at.name for at in list(self._nodes) if at.tier == tier and at.state is state]
@@ -125,3 +138,18 @@ class MemoryStore(Store):
             return self._nodes.pop(location)
         except KeyError:
             raise ClaimLost(f"{location.name} is gone") from None
+
+
+class _MemoryBatch(Batch):
+    """nodes_of: what one message becomes."""
+
+    def __init__(self, nodes_of: Callable[..., tuple[tuple[str, ...], dict[Location, bytes]]]) -> None:
+        self._nodes_of = nodes_of
+        self.made: dict[Location, bytes] = {}
+
+    def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
+        names, made = self._nodes_of(envelope, chunks, entered, State.QUEUED)
+        if taken := made.keys() & self.made.keys():
+            raise SpoolError(f"{taken.pop().name} is there already")
+        self.made.update(made)
+        return names

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mailspool.errors import TooLarge
 from mailspool.message.message import Message
 from mailspool.model.envelope import Envelope
-from mailspool.store.base import Store
+from mailspool.store.base import Batch, Store
 from mailspool.store.nodename import new_id
 
 MAX_GIVEN_ID = 40  # characters of a caller's id that a queue id keeps; with our own 20 it fits into a node name
@@ -37,14 +37,14 @@ def new_message_id(now: float, random: Callable[[int], bytes] = os.urandom, give
 
 
 def submit(
-    store: Store,
+    store: Store | Batch,
     message: Message,
     envelope: Envelope,
     *,
     max_size: int = 0,
     poke: Callable[[], object] | None = None,
 ) -> Accepted:
-    """Store the message durably, as one node for each recipient.
+    """Store the message durably, as one node for each recipient; into a batch, once that ends.
 
     They enter tier 0 at the envelope's arrival. max_size: octets in CRLF form, 0 for no limit. poke: wakes this host's
     supervisor; what it raises is ignored, for it will find the nodes by itself. Raises TooLarge, and SpoolError for a

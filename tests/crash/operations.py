@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mailspool.delivery.work import ALONE, SpoolWork
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops, rollcall
+from mailspool.store import fsops, rollcall, syncfs
 from mailspool.store.base import Location, State
 from mailspool.store.filesystem import FileStore
 from mailspool.store.lease import Lease
@@ -202,15 +202,37 @@ def accept_copies(spool, _):
 
 
 def send(spool, _):
-    message_id = spool.send_mail(to=[*ANY], from_="me@y.example", message=b"Subject: hello\r\n" + MESSAGE)
+    message_id = spool.send_mail(to=[*ANY], from_="me@y.example", message=LETTER)
     for n, address in enumerate(ANY):
         spool.outside.note(f"accepted {message_id}.{n} {address}")
+
+
+def send_batch(spool, _):
+    with spool.batch() as batch:
+        sent = [(batch.send_mail(to=to, from_="me@y.example", message=LETTER), to) for to in ANY]
+    for message_id, address in sent:
+        spool.outside.note(f"accepted {message_id}.0 {address}")
+
+
+def one_sync(operation):
+    """Where one sync is enough for a batch. The harness sees it, and has it fail, as a sync of the directory."""
+
+    def do(spool, given):
+        real = syncfs.is_enough, syncfs.syncfs
+        syncfs.is_enough, syncfs.syncfs = (lambda _fd: True), (lambda fd: os.fdatasync(fd))
+        try:
+            operation(spool, given)
+        finally:
+            syncfs.is_enough, syncfs.syncfs = real
+
+    return do
 
 
 def give_back(spool, location):
     spool.node_at(location).release()
 
 
+LETTER = b"Subject: hello\r\n" + MESSAGE
 ANY = ("ok1@x.example", "ok2@x.example")
 
 
@@ -222,6 +244,8 @@ OPERATIONS = {
     "accept-copy": Operation(nothing, accept_copies, accepts=True),
     "accept-held": Operation(nothing, lambda spool, _: spool.accept(*ANY, state=State.HELD), (HELD,), accepts=True),
     "send": Operation(nothing, send, accepts=True),
+    "send-batch": Operation(nothing, send_batch, accepts=True),
+    "send-batch-one-sync": Operation(nothing, one_sync(send_batch), accepts=True),
     "claim": Operation(first_of(TWO), lambda spool, job: spool.store.claim(queued(job.key[2:]), "w1.1")),
     "seal": Operation(claims, for_each(FileStore.seal)),
     "give-back": Operation(claims, lambda spool, all_: [give_back(spool, each) for each in all_]),

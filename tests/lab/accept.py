@@ -4,6 +4,7 @@
     python -m tests.lab.accept CONFIG FOLDER PROCESSES
 
 Each process appends to a file of its own in FOLDER, a line for each message: ID, number of nodes, digest of the body.
+The first one hands in batches.
 """
 
 import os
@@ -16,12 +17,24 @@ from mailspool.spool import Spool
 
 def submit(spool, acknowledge, dice):
     while True:
-        body = dice.randbytes(dice.choice([100, 2000, 30_000])).hex()
-        text = "\n".join(body[at : at + 70] for at in range(0, len(body), 70)) + "\n"
-        nodes = dice.choice([1, 1, 3])
-        to = [f"joe{number}@x{number}.example" for number in range(nodes)]
-        queue_id = spool.send_mail(to=to, from_="me@y.example", message=f"Subject: {nodes}\n\n{text}")
-        acknowledge(f"{queue_id} {nodes} {digest(text.encode())}\n")
+        acknowledge(send(spool, dice))
+
+
+def submit_batches(spool, acknowledge, dice):
+    while True:
+        with spool.batch() as batch:
+            lines = [send(batch, dice) for _ in range(dice.randrange(1, 30))]
+        acknowledge("".join(lines))
+
+
+def send(way_in, dice):
+    """The line that tells of it."""
+    body = dice.randbytes(dice.choice([100, 2000, 30_000])).hex()
+    text = "\n".join(body[at : at + 70] for at in range(0, len(body), 70)) + "\n"
+    nodes = dice.choice([1, 1, 3])
+    to = [f"joe{number}@x{number}.example" for number in range(nodes)]
+    queue_id = way_in.send_mail(to=to, from_="me@y.example", message=f"Subject: {nodes}\n\n{text}")
+    return f"{queue_id} {nodes} {digest(text.encode())}\n"
 
 
 def digest(body):
@@ -35,7 +48,8 @@ def main(config, folder, processes):
         if os.fork() == 0:
             # O_SYNC: a line that was written is outside, whatever becomes of this host.
             out = os.open(f"{folder}/acknowledged.{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC)
-            submit(spool, lambda line: os.write(out, line.encode()), random.Random(number))  # noqa: B023 - in a fork
+            way = submit if number else submit_batches
+            way(spool, lambda line: os.write(out, line.encode()), random.Random(number))  # noqa: B023 - in a fork
     os.wait()
 
 

@@ -28,6 +28,8 @@ _HARMLESS = {
     "read_dated",
     "new_file",
     "rename_to_new",
+    "discard",
+    "file_system",
 }  # or made of other steps
 STEPS = tuple(
     name

@@ -134,6 +134,48 @@ def test_an_id_used_twice_is_refused_and_the_first_message_stays(store, letter):
     assert list(store.locations()) == [queued(name)]
 
 
+def test_a_batch_can_be_seen_when_it_has_ended_and_not_before(store, letter):
+    with store.batch() as batch:
+        names = [
+            batch.accept(letter("joe@a.example", "jane@b.example", message_id=letter_id), [MESSAGE], NOW)
+            for letter_id in "AB"
+        ]
+        assert list(store.locations()) == []
+    assert sorted(store.names(0)) == sorted(name for both in names for name in both)
+    for name in store.names(0):
+        with store.open(queued(name)).file as file:
+            assert file.read() == MESSAGE
+
+
+def test_an_error_that_leaves_a_batch_leaves_nothing_of_any_message(store, letter):
+    def begin():
+        with store.batch() as batch:
+            batch.accept(letter(), [MESSAGE], NOW)
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        begin()
+    assert list(store.locations()) == []
+
+
+def test_what_a_batch_refuses_is_no_part_of_it_and_the_others_are(store, letter):
+    with store.batch() as batch:
+        (name,) = batch.accept(letter(message_id="A"), [b"one\r\n"], NOW)
+        with pytest.raises(SpoolError):
+            batch.accept(letter(message_id="A"), [b"two\r\n"], NOW)
+        with pytest.raises(UsageError):
+            batch.accept(letter(message_id="a/b"), [MESSAGE], NOW)
+    assert list(store.locations()) == [queued(name)]
+    with store.open(queued(name)).file as file:
+        assert file.read() == b"one\r\n"
+
+
+def test_an_empty_batch_is_none(store):
+    with store.batch():
+        pass
+    assert list(store.locations()) == []
+
+
 def test_only_one_can_claim_a_node(store, letter):
     (name,) = store.accept(letter(), [MESSAGE], NOW)
     claim = store.claim(queued(name), "w1.1")

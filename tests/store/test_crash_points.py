@@ -14,7 +14,7 @@ import pytest
 
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops
+from mailspool.store import fsops, syncfs
 from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
@@ -46,6 +46,14 @@ def accept(store, message_id="A", recipients=("joe@a.example", "jane@b.example")
     return store.accept(envelope, [MESSAGES[message_id]], 5)
 
 
+def accept_batch(store):
+    """Both nodes, each of a message of its own."""
+    with store.batch() as batch:
+        for message_id, recipient in (("A", "joe@a.example"), ("B", "me@c.example")):
+            envelope = Envelope(message_id, "me@c.example", (Recipient(recipient),), 5.0)
+            batch.accept(envelope, [MESSAGES[message_id]], 5)
+
+
 def queued(name=NODE, tier=0):
     return Location(State.QUEUED, tier, name)
 
@@ -66,6 +74,13 @@ class Given:
 
     def no_links(self):
         fsops.link = no_links
+
+    def one_sync(self):
+        """A file system and a kernel where that is enough for a batch."""
+        syncfs.is_enough = lambda _fd: True
+
+    def no_sync_for_all(self):
+        syncfs.is_enough = lambda _fd: False
 
     def nodes(self):
         accept(self.store)
@@ -115,6 +130,8 @@ OPERATIONS = {
     "create": (Given.nothing, lambda store, _: store.create(1), (), ()),
     "accept": (Given.nothing, lambda store, _: accept(store), (), TWO),
     "accept-copy": (Given.no_links, lambda store, _: accept(store), (), TWO),
+    "accept-batch": (Given.one_sync, lambda store, _: accept_batch(store), (), ("A.0", "B.0")),
+    "accept-batch-each": (Given.no_sync_for_all, lambda store, _: accept_batch(store), (), ("A.0", "B.0")),
     "lease": (Given.no_lease, lambda _, lease: lease.create(), TWO, TWO),
     "beat": (Given.lease, lambda _, lease: lease.beat(), TWO, TWO),
     "lease-end": (Given.lease, lambda _, lease: lease.end(), TWO, TWO),
