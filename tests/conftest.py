@@ -21,6 +21,12 @@ hypothesis.settings.register_profile("here", deadline=None, suppress_health_chec
 hypothesis.settings.load_profile("here")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: where several run at a time, none of those is the last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 class Clock:
     """Seconds that pass only when a test says so."""
 

@@ -36,3 +36,10 @@ def shared(request, private_root):
     """Three hosts that share a spool, whose daemons do not run yet, by each version of NFS."""
     with Lab() as made:
         yield Shared(made, request.param, ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def running(shared):
+    """The two hosts `a` and `b`, whose daemons run."""
+    with shared.delivering(shared.hosts[:2]):
+        yield shared

@@ -14,6 +14,8 @@ from tests.system.callers.conftest import INSTALL, PACKAGES, START_NOTHING
 from tests.system.conftest import Host
 from tests.system.reader import Reader, page
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def host(make_machine, with_setup, sink):

@@ -13,6 +13,8 @@ from tests.system.callers.conftest import BODY, LEFT, as_handed_in
 
 FILE = "/srv/body"  # it is what each job prints
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def body(box):
