@@ -162,6 +162,10 @@ class PermanentError(DeliveryError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class NotAdmitted(MailspoolError):
+    """A host has a limit that was not asked for: nothing was tried, what was claimed is given back, and asked for."""
+
+
 class Interrupted(BaseException):
     """Raised by a worker's signal handler into a delivery. It is no Exception, so that no library swallows it."""
 

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from mailspool.config.explain import toml
 from mailspool.errors import NotRunning
 from mailspool.supervisor import control
 
@@ -58,12 +59,12 @@ def title_of(pid):
 
 
 def write_config(path, properties):
-    """TOML: JSON for every value but tables, which become dotted keys."""
+    """TOML; tables become dotted keys."""
     lines = []
     for name, value in properties.items():
         table = value if isinstance(value, dict) else {None: value}
         for key, each in table.items():
-            lines.append(f"{name if key is None else f'{name}.{json.dumps(key)}'} = {json.dumps(each)}\n")
+            lines.append(f"{name if key is None else f'{name}.{json.dumps(key)}'} = {toml(each)}\n")
     draft = path.with_name(f"{path.name}.draft")
     draft.write_text("".join(lines))
     if path.exists():

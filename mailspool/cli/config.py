@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Any, NamedTuple
 
 import click
+from msgspec import to_builtins
 
 from mailspool.cli.options import Given, examples, located, say
 from mailspool.cli.terminal import columns
@@ -101,7 +102,9 @@ def _commented(assignment: str, comment: str, room: int) -> str:
 
 
 def _as_json(values: Sequence[Value]) -> str:
-    return json.dumps({value.name: {"value": value.value, "source": value.source} for value in values}, indent=2)
+    return json.dumps(
+        {value.name: {"value": value.value, "source": value.source} for value in values}, indent=2, default=to_builtins
+    )
 
 
 def _explained(option: Option, value: object, found: Sequence[Layer]) -> Iterator[str]:

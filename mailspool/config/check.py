@@ -41,6 +41,8 @@ def alone(settings: Settings) -> Iterator[Fault]:
         yield from _parsed("postmaster_address", settings.postmaster_address, parse_address)
     if settings.smarthost or settings.routes or settings.nameservers:
         yield from _targets(settings)
+    if settings.limits:
+        yield from _limits(settings)
     if not settings.dequeue_periods:
         yield "dequeue_periods", "found an empty list; allowed: one duration or more, one for each tier"
     if any(map(isinf, settings.dequeue_periods)):
@@ -74,6 +76,23 @@ def _targets(settings: Settings) -> Iterator[Fault]:
         yield from _parsed(f"routes.{pattern}", targets, parse_targets)
     for server in settings.nameservers:
         yield from _parsed("nameservers", server, parse_nameserver)
+
+
+def _limits(settings: Settings) -> Iterator[Fault]:
+    from mailspool.model.rules import parse_rule  # as above
+
+    meant: dict[str, str] = {}
+    for pattern in settings.limits:
+        name = f"limits.{pattern}"
+        if pattern in settings.__struct_fields__:
+            yield name, "is an option of its own: put it above the line [limits]"
+        try:
+            twin = meant.setdefault(parse_rule(pattern), pattern)
+        except ValueError as error:
+            yield name, str(error)
+        else:
+            if twin != pattern:
+                yield name, f"is the same as limits.{twin}"
 
 
 def _paths(settings: Settings) -> Iterator[Fault]:

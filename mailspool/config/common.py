@@ -13,7 +13,7 @@ from mailspool.config.schema import Settings
 COMMON = (
     *("dequeue_periods", "max_age", "delay_notice", "lease_time"),
     *("max_hops", "bounce_size_limit"),
-    *("smarthost", "routes", "smtp_port", "tls"),
+    *("smarthost", "routes", "limits", "smtp_port", "tls"),
 )
 """The schedule, and the lease by which hosts judge each other; what is given up and returned; the way out."""
 

@@ -4,19 +4,21 @@
 import ast
 import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
-from msgspec import NODEFAULT, ValidationError, convert, structs
+from msgspec import NODEFAULT, Struct, ValidationError, convert, structs, to_builtins
 from msgspec.inspect import (
     DictType,
     FloatType,
     IntType,
     LiteralType,
     Metadata,
+    StructType,
     Type,
     UnionType,
     VarTupleType,
@@ -129,9 +131,30 @@ def _key_fault(table: Option, key: str, value: object, known: Mapping[str, Optio
         return ""
     if key in known:
         return f"is an option of its own: put it above the line [{table.name}]"
-    if isinstance(value, dict):
-        return f'found a table; allowed: {allowed}. A name with dots stands in quotes: {table.name}."example.org"'
-    return f"found {_shown(value)}; allowed: {allowed}"
+    if not isinstance(value, dict):
+        return f"found {_shown(value)}; allowed: {allowed}"
+    each = get_args(table.type)[1]
+    if isinstance(each, type) and issubclass(each, Struct):
+        return "; ".join(_field_faults(each, value, table.name))
+    return f"found a table; allowed: {allowed}. {_quoted(table.name)}"
+
+
+def _field_faults(kind: type[Struct], table: Mapping[str, object], name: str) -> Iterator[str]:
+    """What is wrong with a table in a table."""
+    types = get_type_hints(kind, include_extras=True)
+    for field, value in table.items():
+        if field not in types:
+            unquoted = f". {_quoted(name)}" if isinstance(value, dict) else ""
+            yield f"{field}: {_unknown(field, {one: one for one in types})}{unquoted}"
+            continue
+        try:
+            convert(value, types[field])
+        except ValidationError:
+            yield f"{field}: found {_shown(value)}; allowed: {in_words(type_info(types[field]))}"
+
+
+def _quoted(table: str) -> str:
+    return f'A name with dots stands in quotes: {table}."example.org"'
 
 
 def _shown(value: object, counted: str = "") -> str:
@@ -177,6 +200,9 @@ def in_words(info: Type, counted: str = "") -> str:
             words = f"a list, each of it {in_words(info.item_type)}"
         case DictType():
             words = f"{_TABLE}{in_words(info.value_type)}"
+        case StructType():
+            words = "a table of " + ", ".join(field.encode_name for field in info.fields)
+            words += f", each {in_words(info.fields[0].type)}"
         case UnionType():
             words = ", or ".join(in_words(each) for each in info.types)
         case _:
@@ -208,10 +234,20 @@ def toml(value: object, counted: str = "") -> str:
             return "nothing"
         case list() | tuple():
             return "[" + ", ".join(toml(each, counted) for each in value) + "]"
-        case dict():
-            return "{" + ", ".join(f"{json.dumps(key)} = {toml(each, counted)}" for key, each in value.items()) + "}"
+        case dict() | Struct():
+            return "{" + ", ".join(f"{_key(key)} = {toml(each, counted)}" for key, each in _items(value)) + "}"
         case bool():
             return str(value).lower()
         case int() | float():
             return f'"{words}"' if (words := written(value, counted)) else f"{value:.15g}"
     return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def _items(table: dict[str, Any] | Struct) -> Iterable[tuple[str, Any]]:
+    """Without what is at its default."""
+    found: dict[str, Any] = to_builtins(table)
+    return found.items()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
+from mailspool.model.limit import Limit
 from mailspool.model.tier import Tier, make_tiers
 from mailspool.model.timeouts import Timeouts
 
@@ -129,6 +130,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the mail for some domains goes, by pattern; the most specific one counts. One line for each:
     routes."example.org" = "mx.example.net:587", or a list as with `smarthost`; "mx" is the domain's own hosts,
     "mx:example.net" those of another.
+    """
+
+    limits: dict[str, Limit] = {}
+    """What some destinations bear, by pattern; the most specific one counts. One line for each: limits."example.org" =
+    { concurrency = 2, messages_per_minute = 30, messages_per_connection = 10 }, or a table [limits."example.org"].
+    A pattern of domains, as with `routes`, is about each of them by itself; "mx:*.mail.example.net" is about all
+    domains together whose hosts are called so. It counts for all workers of this host, and is divided by the number of
+    hosts that share the spool; each keeps one connection at least. What is not named, or 0, has no limit of its own.
     """
 
     credentials_file: str = CREDENTIALS_FILE

@@ -68,9 +68,11 @@ def _one_by_one(text: str) -> Statements:
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
-    inside = values.setdefault(path[0], {}) if path[1:] else values
+    inside: Any = values
+    for name in path[:-1]:
+        inside = inside.setdefault(name, {}) if isinstance(inside, dict) else None
     if isinstance(inside, dict):
-        inside.setdefault(".".join(path[1:] or path), value)
+        inside.setdefault(path[-1], value)
 
 
 def _statements(lines: list[str]) -> Iterator[tuple[int, bool, Any]]:

@@ -11,6 +11,7 @@ from typing import IO
 
 from msgspec.structs import replace
 
+from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.route import Host, Route
 from mailspool.errors import (
@@ -34,6 +35,7 @@ class DeliveryAgent:
     """One per worker. own_name: as said in EHLO. patience: the timeout of `open_smtp_connection` at a first attempt.
 
     alarm: told (host:port, text) of a host that wants a login. now: Unix seconds; clock: monotonic ones.
+    bounds: what the administrator grants a host.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class DeliveryAgent:
         max_hops: int,
         now: Callable[[], float],
         clock: Callable[[], float],
+        bounds: Bounds,
     ) -> None:
+        self._bounds, self._room = bounds, 0  # messages that the session may still take
         self._hooks, self._route, self._alarm, self._own_name = hooks, route, alarm, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
         self._now, self._clock = now, clock
@@ -65,8 +69,8 @@ class DeliveryAgent:
         """An outcome for each recipient, in their order; all of them are of one domain.
 
         file: stands at the message's first octet. seal: called before each final dot, which is not said if it raises.
-        Raises Unreadable, ShutdownRequested, what `seal` raises, and whatever is our own fault, but not once a host has
-        taken the message: who has it must not get it again. The session is closed then.
+        Raises Unreadable, ShutdownRequested, NotAdmitted, what `seal` raises, and whatever is our own fault, but not
+        once a host has taken the message: who has it must not get it again. The session is closed then.
         """
         delivery = Delivery(envelope, recipients, file, tier, seal, self._now, self._clock)
         if envelope.facts.received > self._max_hops:
@@ -108,7 +112,7 @@ class DeliveryAgent:
 
     def _resume(self, destination: str) -> bool:
         """Whether the session of the last message can be used for this one."""
-        if self._session and (self._destination != destination or not self._session.alive):
+        if self._session and (self._destination != destination or not self._room or not self._session.alive):
             self.close()
         return self._session is not None
 
@@ -118,6 +122,7 @@ class DeliveryAgent:
         try:
             if isinstance(host, TransientError):
                 raise host
+            self._bounds.admit(host.name)
             self._session = self._hooks.open_smtp_connection(host.label, host.port, delivery.seconds(self._patience))
             self._refuse_ourselves(self._session, domain)
         except DeliveryError as error:
@@ -125,6 +130,7 @@ class DeliveryAgent:
             delivery.note_refusal(error)
             return False
         self._destination = self._route.destination(domain)
+        self._room = self._bounds.messages(self._destination, host.name)
         return True
 
     def _refuse_ourselves(self, session: Session, domain: str) -> None:
@@ -138,6 +144,7 @@ class DeliveryAgent:
         """One transaction for all recipients without a verdict. True if none is left without."""
         session = self._session
         assert session is not None
+        self._room -= 1
         if kept:
             delivery.begin(session.host)
         verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound(), delivery.seal)

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from mailspool.config.schema import Settings
 from mailspool.delivery.agent import DeliveryAgent
+from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
@@ -26,6 +27,7 @@ from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
     ClaimLost,
     Interrupted,
+    NotAdmitted,
     ShutdownRequested,
     SpoolError,
     Unreadable,
@@ -35,6 +37,7 @@ from mailspool.message.message import Message
 from mailspool.model import status
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded, nobody_watches
+from mailspool.model.rules import Rules
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import FAULT, Job, Result, Station
@@ -56,6 +59,7 @@ class Door:
 
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
         self._hooks, self._settings, self._station = hooks, settings, station
+        self._turned_away = False  # from a host that the batch was not counted for
         self.network = Network(
             resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
             helo_name=settings.hostname,
@@ -85,6 +89,7 @@ class Door:
             settings.max_hops,
             hooks.now,
             time.monotonic,
+            Bounds(Rules(settings.limits), station),
         )
         self.settler = Settler(
             Policy(
@@ -115,12 +120,13 @@ class Door:
         """Work the jobs off in their order, the nodes of one message together. One result for each.
 
         Those of a destination that refuses sessions fall back untried.
-        After a refusal or a local fault, and when the station is finishing, the rest is returned untried.
+        After a refusal, a local fault, or a host that the batch was not counted for, and when the station is finishing,
+        the rest is returned untried.
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         self.settler.finish()
         results: list[Result] = []
-        stop = False
+        stop = self._turned_away = False
         for _, group in groupby(jobs, key=lambda job: job.group):
             for together in cut(group, self._settings.max_recipients):
                 if stop or self._station.finishing:
@@ -128,7 +134,7 @@ class Door:
                     continue
                 new = self._perform_group(together)
                 results += new
-                stop = Result.REFUSED in new or Result.FAULT in new
+                stop = Result.REFUSED in new or Result.FAULT in new or self._turned_away
         return results
 
     def idle(self) -> None:
@@ -150,6 +156,10 @@ class Door:
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
             self._count(size, outcomes)
+        except NotAdmitted as error:
+            self._turned_away = True
+            log.debug("returned", id=jobs[0].group, reason=str(error))
+            results |= self._returned(nodes, results, Result.RETURNED)
         except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
             results |= self._returned(nodes, results, Result.RETURNED)
         except SpoolError as error:
@@ -215,7 +225,7 @@ class Door:
             if not outcomes and isinstance(error, ShutdownRequested):
                 raise
             return outcomes or [self._at_fault(first, "the delivery took too long")] * len(nodes)
-        except SpoolError:
+        except (SpoolError, NotAdmitted):
             raise
         except Exception as error:  # our own bug must not stop the others' mail, nor lose this one
             log.exception("internal error, deferred", id=first.id)
@@ -301,6 +311,10 @@ class Alone:
 
     def refused(self, _text: str) -> None:
         """There are no other jobs."""
+
+    def counts_for(self, _rule: str) -> bool:
+        """There are no other workers."""
+        return True
 
     def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""

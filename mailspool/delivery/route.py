@@ -16,7 +16,7 @@ from mailspool.delivery.hooks import Hooks
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.address import literal_address
 from mailspool.model.status import DNS_TROUBLE, NOT_ROUTED, as_permanent
-from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Target, parse_pattern, parse_targets
+from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Target, parse_pattern, parse_targets, patterns_of
 
 NO_HOST = as_permanent(NOT_ROUTED)
 
@@ -92,7 +92,7 @@ class Route:
         )
 
     def _targets_of(self, domain: str) -> tuple[Target, ...]:
-        return next(self._targets[pattern] for pattern in _patterns(domain) if pattern in self._targets)
+        return next(self._targets[pattern] for pattern in patterns_of(domain) if pattern in self._targets)
 
     def _routed(self, targets: Sequence[Target], domain: str) -> Iterator[Host | TransientError]:
         """What is wrong with one target is yielded, so that the next one has its turn."""
@@ -147,12 +147,3 @@ def _asked(lookup: Callable[[str], Sequence[str] | str], name: str) -> list[str]
     except OSError as error:
         raise TransientError(DNS_TROUBLE, "", f"look-up of {name} failed: {error}") from error
     return [answer] if isinstance(answer, str) else list(answer)
-
-
-def _patterns(domain: str) -> Iterator[str]:
-    """The patterns that match a domain, the most specific first."""
-    yield domain
-    for at, character in enumerate(domain):
-        if character == ".":
-            yield domain[at:]
-    yield "*"

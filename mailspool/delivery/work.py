@@ -6,6 +6,7 @@ what becomes of it.
 """
 
 import json
+import mmap
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lease import LeaseService, take_lease
 from mailspool.errors import ClaimLost, NotRunning
+from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import FileStore
@@ -38,6 +40,24 @@ from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.job import UNSHARED, Job, Lease, Limits, Look, Reload, Result, Service, Station
 from mailspool.supervisor.trigger import poke
 from mailspool.version import VERSION
+
+
+class Living:
+    """How many owners live, in shared memory: one aligned eight-byte store. It is made before whoever counts them."""
+
+    def __init__(self) -> None:
+        self._cell = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self.set(1)
+
+    def set(self, number: int) -> None:
+        """So many, this one included."""
+        self._cell[0] = number
+
+    @property
+    def number(self) -> int:
+        """As was counted last."""
+        return self._cell[0]
+
 
 ALONE = Alone()
 """The station of whoever does the work in its own process."""
@@ -78,7 +98,7 @@ class SpoolWork:
     """One spool's work. log_stream: where a daemon's lines go; None leaves the log as it is.
 
     entrance: where the daemon's listener takes messages. beat: the service that keeps up the spool's lease; made anew
-    for each lease, and only then.
+    for each lease, and only then. living: how many owners there are, as the rounds see it.
     """
 
     def __init__(
@@ -87,10 +107,12 @@ class SpoolWork:
         log_stream: log.Stream | None = None,
         entrance: Entrance | None = None,
         beat: LeaseService | None = None,
+        living: "Living | None" = None,
     ) -> None:
         self._spool, self._log_stream, self._entrance = spool, log_stream, entrance
         self._last: Owner | None = None  # whom it has tried to begin anew as
         self._beat = beat or (LeaseService(spool.lease) if spool.lease else None)
+        self._living = living or Living()
         self._depths: dict[int, int] = {}
         self._station: Station = ALONE
         if log_stream:
@@ -108,6 +130,7 @@ class SpoolWork:
             tick=settings.dequeue_timeout,
             worker_jobs=settings.worker_nodes,
             shutdown=settings.shutdown_timeout,
+            rules=Rules(settings.limits),
         )
 
     def jobs(self, look: Look) -> Iterator[Job]:
@@ -144,6 +167,7 @@ class SpoolWork:
                 spool.settings.lease_time,
                 self._roll_call,
                 partial(poke, spool.settings.run_dir),
+                self._living.set,
                 sleep=time.sleep,
                 dice=random.random,
                 now=spool.now,
@@ -159,6 +183,11 @@ class SpoolWork:
         return RollCall(VERSION, fingerprint(settings), workers, self._spool.now())
 
     @property
+    def owners(self) -> int:
+        """Of a spool that is not shared, this one."""
+        return self._living.number
+
+    @property
     def lease(self) -> Lease:
         """What all of it rests on."""
         return self._spool.lease or UNSHARED
@@ -170,7 +199,7 @@ class SpoolWork:
         self._last = (self._last or lost.owner).next()  # each try under another name: it may have left its lease
         fresh.become(self._last)
         take_lease(fresh)
-        return SpoolWork(fresh, self._log_stream, self._entrance)
+        return SpoolWork(fresh, self._log_stream, self._entrance, living=self._living)
 
     def summary(self) -> dict[str, object]:
         """The depth of each tier when it was last looked at."""
@@ -202,7 +231,7 @@ class SpoolWork:
         kept = [change for change in changed if not change.counts]
         fresh.settings = replace(fresh.settings, **{change.name: change.old for change in kept})
         told = [str(change) for change in changed if change.counts], list(map(str, kept))
-        return Reload(SpoolWork(fresh, self._log_stream, self._entrance, self._beat), *told)
+        return Reload(SpoolWork(fresh, self._log_stream, self._entrance, self._beat, self._living), *told)
 
     # --- in children
 

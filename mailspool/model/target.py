@@ -5,7 +5,7 @@ Pure: nothing is looked up. Each fault is a ValueError whose text is a line fit 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -79,6 +79,15 @@ def parse_pattern(text: str) -> str:
         return parse_domain(text)
     except (AddressError, ValueError):
         raise ValueError(f"{text!r} is none of: example.org, .example.org, *.example.org, *") from None
+
+
+def patterns_of(domain: str) -> Iterator[str]:
+    """The patterns, as `parse_pattern` returns them, that match a domain: the most specific first."""
+    yield domain
+    for at, character in enumerate(domain):
+        if character == ".":
+            yield domain[at:]
+    yield "*"
 
 
 def parse_nameserver(text: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ Of this boot of this host it recovers whoever runs no more, of all others whoeve
 as a file server likes: nobody else waits for this process, and what it was at when it ends, the next one finds again.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from mailspool.errors import SpoolError
@@ -14,8 +14,8 @@ from mailspool.log import get_logger
 from mailspool.store import recover, rollcall
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import BOOT_CLOCK, FileStore
-from mailspool.store.lease import read_lease
-from mailspool.store.observer import Observer
+from mailspool.store.lease import owners, read_lease
+from mailspool.store.observer import Observer, Signs
 from mailspool.store.rollcall import RollCall
 from mailspool.supervisor.alarms import Alarms
 
@@ -34,7 +34,8 @@ log = get_logger()
 class Rounds:
     """The rounds of one owner. clock: seconds since the boot. sleep: for so many seconds. dice: from 0 to 1.
 
-    roll_call: what there is to say of this owner. moved: called when nodes are back in their tiers.
+    roll_call: what there is to say of this owner. moved: called when nodes are back in their tiers. counted: told at
+    each round how many owners live, this one included.
     """
 
     name = "recover"
@@ -46,6 +47,7 @@ class Rounds:
         lease_time: float,
         roll_call: Callable[[], RollCall],
         moved: Callable[[], object],
+        counted: Callable[[int], object] = lambda _: None,
         *,
         sleep: Callable[[float], object],
         dice: Callable[[], float],
@@ -54,6 +56,7 @@ class Rounds:
     ) -> None:
         self._store, self._root = store, store.root
         self._lease_time, self._roll_call, self._moved = lease_time, roll_call, moved
+        self._counted = counted
         self._sleep, self._dice, self._now, self._clock = sleep, dice, now, clock
         self._owners = Observer(lease_time * SLOW)
         self._drafts = Observer(float("inf"))  # their writers' time runs, whoever looks
@@ -91,10 +94,20 @@ class Rounds:
         began = self._clock()
         signs = dict(self._signs())
         stood = self._owners.look(signs, began, self._clock())
+        self._counted(1 + sum(self._alive_here()) + sum(self._alive(signs, stood)))
         self._tell_namesakes(owner for owner in self._owners.moved if signs[owner] is not None)
         for owner in sorted(owner for owner, seconds in stood.items() if seconds >= self._lease_time):
             if (owner, signs[owner]) in self._sign(owner):
                 yield owner
+
+    def _alive(self, signs: Signs, stood: Mapping[str, float]) -> Iterator[bool]:
+        """Of other hosts, or other boots."""
+        return (signs[owner] is not None and seconds < self._lease_time for owner, seconds in stood.items())
+
+    def _alive_here(self) -> Iterator[bool]:
+        """Of this boot, besides ourselves; the dead ones are recovered by now."""
+        others = (owner for owner in owners(self._root) if owner != str(self._store.owner))
+        return (self._is_of_this_boot(owner) for owner in others)
 
     def _signs(self) -> Iterator[tuple[str, Hashable]]:
         for owner in recover.owners(self._store, self._root):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.restraint import Restraints
 
 MAX_WAITING = 5000
 """Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
@@ -31,6 +32,7 @@ class Dispatch:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.restraints = Restraints(limits.rules)
         self._destinations: dict[str, Destination] = {}  # in the order of the round
         self._known: set[str] = set()
         self._faulty: dict[str, float] = {}  # which of them met a fault, and until when they rest
@@ -84,6 +86,7 @@ class Dispatch:
             name
             for name, each in self._destinations.items()
             if each.may_have_more(most_strange if each.stranger(now) else most_known, now)
+            and self.restraints.room(name, now)
         ]
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
@@ -99,7 +102,13 @@ class Dispatch:
         destination = self._destinations.pop(name)
         self._destinations[name] = destination  # to the end of the round
         destination.workers += 1
-        return self._take(destination)
+        return self.restraints.begin(self._cut(self._take(destination), destination, now), now)
+
+    def _cut(self, batch: list[Job], destination: Destination, now: float) -> list[Job]:
+        """As much of it as the restraints allow; the rest waits on."""
+        fit = self.restraints.fit(batch, now)
+        destination.waiting.extendleft(reversed(batch[fit:]))
+        return batch[:fit]
 
     def _take(self, destination: Destination) -> list[Job]:
         """A fair share of what waits; a group is cut in two only if it is larger than a batch.
@@ -127,8 +136,10 @@ class Dispatch:
         """Whether there is nothing to do for one more worker."""
         return not self.ready(now) and not any(each.may_put_off(now) for each in self._destinations.values())
 
-    def finished(self, batch: Sequence[Job], results: Sequence[Result], now: float, refusal: str = "") -> None:
-        """A worker has reported on its batch. refusal: how a session was refused."""
+    def finished(
+        self, batch: Sequence[Job], results: Sequence[Result], now: float, refusal: str = "", rules: Sequence[str] = ()
+    ) -> None:
+        """A worker has reported on its batch. refusal: how a session was refused. rules: as of `job.Report`."""
         destination = self._release(batch)
         if batch[0].refusal:  # it was not tried
             pass
@@ -138,9 +149,11 @@ class Dispatch:
             destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
         elif Result.SETTLED in results:  # it spoke with us, whatever it said
             destination.end_cool_down()
+        if not batch[0].refusal:
+            self.restraints.ended(batch, results, rules, now)
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
-        destination.waiting.extendleft(job._replace(refusal="") for job in reversed(returned))
+        destination.waiting.extendleft(job._replace(refusal="", rules=()) for job in reversed(returned))
         self._known.update(job.key for job in returned)
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
@@ -153,13 +166,16 @@ class Dispatch:
         """Drop destinations of which nothing is left to remember."""
         for name in [n for n, d in self._destinations.items() if d.idle(now)]:
             del self._destinations[name]
+        self.restraints.forget(self._destinations, now)
 
     def next_change(self, now: float) -> float:
-        """Seconds until some destination with waiting jobs has cooled down; inf if there is none."""
-        return min(
-            (d.cool_until - now for d in self._destinations.values() if d.waiting and d.cool_until > now),
-            default=float("inf"),
+        """Seconds until some destination with waiting jobs may be tried again; inf if none waits for that."""
+        waits = (
+            max(each.cool_until - now, self.restraints.wait(name, now))
+            for name, each in self._destinations.items()
+            if each.waiting
         )
+        return min((wait for wait in waits if wait > 0), default=float("inf"))
 
     def forget_waiting(self) -> None:
         """What waits was found under another configuration: a look finds what is still due, and its destination."""

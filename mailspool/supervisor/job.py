@@ -10,18 +10,25 @@ from enum import Enum, IntEnum, auto
 from typing import NamedTuple, Protocol
 
 from mailspool.model.phase import Watch
+from mailspool.model.rules import NO_RULES, Rules
 
 
 class Job(NamedTuple):
     """One piece of work. key names it; jobs of one group are best done together, in one batch.
 
     refusal: how its destination refuses sessions, and since when. Then it is not to be tried, but put off.
+    rules: in the first job of a batch, the patterns of hosts whose limits the batch was counted for.
     """
 
     key: str
     destination: str
     group: str
     refusal: str = ""
+    rules: tuple[str, ...] = ()
+
+
+MAX_RULES = 8
+"""Patterns that one destination is counted for, at most: more kinds of hosts take nobody's mail."""
 
 
 class Result(IntEnum):
@@ -65,6 +72,9 @@ class Station(Protocol):
     def refused(self, text: str) -> None:
         """The destination would refuse the next job too: how, and since when, in one line."""
 
+    def counts_for(self, rule: str) -> bool:
+        """Whether the batch was counted for that pattern of hosts. If not, it is to be returned, and will be."""
+
     def deadline(self, seconds: float, about: str = "") -> AbstractContextManager[None]:
         """Inside it, DeadlineExceeded or ShutdownRequested may be raised once, at any point before Phase.SEAL.
 
@@ -73,11 +83,15 @@ class Station(Protocol):
 
 
 class Report(NamedTuple):
-    """What a worker sends for a batch: a result for each job, the alarms met, by subject, and the refusal, if any."""
+    """What a worker sends for a batch: a result for each job, the alarms met, by subject, and the refusal, if any.
+
+    rules: patterns of hosts that it came upon, and that the batch was not counted for.
+    """
 
     results: list[Result]
     alarms: dict[str, str]
     refusal: str = ""
+    rules: tuple[str, ...] = ()
 
 
 class Lease(Protocol):
@@ -134,6 +148,7 @@ class Limits(NamedTuple):
     tick: float
     worker_jobs: int  # a worker retires after so many
     shutdown: float
+    rules: Rules = NO_RULES
 
 
 class Work(Protocol):
@@ -142,6 +157,10 @@ class Work(Protocol):
     @property
     def lease(self) -> Lease:
         """Jobs are begun only while it is fresh."""
+
+    @property
+    def owners(self) -> int:
+        """How many supervisors share the jobs, this one included, as far as is known: what limits are divided by."""
 
     def limits(self) -> Limits:
         """Read once, and again after a reload."""

@@ -7,7 +7,9 @@ worker had claimed is handed to `abandoned`.
 
 import selectors
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from mailspool.log import get_logger
 from mailspool.model.phase import Phase
@@ -103,7 +105,16 @@ class Pool:
         self.alarms.hear({"lease": "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
         return fresh
 
+    def _count_connections(self, now: float, but: Worker | None = None) -> None:
+        """For the limits. The worker that is given something closes what it has, or goes on with it."""
+        restraints = self.dispatch.restraints
+        restraints.owners = self.work.owners
+        if restraints.rules:
+            others = (each for each in chain(self._workers.values(), self._stuck.values()) if each is not but)
+            restraints.held = Counter(key for each in others for key in each.connections(now))
+
     def _may_fork(self, now: float) -> bool:
+        self._count_connections(now)
         return self._has_room and not self._fork.left and not self.dispatch.idle(now)
 
     @property
@@ -113,6 +124,7 @@ class Pool:
         return len(self._workers) < min(most, 2 * most - len(self._stuck))
 
     def _give(self, worker: Worker, now: float) -> None:
+        self._count_connections(now, worker)
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
         if batch:
             try:
@@ -154,7 +166,8 @@ class Pool:
         batch, worker.batch = worker.batch, []
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
-        self.dispatch.finished(batch, results, worker.idle_since, report.refusal)
+        worker.reported(worker.idle_since)
+        self.dispatch.finished(batch, results, worker.idle_since, report.refusal, report.rules)
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended
             self.alarms.hear(report.alarms)
@@ -192,6 +205,7 @@ class Pool:
         self.work, self.paused = work, False
         self.generation += 1
         self.dispatch.limits = work.limits()
+        self.dispatch.restraints.rules = self.dispatch.limits.rules
         self.dispatch.forget_waiting()
         self.tell(signal.SIGTERM)
         self.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
@@ -300,6 +314,8 @@ class Pool:
         now = self._clock()
         yield self.dispatch.next_change(now)
         yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
+        if self.dispatch.restraints.rules:  # a connection that is let go makes room for another
+            yield from (left for worker in self._workers.values() for left in worker.connections(now).values())
         yield from (pause.left for pause in (self._fork, self._fault) if pause.left)
         if not self.work.lease.fresh:
             yield STALE

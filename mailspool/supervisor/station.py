@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
-from mailspool.supervisor.job import Job, Report, Work
+from mailspool.supervisor.job import MAX_RULES, Job, Report, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 
@@ -60,6 +60,8 @@ class WorkerStation:
         self._host = self._about = ""
         self._alarms: dict[str, str] = {}
         self._refusal = ""
+        self._counted: tuple[str, ...] = ()  # the patterns that the batch counts for
+        self._rules: dict[str, None] = {}  # those that it should
         self._since, self._next_second = "", 0.0  # for the title, a second old at most
 
     @property
@@ -76,10 +78,11 @@ class WorkerStation:
         """Until the parent closes the channel or asks to finish."""
         while not self.finishing and (batch := self._next_batch(work)):
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
+            self._counted = batch[0].rules
             results = work.perform(batch, self)
             self._report(Phase.IDLE, self._host, _FOREVER)
-            self._channel.send(_encode(Report(results, self._alarms, self._refusal)))
-            self._alarms, self._refusal = {}, ""
+            self._channel.send(_encode(Report(results, self._alarms, self._refusal, tuple(self._rules))))
+            self._alarms, self._refusal, self._rules = {}, "", {}
         work.idle()
 
     # --- waiting for jobs
@@ -127,6 +130,12 @@ class WorkerStation:
     def refused(self, text: str) -> None:
         """The parent tells it to those who get the rest of the destination's jobs."""
         self._refusal = text[:MAX_REFUSAL]
+
+    def counts_for(self, rule: str) -> bool:
+        """The parent is told of a pattern that the batch does not count for."""
+        if rule not in self._counted and len(self._rules) < MAX_RULES:
+            self._rules[rule] = None
+        return rule in self._counted
 
     @property
     def watch(self) -> Watch:

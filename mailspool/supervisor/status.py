@@ -74,6 +74,7 @@ class Status:
             "paused": self._pool.paused,
             "workers_wanted": self._pool.dispatch.limits.workers,
             "workers_actual": len(self._pool),
+            "owners": self._pool.work.owners,
             "waiting": len(self._pool.dispatch),
             "delivered": self._pool.delivered,
             "log_drops": drops(),

@@ -11,7 +11,10 @@ import msgspec
 from mailspool.supervisor.child import fork_child
 from mailspool.supervisor.job import Job, Report, Work
 from mailspool.supervisor.scoreboard import Slot
-from mailspool.supervisor.station import MAX_PACKET, WorkerStation
+from mailspool.supervisor.station import LINGER, MAX_PACKET, WorkerStation
+
+LETS_GO = LINGER + 1.0
+"""Seconds after its last job for which a worker's session is taken for open, its goodbye included."""
 
 _encode = msgspec.msgpack.encode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
@@ -29,11 +32,21 @@ class Worker:
         self.leaving = False  # told to end: it gets no more
         self.killed = False  # because it was overdue
         self.closed = False
+        self._connections: dict[str, float] = {}  # by destination and pattern of hosts, and for how long
 
     def give(self, batch: list[Job]) -> None:
         """Raises OSError if the worker is gone."""
         self.batch, self.destination = batch, batch[0].destination
+        self._connections |= dict.fromkeys((self.destination, *batch[0].rules), float("inf"))
         self.channel.send(_encode(batch))
+
+    def reported(self, now: float) -> None:
+        """It has nothing to do, and soon lets go of its session."""
+        self._connections = {key: now + min(left, LETS_GO) for key, left in self.connections(now).items()}
+
+    def connections(self, now: float) -> dict[str, float]:
+        """What it may have a session for, destination and patterns of hosts, and for how many seconds: inf if busy."""
+        return {key: until - now for key, until in self._connections.items() if until > now}
 
     def report(self) -> Report | None:
         """What became of its batch, None if it has ended."""

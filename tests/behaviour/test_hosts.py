@@ -30,10 +30,10 @@ def hosts(properties, sink, tmp_path):
     """hosts("a"): the daemon of a host of that name; all of them share a spool."""
     started = []
 
-    def start(name):
+    def start(name, **more):
         folder = tmp_path / name
         (folder / "run").mkdir(parents=True, mode=0o700)
-        options = properties(sink=sink, lease_time=LEASE_TIME, dequeue_timeout=0.5, cool_down=0.0)
+        options = properties(sink=sink, lease_time=LEASE_TIME, dequeue_timeout=0.5, cool_down=0.0, **more)
         command = [sys.executable, "-c", AS_HOST, name, "-f", "-c", str(folder / "mailspool.toml")]
         started.append(Daemon(folder, {**options, "run_dir": str(folder / "run")}, command))
         return started[-1]
@@ -128,3 +128,15 @@ def test_two_hosts_deliver_each_message_once_and_call_the_roll(hosts, spool, sin
     assert found["a"]["configuration"] == found["b"]["configuration"]
     assert running[0].stop() == running[1].stop() == 0
     assert list(Path(spool.store.root, "hosts").iterdir()) == []
+
+
+def test_hosts_that_share_a_spool_divide_what_a_destination_bears(hosts, spool, sink):
+    running = [hosts(name, limits={"mx:127.0.0.1": {"concurrency": 2}}) for name in "ab"]
+    eventually(lambda: [each.status()["owners"] for each in running] == [2, 2])
+    sink.hold()
+    for n in range(30):
+        send(spool, f"r{n}@x.example")
+    eventually(lambda: sink.waiting == 2)
+    sink.release()
+    eventually(lambda: len(sink.mails) == 30)
+    assert sink.most == 2

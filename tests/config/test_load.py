@@ -12,6 +12,7 @@ from mailspool.config import layers as layers_module
 from mailspool.config.load import load, make
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError
+from mailspool.model.limit import Limit
 
 DURATION = 'a duration such as "1h30m", or a number of seconds,'
 SIZE = 'a size such as "10 MB" or "10 MiB", or a number of octets,'
@@ -336,6 +337,43 @@ def test_a_user_s_name_has_no_control_character(toml):
 
 
 # --- complaints about tables and files
+
+
+def test_a_table_of_limits_may_be_written_in_one_line_or_as_a_table_of_its_own(toml):
+    path = toml('limits."a.example" = { concurrency = 2 }\n[limits."mx:*.b.example"]\nmessages_per_minute = 30\n')
+    assert load(path, ["limits.c.example={messages_per_connection=5}"], {}).limits == {
+        "a.example": Limit(concurrency=2),
+        "mx:*.b.example": Limit(messages_per_minute=30),
+        "c.example": Limit(messages_per_connection=5),
+    }
+
+
+def test_what_is_wrong_with_a_limit_is_told_with_its_name_and_what_is_allowed(toml):
+    text = """
+[limits."a.example"]
+concurency = 2
+[limits]
+"mx:a b" = { concurrency = 2 }
+"b.example" = { messages_per_minute = "many" }
+c = 5
+d.example = { concurrency = 2 }
+max_hops = 5
+"*.e.example" = { concurrency = 2 }
+".e.example" = { concurrency = 2 }
+"""
+    path = toml(text)
+    each = "concurrency, messages_per_minute, messages_per_connection, each a whole number from 0 on"
+    found = problems(path)
+    told = [
+        f"{path}:2: limits.a.example: concurency: there is no such option; concurrency is the nearest",
+        f"{path}:5: limits.mx:a b: 'mx:a b' is none of: mx:mx.example.org, mx:*.example.org, mx:192.0.2.1, mx:*",
+        f'{path}:6: limits.b.example: messages_per_minute: found "many"; allowed: a whole number from 0 on',
+        f"{path}:7: limits.c: found 5; allowed: a table of {each}",
+        f"{path}:8: limits.d: example: there is no such option. {QUOTES.replace('routes', 'limits')}",
+        f"{path}:9: limits.max_hops: is an option of its own: put it above the line [limits]",
+        f"{path}:11: limits..e.example: is the same as limits.*.e.example",
+    ]
+    assert sorted(found) == sorted(told)
 
 
 def test_an_option_below_a_table_is_told_where_it_belongs(toml):

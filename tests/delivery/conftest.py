@@ -33,6 +33,8 @@ class Station:
         self.waits = {}  # seconds, by phase
         self.alarms = []
         self.refusals = []
+        self.counted = ()  # the patterns of hosts that the batch counts for
+        self.rules = []  # those that were asked for
         self._interrupt = interrupt
 
     def watch(self, phase, host, seconds):
@@ -40,6 +42,10 @@ class Station:
         self.waits[phase] = seconds
         if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
             raise self._interrupt[2]
+
+    def counts_for(self, rule):
+        self.rules.append(rule)
+        return rule in self.counted
 
     def refused(self, text):
         self.refusals.append(text)

@@ -34,6 +34,7 @@ class World:
 
     def __init__(self, spool, clock):
         self.spool, self.clock, self.moved = spool, clock, 0
+        self.living = []  # how many owners, at each round
         self.other = FileStore(spool.root, ELSEWHERE)
         self.lease = Lease(spool.root, ELSEWHERE, LEASE, clock)
         self.rounds = self.another()
@@ -45,6 +46,7 @@ class World:
             LEASE,
             lambda: RollCall("1", "2", 3, self.clock()),
             self._count,
+            self.living.append,
             sleep=self.sleep,
             dice=lambda: 0.5,
             now=lambda: NOW,
@@ -465,3 +467,19 @@ def test_many_hosts_with_clocks_of_their_own_take_no_living_one_for_dead_and_los
                 assert list(member.store.claims(""))
             elif member.ended:
                 assert not list(member.store.claims(""))
+
+
+def test_those_who_live_are_counted_at_each_round(world):
+    world.lease.create()
+    world.watch(30.0, beat=True)
+    assert set(world.living) == {2}
+    world.watch(LEASE + 30.0)
+    assert world.living[-1] == 1
+
+
+def test_another_owner_of_this_boot_counts_and_so_does_a_host_that_just_came(world, spool):
+    world.rounds.go()
+    Lease(spool.root, spool.owner.next(), LEASE, world.clock).create()
+    world.lease.create()
+    world.rounds.go()
+    assert world.living == [1, 3]

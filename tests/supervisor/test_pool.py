@@ -35,6 +35,8 @@ class Clock:
 class Waiting:
     """Work that does not end by itself. lease: fresh while a test says so."""
 
+    owners = 1
+
     def __init__(self):
         self.lease = Unshared()
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What an administrator's limits leave of a destination's jobs for now. No I/O; time is an argument.
+
+They count for all workers together, and for what an idle worker's session may still be open with. Which hosts take a
+destination's mail only workers learn: one that comes to a host whose rule its batch was not counted for gives the
+batch back, with the rule's name, before it connects; from then on the destination's batches count for that rule. Of
+what several supervisors share each takes an equal part.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import NamedTuple
+
+from mailspool.model.rules import HOSTS, Rules
+from mailspool.supervisor.job import MAX_RULES, Job, Result
+from mailspool.supervisor.rate import Bucket
+
+_NO_LIMIT = 1 << 30
+
+
+class Held(NamedTuple):
+    """Why jobs wait. rule: a word for programs. seconds: until that ends by itself, 0.0 if nobody can know."""
+
+    rule: str
+    text: str
+    seconds: float = 0.0
+
+
+class _Bound(NamedTuple):
+    """Our part of one rule. key: the destination, or the pattern of hosts, for which it is counted."""
+
+    key: str
+    pattern: str
+    concurrency: int
+    per_minute: float
+
+
+class Restraints:
+    """rules: as configured; others may be put in their place. owners: supervisors that share them, this one too.
+
+    held: how many connections other workers than the one in question have, by destination and by pattern of hosts.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.owners = 1
+        self.held: Mapping[str, int] = {}
+        self._met: dict[str, tuple[str, ...]] = {}  # patterns of the hosts that take a destination's mail
+        self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)  # by key
+
+    # --- before a batch
+
+    def room(self, destination: str, now: float) -> int:
+        """How many messages one more worker may take there, 0 if none may go."""
+        return min((self._left(bound, now) for bound in self._bounds(destination)), default=_NO_LIMIT)
+
+    def fit(self, batch: Sequence[Job], now: float) -> int:
+        """How many of its jobs may go, the first ones: those of one group are one message."""
+        room = self.room(batch[0].destination, now)
+        if room >= len(batch):
+            return len(batch)
+        return sum(sum(1 for _ in group) for _, group in islice(groupby(batch, key=_group), room))
+
+    def begin(self, batch: list[Job], now: float) -> list[Job]:
+        """It goes. Returns it, with the patterns that it was counted for in its first job."""
+        self._spend(batch[0].destination, _messages(batch), now)
+        if met := self._met.get(batch[0].destination):
+            batch[0] = batch[0]._replace(rules=met)
+        return batch
+
+    # --- after it
+
+    def ended(self, batch: Sequence[Job], results: Sequence[Result], met: Sequence[str], now: float) -> None:
+        """What was not tried is not used up. met: patterns of hosts that its worker came upon."""
+        destination = batch[0].destination
+        tried = [job for job, result in zip(batch, results, strict=True) if result is not Result.RETURNED]
+        self._spend(destination, _messages(tried) - _messages(batch), now)
+        if met:
+            known = dict.fromkeys((*self._met.get(destination, ()), *met))
+            self._met[destination] = tuple(known)[-MAX_RULES:]
+
+    def forget(self, known: Collection[str], now: float) -> None:
+        """Keep what is known of these destinations only. What they have used up stays so."""
+        self._met = {name: met for name, met in self._met.items() if name in known}
+        for key, bucket in list(self._buckets.items()):
+            bound = self._bound(key)
+            if not (bound and bound.per_minute) or bucket.is_full(bound.per_minute, now):
+                del self._buckets[key]
+
+    # --- telling
+
+    def why(self, destination: str, now: float) -> Held | None:
+        """What keeps one more worker from it."""
+        for bound in self._bounds(destination):
+            grants = f"that limits.{bound.pattern} grants"
+            if self._is_full(bound):
+                return Held("concurrency", f"the {bound.concurrency} connections {grants} are in use")
+            if wait := self._wait(bound, now):
+                each = f"{bound.per_minute:g} messages a minute"
+                return Held("messages_per_minute", f"the {each} {grants} are used up", wait)
+        return None
+
+    def wait(self, destination: str, now: float) -> float:
+        """Seconds until a message may go there for all that time alone decides."""
+        return max((self._wait(bound, now) for bound in self._bounds(destination)), default=0.0)
+
+    # --- each bound
+
+    def _bounds(self, destination: str) -> Iterator[_Bound]:
+        if self.rules:
+            for key in (destination, *self._met.get(destination, ())):
+                if bound := self._bound(key):
+                    yield bound
+
+    def _bound(self, key: str) -> _Bound | None:
+        rule = self.rules.of_pattern(key) if key.lower().startswith(HOSTS) else self.rules.of_destination(key)
+        if not rule:
+            return None
+        most, per_minute = rule.limit.concurrency, rule.limit.messages_per_minute
+        return _Bound(key, rule.pattern, max(1, most // self.owners) if most else 0, per_minute / self.owners)
+
+    def _left(self, bound: _Bound, now: float) -> int:
+        if self._is_full(bound):
+            return 0
+        return self._buckets[bound.key].left(bound.per_minute, now) if bound.per_minute else _NO_LIMIT
+
+    def _is_full(self, bound: _Bound) -> bool:
+        return bool(bound.concurrency) and self.held.get(bound.key, 0) >= bound.concurrency
+
+    def _wait(self, bound: _Bound, now: float) -> float:
+        return self._buckets[bound.key].wait(bound.per_minute, now) if bound.per_minute else 0.0
+
+    def _spend(self, destination: str, messages: int, now: float) -> None:
+        for bound in self._bounds(destination):
+            if bound.per_minute:
+                self._buckets[bound.key].spend(messages, bound.per_minute, now)
+
+
+def _messages(jobs: Sequence[Job]) -> int:
+    return sum(1 for _ in groupby(jobs, key=_group))
+
+
+def _group(job: Job) -> str:
+    return job.group
