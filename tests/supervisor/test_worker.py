@@ -98,7 +98,7 @@ def test_alarms_go_with_the_report_of_the_batch_once_each_and_bounded(start):
     worker, _ = start(alarming)
     for _ in range(2):
         worker.give([JOB] * 1000)
-        results, alarms, _ = worker.report()
+        results, alarms, *_ = worker.report()
         assert len(results) == 1000
         assert alarms["mx:587"] == ("39 " + "ä" * 4000)[:MAX_ALARM]
         assert len(alarms) == MAX_ALARMS
