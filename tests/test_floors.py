@@ -87,6 +87,7 @@ DANGERS = {
             "delivery/lease.py": "a thread: the lease of a process that delivers without a supervisor",
             "submission/listener.py": "ends its own children, one for each message",
             "cli/demo/command.py": "starts a whole daemon to look at",
+            "cli/sendmail.py": "ends itself as soon as all is said",
             "cli/mount/crew.py": "processes that race for a name, or that may hang on a dead file server",
             "cli/doctor/finding.py": "threads: checks that wait, beside each other",
             "cli/setup/": "calls the system's own programs, and enters another root",

@@ -8,7 +8,8 @@ and does nothing else.
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 from mailspool.config.check import DIRECTORIES, FILES
 from mailspool.config.schema import unit
@@ -26,7 +27,7 @@ ENVIRONMENT, COMMAND_LINE, PROGRAM = "environment", "command line", "argument"
 _Values = Mapping[str, object]
 
 
-class Layer(NamedTuple):
+class Layer(msgspec.Struct, frozen=True):
     """What one source sets. source: the path of a file, or one of the names above. text: a file's.
 
     values: numbers where the source has durations and sizes in words. faults: why not all of it could be read.

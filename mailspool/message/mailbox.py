@@ -8,7 +8,8 @@ The time taken is linear, and comments may be nested to any depth.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from mailspool.errors import AddressError
 from mailspool.model.address import Address, parse_address
@@ -39,7 +40,7 @@ _ATOMS = rf"{_ATOM}(?: {_ATOM})*"
 _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9.-]+").fullmatch
 
 
-class Mailbox(NamedTuple):
+class Mailbox(msgspec.Struct, frozen=True):
     """One address of a list. phrase: the display name without its quotes, encoded words (RFC 2047) as they came.
 
     completed: it came without a domain.

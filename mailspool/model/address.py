@@ -7,7 +7,8 @@ comments are none of its business: `message.parse` takes them off.
 """
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from mailspool.errors import AddressError
 
@@ -27,7 +28,7 @@ _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _CONTROL_NAMES = {"\r": "a CR", "\n": "an LF", "\0": "a NUL"}
 
 
-class Address(NamedTuple):
+class Address(msgspec.Struct, frozen=True):
     """A checked address: `local` as it was written, `domain` in lower-case A-labels or as `[literal]`."""
 
     local: str

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import IO, NamedTuple
 
+import msgspec
+
 from mailspool.model.envelope import Envelope
 from mailspool.model.outcome import Attempt
 
@@ -48,7 +50,7 @@ class Location(NamedTuple):
         return self.name.partition("~")[0] if self.state is State.CLAIMED else self.name
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct, frozen=True):
     """An opened message file: its envelope, and the message as a binary file positioned at its first byte.
 
     The message does not begin at 0: who reads it more than once remembers `file.tell()` and seeks there. Closing it is

@@ -9,7 +9,7 @@ hands mail in, so that it is 75 like everything local or unforeseen.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
@@ -22,13 +22,15 @@ from mailspool.model.envelope import Envelope, Recipient
 from mailspool.submission import client
 from mailspool.submission.arguments import Options, parse_arguments
 from mailspool.submission.client import Answer
-from mailspool.submission.mailer import Mailer
 from mailspool.submission.prepare import Login, header_recipients, login
+
+if TYPE_CHECKING:
+    from mailspool.submission.mailer import Mailer
 
 _ERRORS = {error.exit_code: error for error in (UsageError, InputError, NoSuchUser)}
 
 
-def hand_in(mailer: Mailer, options: Options, me: Login, name: str, file: IO[bytes]) -> str:
+def hand_in(mailer: "Mailer", options: Options, me: Login, name: str, file: IO[bytes]) -> str:
     """Send the message in a file as the command line says; returns the queue id. Raises what `send_mail` raises.
 
     me: whose command line it is. name: the full name that the environment tells, "" for none.
@@ -58,7 +60,7 @@ def refuse_nobody(options: Options) -> None:
         raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
 
 
-def answer(mailer: Mailer, poke: Callable[[], object], words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
+def answer(mailer: "Mailer", poke: Callable[[], object], words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
     """In the listener: send somebody's message, or wake the supervisor for `sendmail -q`. Never raises.
 
     words: see `client.hand_over`. uid: whose they are, as the kernel tells.
@@ -102,7 +104,7 @@ class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self).decode()
 
 
-def _send(mailer: Mailer, wishes: _Wishes, me: Login, file: IO[bytes]) -> str:
+def _send(mailer: "Mailer", wishes: _Wishes, me: Login, file: IO[bytes]) -> str:
     """A message that was prepared elsewhere is prepared again: nothing is taken on trust."""
     return mailer.send_mail(
         to=wishes.recipients,

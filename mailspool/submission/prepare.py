@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -84,7 +84,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str = ""
 
 
-class Login(NamedTuple):
+class Login(msgspec.Struct, frozen=True):
     """A user, as the password database has it."""
 
     uid: int

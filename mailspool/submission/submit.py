@@ -8,7 +8,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 from mailspool.errors import TooLarge
 from mailspool.message.message import Message
@@ -18,10 +19,10 @@ from mailspool.store.nodename import new_id
 
 MAX_GIVEN_ID = 40  # characters of a caller's id that a queue id keeps; with our own 20 it fits into a node name
 
-_NOT_OF_AN_ID = re.compile(r"[^0-9A-Za-z]+")
+_NOT_OF_AN_ID = r"[^0-9A-Za-z]+"
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True):
     """names: of the nodes, in the recipients' order. size: octets of the message in CRLF form."""
 
     names: tuple[str, ...]
@@ -33,7 +34,7 @@ def new_message_id(now: float, random: Callable[[int], bytes] = os.urandom, give
 
     given: a caller's id; its letters and digits are put behind ours, so that it need not be unique.
     """
-    return new_id(now, random) + _NOT_OF_AN_ID.sub("", given)[:MAX_GIVEN_ID]
+    return new_id(now, random) + re.sub(_NOT_OF_AN_ID, "", given)[:MAX_GIVEN_ID]
 
 
 def submit(
