@@ -397,7 +397,7 @@ ON_THE_WAY_IN = {
     *("submission.arguments", "submission.client", "submission.hand_in", "submission.prepare", "submission.submit"),
     *("config.check", "config.layers", "config.load", "config.machine", "config.schema"),
     *("message.headers", "message.mailbox", "message.message", "message.parse"),
-    *("model.address", "model.envelope", "model.outcome", "model.tier", "model.timeouts"),
+    *("model.address", "model.envelope", "model.limit", "model.outcome", "model.tier", "model.timeouts"),
     *("store.base", "store.claim", "store.filesystem", "store.fsops", "store.messagefile", "store.nodename"),
 }
 
