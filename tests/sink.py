@@ -14,6 +14,8 @@ RECIPIENTS = {
     "later": b"450 4.2.1 Mailbox is busy\r\n",
     "never": b"550 5.1.1 No such user here\r\n",
     "bye": b"421 4.3.2 Going down\r\n",
+    "less": b"450 4.7.1 Error: too many messages from you\r\n",
+    "later30": b"450 4.2.1 Please try again in 30 seconds\r\n",
 }
 """Replies to RCPT by local part (as far as its first "+"). Further local parts: see `Talk`."""
 
@@ -50,6 +52,7 @@ class Sink:
         self.clients = self.most = self.accepted = self.waiting = 0
         self.cuts: list[float] = []  # how long each client that was never greeted stayed, in seconds
         self.commands: list[bytes] = []
+        self.known: set[str] = set()  # who came once and was greylisted
         self.may_reply = threading.Event()
         if not hold:
             self.may_reply.set()
@@ -103,7 +106,8 @@ class Talk:
     """One connection.
 
     Local parts beside those in RECIPIENTS: "wait" gets its reply to RCPT only on `release`; "cut" drops the connection
-    instead of a reply to the final dot, "lost" too but the message is taken; "full" gets 452 there and "spam" 554.
+    instead of a reply to the final dot, "lost" too but the message is taken; "full" gets 452 there and "spam" 554;
+    "grey" is greylisted the first time.
     """
 
     def __init__(self, sink, reader, writer):
@@ -157,6 +161,9 @@ class Talk:
         if kind_of(address) == "wait":
             await self.may_go_on()
         reply = RECIPIENTS.get(kind_of(address), b"250 2.1.5 Ok\r\n")
+        if kind_of(address) == "grey" and address not in self.sink.known:
+            self.sink.known.add(address)
+            reply = b"450 4.7.1 Greylisted, please try again in 300 seconds\r\n"
         if reply.startswith(b"2"):
             self.accepted.append(address)
         await self.say(reply)

@@ -9,7 +9,7 @@ it stays claimed, `perform` raises, and it is recovered when this process has en
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby, islice
@@ -35,6 +35,7 @@ from mailspool.errors import (
 from mailspool.log import get_logger
 from mailspool.message.message import Message
 from mailspool.model import status
+from mailspool.model.hint import Kind, parse_hint
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded, nobody_watches
 from mailspool.model.rules import Rules
@@ -59,7 +60,7 @@ class Door:
 
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
         self._hooks, self._settings, self._station = hooks, settings, station
-        self._turned_away = False  # from a host that the batch was not counted for
+        self._enough = False  # the host wants no more of the batch
         self.network = Network(
             resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
             helo_name=settings.hostname,
@@ -120,13 +121,13 @@ class Door:
         """Work the jobs off in their order, the nodes of one message together. One result for each.
 
         Those of a destination that refuses sessions fall back untried.
-        After a refusal, a local fault, or a host that the batch was not counted for, and when the station is finishing,
-        the rest is returned untried.
+        After a refusal or a local fault, from a host that wants less, or that the batch was not counted for, and when
+        the station is finishing, the rest is returned untried.
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         self.settler.finish()
         results: list[Result] = []
-        stop = self._turned_away = False
+        stop = self._enough = False
         for _, group in groupby(jobs, key=lambda job: job.group):
             for together in cut(group, self._settings.max_recipients):
                 if stop or self._station.finishing:
@@ -134,7 +135,7 @@ class Door:
                     continue
                 new = self._perform_group(together)
                 results += new
-                stop = Result.REFUSED in new or Result.FAULT in new or self._turned_away
+                stop = Result.REFUSED in new or Result.FAULT in new or self._enough
         return results
 
     def idle(self) -> None:
@@ -154,10 +155,12 @@ class Door:
             self._tell_refusal(outcomes)
             results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
+            hints = self._hear_hints(whole, outcomes)
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
+            self._appoint(hints, jobs[0])
             self._count(size, outcomes)
         except NotAdmitted as error:
-            self._turned_away = True
+            self._enough = True
             log.debug("returned", id=jobs[0].group, reason=str(error))
             results |= self._returned(nodes, results, Result.RETURNED)
         except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
@@ -244,6 +247,33 @@ class Door:
                 self._station.refused(f"since {since}: {outcome.text}")
                 break
 
+    def _hear_hints(self, nodes: Mapping[str, Node], outcomes: Sequence[Outcome]) -> list[tuple[Node, float]]:
+        """Hand on what a host asks for. Returns the nodes that it wants again, and in how many seconds.
+
+        One that was tried before it was due is not: it has had its chance until it is due.
+        """
+        wanted: list[tuple[Node, float]] = []
+        for node, outcome in zip(nodes.values(), outcomes, strict=True):
+            hint = parse_hint(outcome.text) if isinstance(outcome, Deferred) and not outcome.untried else None
+            if hint and hint.kind is Kind.SLOWER:
+                self._station.slower(outcome.text, hint.seconds)
+                self._enough = True
+            if hint and hint.seconds and node.can_process():
+                wanted.append((node, hint.seconds))
+        return wanted
+
+    def _appoint(self, wanted: Iterable[tuple[Node, float]], job: Job) -> None:
+        """Nobody else tries them before they are due in their new tier."""
+        for node, seconds in wanted:
+            at = node.location
+            if at.state is State.QUEUED and not self._is_due(at, seconds):
+                self._station.appoint(Job(f"{at.tier}/{at.name}", job.destination, job.group), seconds)
+
+    def _is_due(self, at: Location, seconds: float) -> bool:
+        """Whether it is by then."""
+        node, now = self._hooks.node_at(at), self._hooks.now()
+        return node.msh.tier.is_due(node.time, now + seconds)
+
     def _at_fault(self, node: Node, text: str) -> Deferred:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
         return Deferred(attempt.status, attempt.host, text, (attempt,))
@@ -311,6 +341,12 @@ class Alone:
 
     def refused(self, _text: str) -> None:
         """There are no other jobs."""
+
+    def slower(self, _text: str, _seconds: float) -> None:
+        """There are no other jobs."""
+
+    def appoint(self, _job: Job, _seconds: float) -> None:
+        """Nobody would keep it: the node is tried when it is due."""
 
     def counts_for(self, _rule: str) -> bool:
         """There are no other workers."""

@@ -2,7 +2,8 @@
 """What follows from an outcome, decided in this one place: delete, fall back, give up, report, quarantine.
 
 A node is ended only after whatever must follow is durable: a bounce is accepted before its node is unlinked.
-Neither a local fault nor that nobody was asked makes a message fail before `max_age`. Whoever finds its claim gone
+Neither a local fault nor that nobody was asked makes a message fail before `max_age`. A node that was tried before it
+was due, because its host had asked for it, uses up no tier by that. Whoever finds its claim gone
 repairs nothing.
 """
 
@@ -97,7 +98,7 @@ class Settler:
         self._report(Kind.DELAYED, late)
         for node, outcome in cases:
             if isinstance(outcome, Deferred) and not any(node is other for other, _ in failed):
-                unless_lost(node, node.fallback)
+                unless_lost(node, node.fallback if node.can_process() else node.release)  # early: it keeps its tier
         # Sealed, nobody takes it away any more, to hold or to try what bounces.
         self._give_up([case for case in failed if unless_lost(case[0], case[0].seal)])
 
@@ -119,7 +120,7 @@ class Settler:
         if node.age >= self._policy.max_age:
             return _failed(status.EXPIRED, outcome)
         untried = isinstance(outcome, Deferred) and outcome.untried
-        if node.msh.tier.last and not untried and outcome.status not in status.LOCAL_FAULTS:
+        if node.msh.tier.last and node.can_process() and not untried and outcome.status not in status.LOCAL_FAULTS:
             return _failed(status.as_permanent(outcome.status), outcome)
         return outcome
 

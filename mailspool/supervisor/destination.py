@@ -70,6 +70,11 @@ class Destination:
         self.cool_until = now + min(cool_down * 2.0**self.refusals, max(cool_down, LONGEST_COOL_DOWN))
         self.refusals += 1
 
+    def slow_down(self) -> bool:
+        """It wants less: from now on it bears as many as are still at work there. False if it had only one already."""
+        had, self.concurrency = self.concurrency, max(1, min(self.concurrency - 1, self.workers))
+        return had > 1
+
     def end_cool_down(self) -> None:
         """It is as if it had never refused."""
         self.cool_until, self.refusals, self.refusal = 0.0, 0, ""

@@ -11,7 +11,7 @@ find it again are ignored.
 from collections.abc import Iterable, Sequence
 
 from mailspool.supervisor.destination import Destination
-from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.job import Job, Limits, Result, Slower
 from mailspool.supervisor.restraint import Restraints
 
 MAX_WAITING = 5000
@@ -137,14 +137,23 @@ class Dispatch:
         return not self.ready(now) and not any(each.may_put_off(now) for each in self._destinations.values())
 
     def finished(
-        self, batch: Sequence[Job], results: Sequence[Result], now: float, refusal: str = "", rules: Sequence[str] = ()
+        self,
+        batch: Sequence[Job],
+        results: Sequence[Result],
+        now: float,
+        refusal: str = "",
+        rules: Sequence[str] = (),
+        slower: Slower | None = None,
     ) -> None:
-        """A worker has reported on its batch. refusal: how a session was refused. rules: as of `job.Report`."""
+        """A worker has reported on its batch. refusal: how a session was refused. rules, slower: as of `job.Report`."""
         destination = self._release(batch)
         if batch[0].refusal:  # it was not tried
             pass
+        elif slower:
+            self._slow_down(batch[0].destination, destination, slower, now)
         elif Result.DELIVERED in results:
             destination.took(now, self.per_destination)
+            self.restraints.took(batch[0].destination)
         elif Result.REFUSED in results:
             destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
         elif Result.SETTLED in results:  # it spoke with us, whatever it said
@@ -157,6 +166,11 @@ class Dispatch:
         self._known.update(job.key for job in returned)
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
+
+    def _slow_down(self, name: str, destination: Destination, slower: Slower, now: float) -> None:
+        """Who wants less, and has one worker or names a time, is left alone; its jobs wait, and none falls back."""
+        seconds = slower.seconds or (0.0 if destination.slow_down() else self.limits.cool_down)
+        self.restraints.leave_alone(name, slower.text, seconds, now)
 
     def lost(self, batch: Sequence[Job]) -> None:
         """A worker has ended without a report: a later look will find what is still there."""
@@ -187,6 +201,7 @@ class Dispatch:
         """An operator wants all of it tried now."""
         for destination in self._destinations.values():
             destination.end_cool_down()
+        self.restraints.end_patience()
         self._faulty = dict.fromkeys(self._faulty, 0.0)
 
     def cooling(self, now: float) -> dict[str, float]:

@@ -41,6 +41,20 @@ class Result(IntEnum):
     FAULT = 4  # not tried because of a local fault (disk, memory): nobody should try for a while
 
 
+class Slower(NamedTuple):
+    """A destination wants less than it gets. text: in its words. seconds: for which it wants nothing, 0.0: unsaid."""
+
+    text: str
+    seconds: float
+
+
+class Appointment(NamedTuple):
+    """A job that is not due yet, and in how many seconds it is to be tried all the same, by us."""
+
+    job: Job
+    seconds: float
+
+
 FAULT = "local fault"
 """What the alarm is about that goes with `Result.FAULT`. The supervisor knows when it is over."""
 
@@ -72,6 +86,12 @@ class Station(Protocol):
     def refused(self, text: str) -> None:
         """The destination would refuse the next job too: how, and since when, in one line."""
 
+    def slower(self, text: str, seconds: float) -> None:
+        """The destination wants less, as of `Slower`."""
+
+    def appoint(self, job: Job, seconds: float) -> None:
+        """To be tried in so many seconds, though it is not due by then."""
+
     def counts_for(self, rule: str) -> bool:
         """Whether the batch was counted for that pattern of hosts. If not, it is to be returned, and will be."""
 
@@ -86,12 +106,15 @@ class Report(NamedTuple):
     """What a worker sends for a batch: a result for each job, the alarms met, by subject, and the refusal, if any.
 
     rules: patterns of hosts that it came upon, and that the batch was not counted for.
+    slower: if the destination wants less. appointments: what jobs have become that it wants soon again.
     """
 
     results: list[Result]
     alarms: dict[str, str]
     refusal: str = ""
     rules: tuple[str, ...] = ()
+    slower: Slower | None = None
+    appointments: Sequence[Appointment] = ()
 
 
 class Lease(Protocol):

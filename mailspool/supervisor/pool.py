@@ -14,6 +14,7 @@ from itertools import chain
 from mailspool.log import get_logger
 from mailspool.model.phase import Phase
 from mailspool.supervisor.alarms import Alarms
+from mailspool.supervisor.appointments import Appointments
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.job import FAULT, Job, Result, Work
@@ -65,6 +66,7 @@ class Pool:
         self.delivered = 0
         self.alarms = Alarms(clock)
         self.paused = False
+        self.appointments = Appointments()
         self._selector, self._clock = selector, clock
         self._release_in_child, self._abandoned = release_in_child, abandoned
         self._scoreboard = Scoreboard(2 * MAX_SLOTS)
@@ -94,6 +96,7 @@ class Pool:
         now = self._clock()
         if self.paused or self._fault.left or not self._may_begin():
             return
+        self.dispatch.offer(self.appointments.due(now))
         for worker in list(self._workers.values()):
             if not (worker.batch or worker.leaving):
                 self._give(worker, now)
@@ -167,7 +170,8 @@ class Pool:
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
         worker.reported(worker.idle_since)
-        self.dispatch.finished(batch, results, worker.idle_since, report.refusal, report.rules)
+        self.dispatch.finished(batch, results, worker.idle_since, report.refusal, report.rules, report.slower)
+        self.appointments.add(report.appointments, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended
             self.alarms.hear(report.alarms)
@@ -207,6 +211,7 @@ class Pool:
         self.dispatch.limits = work.limits()
         self.dispatch.restraints.rules = self.dispatch.limits.rules
         self.dispatch.forget_waiting()
+        self.appointments.clear()
         self.tell(signal.SIGTERM)
         self.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
         self.dispatch.end_cool_downs()  # as above
@@ -313,6 +318,7 @@ class Pool:
         """Seconds until things that happen by themselves."""
         now = self._clock()
         yield self.dispatch.next_change(now)
+        yield self.appointments.left(now)
         yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
         if self.dispatch.restraints.rules:  # a connection that is let go makes room for another
             yield from (left for worker in self._workers.values() for left in worker.connections(now).values())

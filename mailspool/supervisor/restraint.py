@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What an administrator's limits leave of a destination's jobs for now. No I/O; time is an argument.
+"""What an administrator's limits, and a host's own words, leave of a destination's jobs. No I/O; time is an argument.
 
 They count for all workers together, and for what an idle worker's session may still be open with. Which hosts take a
 destination's mail only workers learn: one that comes to a host whose rule its batch was not counted for gives the
 batch back, with the rule's name, before it connects; from then on the destination's batches count for that rule. Of
-what several supervisors share each takes an equal part.
+what several supervisors share each takes an equal part. A host that wants less for a while is left alone as long as it
+says, or each time twice as long, until it takes something.
 """
 
 from collections import defaultdict
@@ -16,6 +17,9 @@ from mailspool.model.rules import HOSTS, Rules
 from mailspool.supervisor.job import MAX_RULES, Job, Result
 from mailspool.supervisor.rate import Bucket
 
+LONGEST_PATIENCE = 3600.0
+"""Seconds; longer than this nobody is left alone at his word, `model.hint.LONGEST`; then one worker asks again."""
+
 _NO_LIMIT = 1 << 30
 
 
@@ -25,6 +29,14 @@ class Held(NamedTuple):
     rule: str
     text: str
     seconds: float = 0.0
+
+
+class _Patience(NamedTuple):
+    """A host wants nothing until then. times: how often in a row."""
+
+    until: float
+    text: str
+    times: int
 
 
 class _Bound(NamedTuple):
@@ -47,12 +59,15 @@ class Restraints:
         self.owners = 1
         self.held: Mapping[str, int] = {}
         self._met: dict[str, tuple[str, ...]] = {}  # patterns of the hosts that take a destination's mail
+        self._patience: dict[str, _Patience] = {}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)  # by key
 
     # --- before a batch
 
     def room(self, destination: str, now: float) -> int:
         """How many messages one more worker may take there, 0 if none may go."""
+        if self._asked_for(destination, now):
+            return 0
         return min((self._left(bound, now) for bound in self._bounds(destination)), default=_NO_LIMIT)
 
     def fit(self, batch: Sequence[Job], now: float) -> int:
@@ -80,9 +95,26 @@ class Restraints:
             known = dict.fromkeys((*self._met.get(destination, ()), *met))
             self._met[destination] = tuple(known)[-MAX_RULES:]
 
+    def leave_alone(self, destination: str, text: str, seconds: float, now: float) -> None:
+        """Its host wants less, and nothing for so long; what workers report that had set out before says no more."""
+        before = self._patience.get(destination, _Patience(0.0, "", 0))
+        if seconds and now >= before.until:
+            until = now + min(seconds * 2.0**before.times, max(seconds, LONGEST_PATIENCE))
+            self._patience[destination] = _Patience(until, text, before.times + 1)
+
+    def took(self, destination: str) -> None:
+        """Its host has taken something."""
+        self._patience.pop(destination, None)
+
+    def end_patience(self) -> None:
+        """An operator wants all of it tried now."""
+        self._patience.clear()
+
     def forget(self, known: Collection[str], now: float) -> None:
         """Keep what is known of these destinations only. What they have used up stays so."""
         self._met = {name: met for name, met in self._met.items() if name in known}
+        for name in [name for name, asked in self._patience.items() if now >= asked.until + LONGEST_PATIENCE]:
+            del self._patience[name]
         for key, bucket in list(self._buckets.items()):
             bound = self._bound(key)
             if not (bound and bound.per_minute) or bucket.is_full(bound.per_minute, now):
@@ -92,6 +124,8 @@ class Restraints:
 
     def why(self, destination: str, now: float) -> Held | None:
         """What keeps one more worker from it."""
+        if asked := self._asked_for(destination, now):
+            return Held("patience", f"its host asks for patience: {asked.text}", asked.until - now)
         for bound in self._bounds(destination):
             grants = f"that limits.{bound.pattern} grants"
             if self._is_full(bound):
@@ -103,7 +137,13 @@ class Restraints:
 
     def wait(self, destination: str, now: float) -> float:
         """Seconds until a message may go there for all that time alone decides."""
-        return max((self._wait(bound, now) for bound in self._bounds(destination)), default=0.0)
+        asked = self._asked_for(destination, now)
+        waits = [self._wait(bound, now) for bound in self._bounds(destination)]
+        return max([*waits, asked.until - now if asked else 0.0])
+
+    def _asked_for(self, destination: str, now: float) -> _Patience | None:
+        asked = self._patience.get(destination)
+        return asked if asked and now < asked.until else None
 
     # --- each bound
 

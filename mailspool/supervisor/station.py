@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
-from mailspool.supervisor.job import MAX_RULES, Job, Report, Work
+from mailspool.supervisor.job import MAX_RULES, Appointment, Job, Report, Result, Slower, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 
@@ -38,6 +38,9 @@ MAX_PACKET = 1 << 17
 
 MAX_ALARMS, MAX_ALARM = 8, 1000
 """Of one report, and characters of one of them: MAX_PACKET has room for so much beside the results."""
+
+MAX_APPOINTED = 100
+"""Of one report: MAX_PACKET has room for so many of the longest names beside the alarms."""
 
 MAX_REFUSAL = 200
 """Characters: MAX_PACKET has room for it beside each of dispatch.MAX_BATCH jobs."""
@@ -62,6 +65,8 @@ class WorkerStation:
         self._refusal = ""
         self._counted: tuple[str, ...] = ()  # the patterns that the batch counts for
         self._rules: dict[str, None] = {}  # those that it should
+        self._slower: Slower | None = None
+        self._appointments: list[Appointment] = []
         self._since, self._next_second = "", 0.0  # for the title, a second old at most
 
     @property
@@ -81,9 +86,13 @@ class WorkerStation:
             self._counted = batch[0].rules
             results = work.perform(batch, self)
             self._report(Phase.IDLE, self._host, _FOREVER)
-            self._channel.send(_encode(Report(results, self._alarms, self._refusal, tuple(self._rules))))
-            self._alarms, self._refusal, self._rules = {}, "", {}
+            self._channel.send(_encode(self._take_report(results)))
         work.idle()
+
+    def _take_report(self, results: list[Result]) -> Report:
+        report = Report(results, self._alarms, self._refusal, tuple(self._rules), self._slower, self._appointments)
+        self._alarms, self._refusal, self._rules, self._slower, self._appointments = {}, "", {}, None, []
+        return report
 
     # --- waiting for jobs
 
@@ -130,6 +139,15 @@ class WorkerStation:
     def refused(self, text: str) -> None:
         """The parent tells it to those who get the rest of the destination's jobs."""
         self._refusal = text[:MAX_REFUSAL]
+
+    def slower(self, text: str, seconds: float) -> None:
+        """The parent keeps to it."""
+        self._slower = Slower(text[:MAX_REFUSAL], seconds)
+
+    def appoint(self, job: Job, seconds: float) -> None:
+        """The parent remembers it."""
+        if len(self._appointments) < MAX_APPOINTED:
+            self._appointments.append(Appointment(job, seconds))
 
     def counts_for(self, rule: str) -> bool:
         """The parent is told of a pattern that the batch does not count for."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What an administrator grants a destination, and no more, by the real daemon and its workers."""
 
+import sys
 import time
 
 from tests.running import eventually
@@ -12,6 +13,16 @@ def send(spool, count, *domains):
     for n in range(count):
         for domain in domains:
             spool.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
+
+
+IMPATIENT = """
+import sys
+from mailspool.model import hint
+hint.LONGEST = hint.SHORTEST = 0.5
+from mailspool.cli.mailspoold import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""A daemon that takes each time that a host names for half a second."""
 
 
 def test_all_domains_behind_hosts_of_one_name_share_their_connections(daemon, make_spool, sinks):
@@ -46,3 +57,16 @@ def test_a_destination_gets_no_more_messages_in_a_minute_than_it_may_and_others_
     eventually(lambda: len(good.mails) == 20 and slow.mails)
     seen = len(slow.mails)
     assert seen <= 1 + (time.monotonic() - began) // 60
+
+
+def test_a_greylisted_message_is_tried_again_when_its_host_says_and_not_when_its_tier_does(
+    daemon, make_spool, sink, tmp_path
+):
+    options = {"dequeue_timeout": 3600}
+    command = [sys.executable, "-c", IMPATIENT, "-f", "-c", str(tmp_path / "mailspool.toml")]
+    daemon(sink=sink, command=command, **options)
+    spool = make_spool(sink=sink, **options)
+    send(spool, 1, "x.example")
+    spool.send_mail(to="grey@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: sorted(sink.recipients) == ["grey@x.example", "r0@x.example"])
+    assert list(spool.store.locations()) == []

@@ -34,6 +34,8 @@ class Station:
         self.alarms = []
         self.refusals = []
         self.counted = ()  # the patterns of hosts that the batch counts for
+        self.slowed = []
+        self.appointed = []
         self.rules = []  # those that were asked for
         self._interrupt = interrupt
 
@@ -42,6 +44,12 @@ class Station:
         self.waits[phase] = seconds
         if self._interrupt and (phase, self.phases.count(phase)) == self._interrupt[:2]:
             raise self._interrupt[2]
+
+    def slower(self, text, seconds):
+        self.slowed.append((text, seconds))
+
+    def appoint(self, job, seconds):
+        self.appointed.append((job, seconds))
 
     def counts_for(self, rule):
         self.rules.append(rule)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mailspool.model.limit import Limit
 from mailspool.model.rules import Rules
 from mailspool.supervisor.dispatch import MAX_BATCH, Dispatch
-from mailspool.supervisor.job import MAX_RULES, Job, Limits, Result
-from mailspool.supervisor.restraint import Restraints
+from mailspool.supervisor.job import MAX_RULES, Job, Limits, Result, Slower
+from mailspool.supervisor.restraint import LONGEST_PATIENCE, Restraints
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
 SUFFIX = "mx:*.mail.protection.example"
@@ -207,3 +207,57 @@ def test_whatever_workers_do_no_limit_is_passed(concurrency, per_minute, steps):
             workers.done(now)
         assert len(workers.batches) <= concurrency
     assert all(sum(n for at, n in gone if start <= at < start + 59.99) <= per_minute for start, _ in gone)
+
+
+# --- a host's own words
+
+
+def test_who_asks_for_patience_is_left_alone_for_so_long_and_its_jobs_wait():
+    one = dispatch()
+    one.offer(jobs("a.example", 50))
+    batch = one.next_batch(0.0)
+    results = [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)]
+    one.finished(batch, results, 0.0, "", (), Slower("450 too many, retry after 90 seconds", 90.0))
+    assert one.next_batch(89.0) == []
+    assert one.idle(89.0)  # nothing is put off
+    assert one.next_change(89.0) == pytest.approx(1.0)
+    assert one.restraints.why("a.example", 80.0)[::2] == ("patience", 10.0)
+    assert one.next_batch(90.0)
+
+
+def test_who_names_no_time_gets_fewer_workers_and_with_one_left_a_pause_that_grows():
+    one = dispatch()
+    one.offer(jobs("a.example", 500))
+    slower = Slower("450 too many connections", 0.0)
+    batches = [one.next_batch(0.0) for _ in range(2)]
+    one.finished(batches[0], [Result.RETURNED] * len(batches[0]), 0.0, "", (), slower)
+    assert one.next_batch(0.0) == []  # one bears one
+    one.finished(batches[1], [Result.RETURNED] * len(batches[1]), 0.0, "", (), slower)
+    assert one.next_change(0.0) == pytest.approx(60.0)
+    one.finished(one.next_batch(60.0), [Result.SETTLED] * 50, 60.0, "", (), slower)
+    assert one.next_change(60.0) == pytest.approx(120.0)
+    batch = one.next_batch(180.0)
+    one.finished(batch, [Result.DELIVERED] * len(batch), 180.0)
+    batch = one.next_batch(180.0)
+    assert batch
+    for _ in range(2):
+        one.finished(batch, [Result.SETTLED] * len(batch), 180.0, "", (), slower)
+    assert one.next_change(180.0) == pytest.approx(60.0)  # it begins anew
+
+
+def test_an_operator_s_look_ends_all_patience():
+    one = dispatch()
+    one.restraints.leave_alone("a.example", "450 later", 600.0, 0.0)
+    one.offer(jobs("a.example", 1))
+    assert one.next_batch(1.0) == []
+    one.end_cool_downs()
+    assert one.next_batch(1.0)
+
+
+def test_patience_has_an_end_and_is_forgotten():
+    one = Restraints(Rules({}))
+    for n in range(20):
+        one.leave_alone("a.example", "450 later", 60.0, n * 4000.0)
+    assert one.wait("a.example", 19 * 4000.0) == LONGEST_PATIENCE
+    one.forget((), 19 * 4000.0 + 2 * LONGEST_PATIENCE)
+    assert one._patience == {}
