@@ -104,9 +104,9 @@ def _list_queue(options: Options) -> int:
     from mailspool.cli import interrupt  # only here, as below
 
     interrupt.end_at_once()  # while what follows loads
-    from mailspool.cli.admin import main as admin_main
+    from mailspool.cli.mailq import list_queue
 
-    return admin_main(["queue", *(["--config", options.config] if options.config else [])])
+    return list_queue(options.config)
 
 
 def _speak_smtp(options: Options) -> int:

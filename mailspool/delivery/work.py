@@ -34,6 +34,7 @@ from mailspool.store.rollcall import RollCall
 from mailspool.store.rounds import Rounds
 from mailspool.submission.hand_in import answer
 from mailspool.submission.listener import Listener
+from mailspool.submission.listing import tell
 from mailspool.submission.mailer import Mailer
 from mailspool.supervisor import control
 from mailspool.supervisor.entrance import Entrance
@@ -152,7 +153,8 @@ class SpoolWork:
     def services(self) -> Sequence[Service]:
         """The lease's, the same each time; new ones of the listener, at the same entrance, and of the rounds."""
         look = partial(poke, self._spool.settings.run_dir)
-        listener = [Listener(self._entrance, partial(answer, self._spool, look))] if self._entrance else []
+        accept = partial(answer, self._spool, look, partial(tell, self._spool.store))
+        listener = [Listener(self._entrance, accept)] if self._entrance else []
         beat = [self._beat] if self._beat else []
         return [*beat, *listener, *self._rounds()]
 

@@ -60,10 +60,17 @@ def refuse_nobody(options: Options) -> None:
         raise UsageError("there is no recipient: name one, or read To, Cc and Bcc with -t")
 
 
-def answer(mailer: "Mailer", poke: Callable[[], object], words: Sequence[str], uid: int, file: IO[bytes]) -> Answer:
-    """In the listener: send somebody's message, or wake the supervisor for `sendmail -q`. Never raises.
+def answer(
+    mailer: "Mailer",
+    poke: Callable[[], object],
+    tell: Callable[[str], str],
+    words: Sequence[str],
+    uid: int,
+    file: IO[bytes],
+) -> Answer:
+    """In the listener: send somebody's message, wake the supervisor for `sendmail -q`, tell for -bp. Never raises.
 
-    words: see `client.hand_over`. uid: whose they are, as the kernel tells.
+    tell: `listing.tell` of the spool. words: see `client.hand_over`. uid: whose they are, as the kernel tells.
     """
     options = Options()
     try:
@@ -71,11 +78,15 @@ def answer(mailer: "Mailer", poke: Callable[[], object], words: Sequence[str], u
             queue_id = _send(mailer, _Wishes.decode(words[0]), login(uid), file)
         else:
             options = parse_arguments(words[1:])
+            if options.config:
+                raise UsageError("what is asked for here is done under the daemon's own configuration")
             if options.mode == "q":
                 poke()
                 return Answer(0, "", "")
-            if options.mode != "m" or options.config:
-                raise UsageError("only messages are taken here, and under the daemon's own configuration")
+            if options.mode == "p":
+                return Answer(0, "", tell("" if uid in {0, os.geteuid()} else login(uid).name))
+            if options.mode != "m":
+                raise UsageError("only messages are taken here")
             options.delivery = "Deferred"  # the daemon, which is told, begins at once
             queue_id = hand_in(mailer, options, login(uid), words[0] if words else "", file)
     except Exception as error:  # noqa: BLE001  # who waits must hear of it

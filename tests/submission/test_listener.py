@@ -20,7 +20,7 @@ from mailspool.submission import client, listener
 from tests.running import ENVIRONMENT, ROOT, children_of, eventually, is_running, title_of
 
 pytestmark = pytest.mark.filterwarnings("error")
-OWNER, USER = pwd.getpwuid(1), pwd.getpwuid(2)  # daemon and bin: on every Debian
+OWNER, USER, OTHER = pwd.getpwuid(1), pwd.getpwuid(2), pwd.getpwuid(3)  # daemon, bin and sys: on every Debian
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 
 
@@ -229,6 +229,28 @@ def test_an_ordinary_user_hands_mail_in_and_the_spool_stays_its_owners(system, s
 
 
 @ROOT_ONLY
+def test_an_ordinary_user_sees_the_own_part_of_the_queue_and_root_all_of_it(system, spool, place):
+    config = {"MAILSPOOL_CONFIG": str(place / "mailspool.toml")}
+    assert system.call("-bp", **config).stdout == b"Mail queue is empty\n"
+    assert system.call("mine@x.example", "too@x.example").returncode == 0
+    assert system.call("-fmine@x.example", "other@x.example", uid=OTHER.pw_uid).returncode == 0
+    (mine, _), (other, _) = messages(spool)
+    seen = system.call("-bp", **config)
+    assert (seen.returncode, seen.stderr) == (0, b"")
+    lines = seen.stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines[3:]] == [mine.id, ".0", ".1", "--"]
+    assert lines[4].split() == [".0", "tier", "0", "mine@x.example"]
+    assert lines[-1].endswith(" in 1 Request, 2 nodes.")
+    theirs = system.call("-bp", uid=OTHER.pw_uid, **config).stdout.decode()
+    assert other.id in theirs
+    assert mine.id not in theirs
+    for uid in 0, OWNER.pw_uid:
+        all_of_it = system.call("-bp", uid=uid, **config).stdout.decode()
+        assert mine.id in all_of_it
+        assert other.id in all_of_it
+
+
+@ROOT_ONLY
 def test_an_ordinary_user_reaches_nothing_else_of_the_daemon(system):
     code = (
         "import os, socket, sys\nd = os.environ['MAILSPOOL_RUN_DIR']\nfor n in ('control', 'trigger', 'pid', 'lock'):\n"
@@ -254,7 +276,7 @@ def test_an_ordinary_users_configuration_and_files_never_reach_the_daemon(system
     file = os.memfd_create("x")
     refused = client.hand_over(system.run_dir, words, file)
     assert (refused.code, messages(spool)) == (64, [])
-    assert client.hand_over(system.run_dir, ["", "sendmail", "-bp"], file).code == 64
+    assert client.hand_over(system.run_dir, ["", "sendmail", "-bp", "-C", str(secret)], file).code == 64
 
 
 @ROOT_ONLY
@@ -318,10 +340,10 @@ def test_an_ordinary_user_may_have_the_queue_looked_at_and_not_look_himself(syst
     done = system.call("-q", **config)
     assert (done.returncode, done.stderr) == (0, b"")
     eventually(lambda: [at.tier for at in spool.store.locations()] == [1])
+    assert system.stop() == 0
     listed = system.call("-bp", **config)
     assert (listed.returncode, listed.stdout) == (77, b"")
     assert b"ask again as root" in listed.stderr
-    assert system.stop() == 0
     done = system.call("-q", **config)
     assert done.returncode == 69
     assert b"is mailspoold running?" in done.stderr

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What an ordinary user sees of the queue: the nodes of his own messages, told by the listener, shown by `mailq`.
+
+Whose a message is, its envelope tells: it has whom the kernel named when it came. What cannot be read is nobody's,
+and shown by `mailspool queue` only. Nothing is written.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from mailspool.errors import SpoolError
+from mailspool.model.envelope import Envelope
+from mailspool.store import nodename
+from mailspool.store.base import Location, State, Store
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One node. trouble: what went wrong last, "" if nothing has yet."""
+
+    state: State
+    tier: int
+    name: str
+    envelope: Envelope
+    trouble: str
+
+    @property
+    def at(self) -> Location:
+        """Where it is; of a claim, not whose."""
+        return Location(self.state, self.tier, self.name)
+
+
+def tell(store: Store, user: str) -> str:
+    """A user's nodes, a line of JSON for each; user "": everybody's. Raises SpoolError."""
+    encode = msgspec.json.Encoder().encode
+    return "".join(f"{encode(seen).decode()}\n" for seen in _seen(store, user))
+
+
+def understand(text: str) -> list[Seen]:
+    """What `tell` has told. Raises msgspec.MsgspecError."""
+    return [msgspec.json.decode(line, type=Seen) for line in text.splitlines()]
+
+
+def _seen(store: Store, user: str) -> Iterator[Seen]:
+    known: dict[str, Envelope] = {}  # by ID: a message of many nodes is opened once
+    for at in store.locations():
+        node_id = nodename.node_id_of(at.name)
+        message_id = node_id.rpartition(".")[0]
+        envelope = known.get(message_id) or _envelope(store, at)
+        if envelope is None:
+            continue
+        known[message_id] = envelope
+        if user in {"", envelope.user}:
+            attempts = store.history(node_id)
+            yield Seen(at.state, at.tier, at.name, envelope, attempts[-1].text if attempts else "")
+
+
+def _envelope(store: Store, at: Location) -> Envelope | None:
+    """None where it cannot be read: it may have moved on meanwhile."""
+    with suppress(SpoolError):
+        stored = store.open(at)
+        stored.file.close()
+        return stored.envelope
+    return None
