@@ -134,10 +134,11 @@ def as_objects(rows: Iterable[Row]) -> Iterator[str]:
     """Each node as a line of JSON."""
     encode = msgspec.json.Encoder().encode
     for row in rows:
-        yield encode(_listed(row)).decode() + "\n"
+        yield encode(listed(row)).decode() + "\n"
 
 
-def _listed(row: Row) -> Listed:
+def listed(row: Row) -> Listed:
+    """The members of --json."""
     envelope, at = row.entry.envelope, row.at
     return Listed(
         queue_name=at.state.value,

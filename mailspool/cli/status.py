@@ -141,6 +141,7 @@ def _screen(supervisor: Status | None, depths: Depths, errors: Sequence[Trouble]
     if supervisor:
         yield from _workers(supervisor["workers"])
         yield from _cooling(supervisor["cooling"])
+        yield from _held({name: held for name, held in supervisor["held"].items() if held["rule"] != "cool_down"})
     width = terminal.columns()
     for error in errors:
         yield cut(f"{error.node}  {error.destination}, {span(error.ago, units=1)} ago: {error.text}", width)
@@ -186,6 +187,19 @@ def _cooling(cooling: dict[str, float]) -> Iterator[str]:
         named = [f"{cut(name, 40)} for {span(left)}" for name, left in islice(cooling.items(), most)]
         more = f", and {len(cooling) - most} more" if len(cooling) > most else ""
         yield cut(f"could not be reached, left alone: {', '.join(named)}{more}", terminal.columns())
+
+
+def _held(held: dict[str, Status]) -> Iterator[str]:
+    """What `why` tells in full."""
+    most = _MOST_COOLING if terminal.columns() else len(held)
+    if held:
+        named = [f"{cut(name, 40)} ({one['rule']}{_for(one['seconds'])})" for name, one in islice(held.items(), most)]
+        more = f", and {len(held) - most} more" if len(held) > most else ""
+        yield cut(f"held back: {', '.join(named)}{more}", terminal.columns())
+
+
+def _for(seconds: float) -> str:
+    return f", {span(seconds)}" if seconds else ""
 
 
 def _seconds(worker: dict[str, Any]) -> float:

@@ -11,10 +11,13 @@ from itertools import groupby
 from textwrap import wrap
 
 import click
+import msgspec
 
 from mailspool.cli import completion, nodes, running
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.ps import worker_of
+from mailspool.cli.queue import Row, listed
+from mailspool.cli.reasons import due_at, reasons
 from mailspool.cli.running import Status, alarm_line
 from mailspool.cli.select import Selector
 from mailspool.cli.text import WIDTH, count, folded, moment, octets, shown, span
@@ -28,27 +31,53 @@ from mailspool.store.claim import Owner, is_dead, this_owner
 from mailspool.store.handle import Node
 
 _SURE = 0.95
+_TOLD = ("tier", "no supervisor")  # in other words, whether they hold it back or not
 
 
 @click.command(epilog=examples("mailspool why 0TP1B2C3D4E5F6G7H8J9", "mailspool why 0TP1B2C3D4E5F6G7H8J9.3"))
 @click.argument("ids", metavar="ID…", nargs=-1, required=True, shell_complete=completion.ids)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each node.")
 @configured
-def why(spool: Spool, *, ids: tuple[str, ...]) -> int:
+def why(spool: Spool, *, ids: tuple[str, ...], as_json: bool) -> int:
     """Tell what became of a message so far, and what happens next.
 
     ID is a message's, for all of its nodes, or one node's (ID.N), as send_mail, sendmail -v, the log and mailspool
     queue give it.
+
+    The members of --json are those of mailspool queue, and: due (Unix seconds; null where a node is not in a tier),
+    attempts (time, tier, host, status, text, seconds of each), and reasons why it is not tried just now: rule, text,
+    and seconds until that is over, null if nobody can know. docs/operating.md tells what each rule means.
     """
     selection = nodes.select(nodes.existing(spool), Selector(words=frozenset(ids)), spool.now())
     status = running.status_if_any(spool)
     for at in selection.locations:
         try:
-            click.echo("\n".join(line for long in story(spool, at, status) for line in folded(long)))
+            click.echo(_as_json(spool, at, status) if as_json else _as_text(spool, at, status))
         except ClaimLost:
             say(f"{shown(at.name)} has just moved on: ask again")
     for word in selection.unknown:
         say(nodes.unknown(word))
     return int(bool(selection.unknown))
+
+
+def _as_text(spool: Spool, at: Location, status: Status | None) -> str:
+    return "\n".join(line for long in story(spool, at, status) for line in folded(long))
+
+
+def _as_json(spool: Spool, at: Location, status: Status | None) -> str:
+    """Raises ClaimLost as `story` does."""
+    node_id = nodename.node_id_of(at.name)
+    attempts = spool.store.history(node_id) if node_id else []
+    due = None
+    with suppress(Unreadable):
+        due = due_at(spool.node_at(at)) if at.state is State.QUEUED else None
+    told = {
+        **msgspec.to_builtins(listed(Row(nodes.entry(spool.store, at), attempts[-1].text if attempts else ""))),
+        "due": due,
+        "attempts": attempts,
+        "reasons": reasons(spool, at, status),
+    }
+    return msgspec.json.encode(told).decode()
 
 
 def story(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
@@ -114,9 +143,9 @@ def _in_tier(spool: Spool, at: Location, status: Status | None) -> Iterator[str]
     yield f"  in tier {at.tier}{f' since {moment(node.time)}' if node.time else ''}; {_due(spool, node)}"
     yield f"  {_looks(spool, node, status)}"
     destination = spool.door.route.destination(node.destination)
-    cooling = (status or {}).get("cooling", {}).get(destination)
-    if cooling:
-        yield f"  {shown(destination)} could not be reached: it is left alone for another {span(cooling)}"
+    for reason in reasons(spool, at, status):
+        if reason.rule not in _TOLD:
+            yield f"  held back by {reason.rule}: {reason.line}"
     for alarm in (status or {}).get("alarms", ()):
         if alarm["subject"] in destination.split(","):
             yield f"  {alarm_line(alarm)}"
@@ -124,13 +153,8 @@ def _in_tier(spool: Spool, at: Location, status: Status | None) -> Iterator[str]
 
 
 def _due(spool: Spool, node: Node) -> str:
-    left = _due_at(spool, node) - spool.now()
+    left = due_at(node) - spool.now()
     return f"due {moment(spool.now() + left)}, in {span(left)}" if left > 0 else "due now"
-
-
-def _due_at(spool: Spool, node: Node) -> float:
-    """As `Node.can_process` has it."""
-    return min(node.msh.tier.due_at(node.time, spool.now()), _gives_up_at(spool, node))
 
 
 def _looks(spool: Spool, node: Node, status: Status | None) -> str:
@@ -138,7 +162,7 @@ def _looks(spool: Spool, node: Node, status: Status | None) -> str:
         return "no supervisor answers here: start mailspoold, or nobody on this host looks"
     looks = Looks(node.msh.tier.priority, spool.settings.dequeue_timeout)
     mean, most = looks.mean, looks.within(_SURE)
-    then = "a look comes" if _due_at(spool, node) <= spool.now() else "then a look comes"
+    then = "a look comes" if due_at(node) <= spool.now() else "then a look comes"
     return f"{then} within {span(mean)} on average, within {span(most)} in {_SURE:.0%} of cases"
 
 

@@ -39,9 +39,9 @@ class Appointments:
         """Seconds until the next one; inf if there is none."""
         return self._jobs[0][0] - now if self._jobs else float("inf")
 
-    def of(self, key: str) -> float | None:
-        """When that job's time comes, None if it has none."""
-        return next((at for at, _, job in self._jobs if job.key == key), None)
+    def times(self, now: float) -> Iterator[tuple[str, float]]:
+        """The key of each, and in how many seconds its time comes, in no order."""
+        return ((job.key, at - now) for at, _, job in self._jobs)
 
     def clear(self) -> None:
         """Under another configuration they may be somebody else's."""

@@ -8,9 +8,10 @@ many, leave room for those that work. How many one destination bears, and when i
 find it again are ignored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mailspool.supervisor.destination import Destination
+from mailspool.supervisor.held import Held
 from mailspool.supervisor.job import Job, Limits, Result, Slower
 from mailspool.supervisor.restraint import Restraints
 
@@ -207,6 +208,24 @@ class Dispatch:
     def cooling(self, now: float) -> dict[str, float]:
         """Destinations in cool-down, with the seconds that are left."""
         return {name: d.cool_until - now for name, d in self._destinations.items() if d.cool_until > now}
+
+    def held_back(self, now: float) -> Iterator[tuple[str, Held]]:
+        """Destinations with waiting jobs that may have no more workers for now, and the rule that says so."""
+        strangers = sum(each.workers for each in self._destinations.values() if each.stranger(now))
+        for name, each in self._destinations.items():
+            if each.waiting and (held := self._held(name, each, strangers, now)):
+                yield name, held
+
+    def _held(self, name: str, each: Destination, strangers: int, now: float) -> Held | None:
+        if now < each.cool_until:
+            return Held("cool_down", f"refuses sessions {each.refusal}", each.cool_until - now)
+        if held := self.restraints.why(name, now):
+            return held
+        if each.stranger(now) and strangers >= self.strangers:
+            return Held("strangers", f"the {strangers} workers for those that have taken nothing lately are busy")
+        if each.workers and not each.may_have_more(self.per_destination, now):
+            return Held("concurrency", f"{each.workers} of its nodes are being delivered, as many as it bears at once")
+        return None
 
     def _release(self, batch: Sequence[Job]) -> Destination:
         self._known.difference_update(job.key for job in batch)

@@ -55,6 +55,9 @@ class Appointment(NamedTuple):
     seconds: float
 
 
+LEASE = "lease"
+"""What the alarm is about that a lease is not fresh: nothing is begun until it is."""
+
 FAULT = "local fault"
 """What the alarm is about that goes with `Result.FAULT`. The supervisor knows when it is over."""
 

@@ -17,7 +17,7 @@ from mailspool.supervisor.alarms import Alarms
 from mailspool.supervisor.appointments import Appointments
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
-from mailspool.supervisor.job import FAULT, Job, Result, Work
+from mailspool.supervisor.job import FAULT, LEASE, Job, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.station import KILL_GRACE
@@ -105,7 +105,7 @@ class Pool:
 
     def _may_begin(self) -> bool:
         fresh = self.work.lease.fresh
-        self.alarms.hear({"lease": "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
+        self.alarms.hear({LEASE: "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
         return fresh
 
     def _count_connections(self, now: float, but: Worker | None = None) -> None:

@@ -14,6 +14,7 @@ from itertools import groupby, islice
 from typing import NamedTuple
 
 from mailspool.model.rules import HOSTS, Rules
+from mailspool.supervisor.held import Held
 from mailspool.supervisor.job import MAX_RULES, Job, Result
 from mailspool.supervisor.rate import Bucket
 
@@ -21,14 +22,6 @@ LONGEST_PATIENCE = 3600.0
 """Seconds; longer than this nobody is left alone at his word, `model.hint.LONGEST`; then one worker asks again."""
 
 _NO_LIMIT = 1 << 30
-
-
-class Held(NamedTuple):
-    """Why jobs wait. rule: a word for programs. seconds: until that ends by itself, 0.0 if nobody can know."""
-
-    rule: str
-    text: str
-    seconds: float = 0.0
 
 
 class _Patience(NamedTuple):

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import islice
 
 from mailspool.log import drops, get_logger
 from mailspool.supervisor.looks import Looks
@@ -10,6 +11,8 @@ from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
 from mailspool.supervisor.service import Services
 from mailspool.supervisor.shutdown import Shutdown
+
+_MOST = 1000  # of what there may be any number of: an answer must be read in time
 
 log = get_logger()
 
@@ -50,7 +53,8 @@ class Status:
         """One object, as the control socket answers it."""
         import json  # only who asks pays
 
-        cooling = self._pool.dispatch.cooling(self._clock())
+        now, pool = self._clock(), self._pool
+        cooling = pool.dispatch.cooling(now)
         return json.dumps(
             {
                 "pid": os.getpid(),
@@ -59,6 +63,8 @@ class Status:
                 "services": [{"role": role, "pid": pid} for role, pid in self._running()],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
+                "held": {name: held._asdict() for name, held in islice(pool.dispatch.held_back(now), _MOST)},
+                "appointments": dict(islice(pool.appointments.times(now), _MOST)),
                 "alarms": self._pool.alarms.lines(),
                 "next_look": round(self._looks.next_tick, 1),
                 **self._pool.work.summary(),

@@ -51,12 +51,14 @@ def test_a_destination_gets_no_more_messages_in_a_minute_than_it_may_and_others_
         "limits": {"127.0.0.1": {"messages_per_minute": 1}},
         "dequeue_timeout": 3600,
     }
-    daemon(**options)
+    running = daemon(**options)
     spool, began = make_spool(**options), time.monotonic()
     send(spool, 20, "slow.example", "good.example")
     eventually(lambda: len(good.mails) == 20 and slow.mails)
     seen = len(slow.mails)
     assert seen <= 1 + (time.monotonic() - began) // 60
+    held = running.status()["held"][slow.address]
+    assert (held["rule"], 0 < held["seconds"] <= 60) == ("messages_per_minute", True)
 
 
 def test_a_greylisted_message_is_tried_again_when_its_host_says_and_not_when_its_tier_does(

@@ -16,13 +16,14 @@ from tests.docs.page import PAGES, blocks
 from tests.running import ENVIRONMENT, ROOT, me
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-CONFIGURATIONS = [block for block in BLOCKS if block.language == "toml" and not block.text.startswith("[")]
+LOGINS = '["'  # a table for each host begins so; those of a configuration have names
+CONFIGURATIONS = [block for block in BLOCKS if block.language == "toml" and not block.text.startswith(LOGINS)]
 FOLLOWED = {
     "a host with Postfix": "tests/system/test_documents.py",
     "the file server": "tests/lab/test_document.py",
     "each host": "tests/lab/test_document.py",
 }
-CREDENTIALS = [block for block in BLOCKS if block.language == "toml" and block.text.startswith("[")]
+CREDENTIALS = [block for block in BLOCKS if block.language == "toml" and block.text.startswith(LOGINS)]
 
 
 def anchors(page):

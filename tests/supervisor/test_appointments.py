@@ -18,8 +18,7 @@ def test_each_job_comes_once_when_its_time_has_come():
     assert (list(kept.due(129.0)), kept.left(129.0)) == ([], 1.0)
     assert [each.group for each in kept.due(130.0)] == ["b", "c"]
     assert (list(kept.due(130.0)), len(kept)) == ([], 1)
-    assert kept.of("1/a") == 400.0
-    assert kept.of("1/b") is None
+    assert dict(kept.times(130.0)) == {"1/a": 270.0}
     kept.clear()
     assert kept.left(0.0) == float("inf")
 

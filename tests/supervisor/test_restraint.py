@@ -209,6 +209,34 @@ def test_whatever_workers_do_no_limit_is_passed(concurrency, per_minute, steps):
     assert all(sum(n for at, n in gone if start <= at < start + 59.99) <= per_minute for start, _ in gone)
 
 
+def test_each_destination_that_waits_is_told_with_the_rule_that_holds_it_back():
+    one = dispatch(**{"slow.example": {"messages_per_minute": 30}})
+    one.offer(jobs("slow.example", 3))
+    one.next_batch(0.0)
+    one.offer(jobs("cool.example", 3))
+    one.finished(one.next_batch(0.0), [Result.REFUSED], 0.0, "since noon: 421 no")
+    one.offer(jobs("busy.example", 50))
+    while one.next_batch(0.0):
+        pass
+    one.offer(jobs("free.example", 3))
+    told = dict(one.held_back(1.0))
+    assert {name: held.rule for name, held in told.items()} == {
+        "slow.example": "messages_per_minute",
+        "cool.example": "cool_down",
+        "busy.example": "concurrency",
+    }
+    assert told["cool.example"] == ("cool_down", "refuses sessions since noon: 421 no", 59.0)
+
+
+def test_strangers_wait_for_one_another():
+    one = dispatch()
+    for n in range(20):
+        one.offer(jobs(f"d{n}.example", 1))
+    while one.next_batch(0.0):
+        pass
+    assert {held.rule for _, held in one.held_back(0.0)} == {"strangers"}
+
+
 # --- a host's own words
 
 
