@@ -168,6 +168,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a destination that refuses sessions is left alone before one message finds out whether it takes mail
     again; twice as long each further time, up to an hour. Its other messages fall back untried meanwhile."""
 
+    small_first: bool = False
+    """Whether a worker tries the smaller of the messages that it was given for a destination before the larger, else
+    the oldest first. It looks into each for that: no file's name tells a size. Of more than fit into one batch, up to
+    100, the oldest go first in any case."""
+
     max_hosts: Count = 10
     """How many addresses of a destination are tried in one look, at most."""
 

@@ -23,9 +23,11 @@ from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lease import LeaseService, take_lease
-from mailspool.errors import ClaimLost, NotRunning
+from mailspool.delivery.order import perform_smallest_first
+from mailspool.errors import ClaimLost, NotRunning, SpoolError
 from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
+from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle
@@ -239,7 +241,21 @@ class SpoolWork:
 
     def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
         """Claim, deliver and settle the nodes that `jobs` name. One result for each."""
-        return self._door(station).perform(jobs)
+        door = self._door(station)
+        if not self._spool.settings.small_first or jobs[0].refusal:
+            return door.perform(jobs)
+        return perform_smallest_first(jobs, self._size_of, door.perform)
+
+    def _size_of(self, job: Job) -> int:
+        """Octets of its message; 0 where that cannot be known, so that it comes to light."""
+        tier, _, name = job.key.partition("/")
+        try:
+            node = self._spool.node_at(Location(State.QUEUED, int(tier), name))
+            size = node.size
+        except SpoolError:
+            return 0
+        node.close()
+        return size
 
     def _door(self, station: Station) -> Door:
         """A worker opens a door of its own: the parent's, which only knows routes, is not for it."""
