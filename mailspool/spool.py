@@ -99,6 +99,7 @@ class Spool:
         self._load: Callable[..., Settings] = load if settings is None else partial(_unchanging, settings)
         self._properties = properties
         self._given_store = store
+        self._root = ""  # where `_store` is
         self._owner: Owner | None = None
         self.lease: Lease | None = None
         self.configure()
@@ -112,10 +113,11 @@ class Spool:
 
     def configure(self, **properties: object) -> None:
         """Set properties, and read the configuration again. Raises ConfigError: then nothing has changed."""
-        settings = self._load(**self._properties, **properties)
+        before, settings = self._root, self._load(**self._properties, **properties)
         self._properties = {**self._properties, **properties}
         self.settings = settings
-        self._store = self._given_store
+        if before != settings.dequeue_dir:
+            self._root, self._store = settings.dequeue_dir, self._given_store
         self._attempts: tuple[int, Attempts] | None = None
         self._door: Door | None = None
         self._credentials: Keyring | None = None
@@ -141,7 +143,12 @@ class Spool:
 
     def become(self, owner: Owner) -> None:
         """Claim as this owner from now on: a process that was forked, or taken for dead, is not the one that it was."""
-        self._owner, self._store, self._door = owner, self._given_store, None
+        self._owner, self._door = owner, None
+        if self._given_store is None and isinstance(self._store, FileStore):
+            from copy import copy  # only who claims
+
+            self._store = copy(self._store)
+            self._store.become(owner)
 
     def create_dequeue_dirs(self) -> None:
         """Make what is missing of the spool's directories. Raises SpoolError."""

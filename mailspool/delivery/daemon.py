@@ -32,6 +32,7 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
             spool.create_dequeue_dirs()
             take_lease(spool)
             work = SpoolWork(spool, stream, entrance(settings.run_dir))
+            work.make_room()
             Supervisor(work, settings.run_dir, time.monotonic).run(ready)
 
     if foreground:

@@ -39,6 +39,7 @@ from mailspool.model.hint import Kind, parse_hint
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded, nobody_watches
 from mailspool.model.rules import Rules
+from mailspool.store import nodename
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import FAULT, Job, Result, Station
@@ -380,5 +381,6 @@ def preload() -> None:
     import mailspool.store.history
     import mailspool.store.recover  # noqa: F401 - both are loaded late, for the sake of `sendmail`
 
+    nodename.parse("0-0.0-a")  # compiles what reads names
     preload_resolver()
     preload_tls()

@@ -37,15 +37,18 @@ class Tenant(Protocol):
 
 
 def take_lease(tenant: Tenant) -> None:
-    """Make the lease of the store's owner, before anything is claimed. Raises SpoolError.
-
-    A store that is no directory is not shared, and needs none.
-    """
-    store = tenant.store
-    if isinstance(store, FileStore):
-        lease = Lease(store.root, store.owner, tenant.settings.lease_time, BOOT_CLOCK)
+    """Make the lease of the store's owner, before anything is claimed. Raises SpoolError."""
+    if lease := lease_of(tenant):
         lease.create()
         tenant.lease = lease
+
+
+def lease_of(tenant: Tenant) -> Lease | None:
+    """The lease of the store's owner, not made yet. A store that is no directory is not shared, and needs none."""
+    store = tenant.store
+    if not isinstance(store, FileStore):
+        return None
+    return Lease(store.root, store.owner, tenant.settings.lease_time, BOOT_CLOCK)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
 from mailspool.delivery.door import Alone, Door, preload
 from mailspool.delivery.hooks import Hooks
-from mailspool.delivery.lease import LeaseService, take_lease
+from mailspool.delivery.lease import LeaseService, lease_of
 from mailspool.delivery.order import perform_smallest_first
 from mailspool.errors import ClaimLost, NotRunning, SpoolError
 from mailspool.model.rules import Rules
@@ -136,22 +136,6 @@ class SpoolWork:
             rules=Rules(settings.limits),
         )
 
-    def jobs(self, look: Look) -> Iterator[Job]:
-        """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
-        destination = self._spool.door.route.destination
-        for handle in self._handles(look):
-            tier = handle.tier.number
-            for node in handle.open_spool():
-                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
-            self._depths[tier] = handle.seen
-
-    def _handles(self, look: Look) -> list[Handle]:
-        """A poke is about tier 0 only; only the ticks of the clock roll the dice."""
-        if look is Look.TICK:
-            return self._spool.list_spool_handles()
-        tiers = self._spool.all_tiers() if look is Look.ALL else self._spool.settings.tiers[:1]
-        return [self._spool.mail_spool_handle(tier) for tier in tiers]
-
     def services(self) -> Sequence[Service]:
         """The lease's, the same each time; new ones of the listener, at the same entrance, and of the rounds."""
         look = partial(poke, self._spool.settings.run_dir)
@@ -197,17 +181,13 @@ class SpoolWork:
         return self._spool.lease or UNSHARED
 
     def begin_anew(self) -> "SpoolWork":
-        """Our owner was taken for dead: the same work as the next one, under a lease of its own. Raises SpoolError."""
+        """Our owner was taken for dead: the same work as the next one, under a lease of its own."""
         fresh, lost = copy(self._spool), self._spool.lease
         assert lost is not None  # nothing else can be lost
         self._last = (self._last or lost.owner).next()  # each try under another name: it may have left its lease
         fresh.become(self._last)
-        take_lease(fresh)
+        fresh.lease = lease_of(fresh)
         return SpoolWork(fresh, self._log_stream, self._entrance, living=self._living)
-
-    def summary(self) -> dict[str, object]:
-        """The depth of each tier when it was last looked at."""
-        return {"version": VERSION, "tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
 
     def preload(self) -> None:
         """Load and build what each worker needs, before the first is forked; the store too, whose owner we are.
@@ -216,13 +196,7 @@ class SpoolWork:
         """
         preload()
         self._spool.credentials  # noqa: B018 - a fault of theirs is told now, and a worker reads no file
-        store = self._spool.store  # else a worker would open one, and claim what nobody could recover
-        if isinstance(store, FileStore):
-            store.expect_claims(tier.number for tier in self._spool.settings.tiers)
-
-    def deferred(self) -> int:
-        """The nodes in all tiers but the first, when each was last looked at."""
-        return sum(depth for tier, depth in self._depths.items() if tier)
+        self._spool.store  # noqa: B018 - else a worker would open one, and claim what nobody could recover
 
     def reload(self) -> Reload:
         """The same spool under the configuration as it now is; options that need a restart keep their values.
@@ -237,7 +211,33 @@ class SpoolWork:
         told = [str(change) for change in changed if change.counts], list(map(str, kept))
         return Reload(SpoolWork(fresh, self._log_stream, self._entrance, self._beat, self._living), *told)
 
-    # --- in children
+    # --- in the lookout
+
+    def jobs(self, look: Look) -> Iterator[Job]:
+        """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
+        destination = self._spool.door.route.destination
+        for handle in self._handles(look):
+            tier = handle.tier.number
+            for node in handle.open_spool():
+                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
+            self._depths[tier] = handle.seen
+
+    def _handles(self, look: Look) -> list[Handle]:
+        """A poke is about tier 0 only; only the ticks of the clock roll the dice."""
+        if look is Look.TICK:
+            return self._spool.list_spool_handles()
+        tiers = self._spool.all_tiers() if look is Look.ALL else self._spool.settings.tiers[:1]
+        return [self._spool.mail_spool_handle(tier) for tier in tiers]
+
+    def summary(self) -> dict[str, object]:
+        """The depth of each tier when it was last looked at."""
+        return {"version": VERSION, "tiers": {str(tier): depth for tier, depth in sorted(self._depths.items())}}
+
+    def deferred(self) -> int:
+        """The nodes in all tiers but the first, when each was last looked at."""
+        return sum(depth for tier, depth in self._depths.items() if tier)
+
+    # --- in other children
 
     def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
         """Claim, deliver and settle the nodes that `jobs` name. One result for each."""
@@ -268,13 +268,26 @@ class SpoolWork:
         """No node has come for a moment: say goodbye to the host."""
         self._spool.door.idle()
 
+    def take_lease(self) -> None:
+        """Make the lease, and room for claims under it. Raises SpoolError."""
+        if lease := self._spool.lease:
+            lease.create()
+        self.make_room()
+
+    def make_room(self) -> None:
+        """Make room for claims, as far as the disk lets us: later it may have no inode left."""
+        store = self._spool.store
+        if isinstance(store, FileStore):
+            store.expect_claims(tier.number for tier in self._spool.settings.tiers)
+
     def recover(self) -> None:
         """Return what dead owners of this host have claimed, to a tier that there is. Raises SpoolError."""
         self._spool.store.recover()
         self.rearrange()
 
     def rearrange(self) -> None:
-        """Move the nodes of tiers beyond the configured ones into the last one. Raises SpoolError."""
+        """Make room for new tiers; move the nodes beyond the configured ones into the last one. Raises SpoolError."""
+        self.make_room()
         last = self._spool.settings.tiers[-1].number
         for location in shorten(self._spool.store, last):
             log.get_logger().info("moved", node=location.name, tier=last, formerly=location.tier)

@@ -36,6 +36,7 @@ class Dispatch:
         self.restraints = Restraints(limits.rules)
         self._destinations: dict[str, Destination] = {}  # in the order of the round
         self._known: set[str] = set()
+        self._done: set[str] | None = None  # reported on since the present look began, which may have seen them before
         self._faulty: dict[str, float] = {}  # which of them met a fault, and until when they rest
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class Dispatch:
     def offer(self, jobs: Iterable[Job]) -> None:
         """Take up what a look found."""
         for job in jobs:
-            if job.key in self._known:
+            if job.key in self._known or (self._done and job.key in self._done):
                 continue
             destination = self._destinations.setdefault(job.destination, Destination())
             if len(destination.waiting) >= MAX_WAITING:
@@ -70,12 +71,17 @@ class Dispatch:
 
     def looked(self, now: float) -> None:
         """A look begins: what is more than fits will be seen anew, and what has rested from a fault."""
+        self._done = set()
         for destination in self._destinations.values():
             destination.more = False
         rested = [key for key, until in self._faulty.items() if now >= until]
         self._known.difference_update(rested)
         for key in rested:
             del self._faulty[key]
+
+    def look_over(self) -> None:
+        """Nothing more is offered of what it found."""
+        self._done = None
 
     def ready(self, now: float) -> list[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
@@ -228,7 +234,10 @@ class Dispatch:
         return None
 
     def _release(self, batch: Sequence[Job]) -> Destination:
-        self._known.difference_update(job.key for job in batch)
+        keys = [job.key for job in batch]
+        self._known.difference_update(keys)
+        if self._done is not None:
+            self._done.update(keys)
         destination = self._destinations.setdefault(batch[0].destination, Destination())
         destination.workers = max(0, destination.workers - 1)
         return destination

@@ -178,7 +178,7 @@ class Limits(NamedTuple):
 
 
 class Work(Protocol):
-    """Who does the jobs. In the parent: down to `deferred`. All others run in children."""
+    """Who does the jobs. In the parent: down to `services`. All others run in children."""
 
     @property
     def lease(self) -> Lease:
@@ -191,9 +191,6 @@ class Work(Protocol):
     def limits(self) -> Limits:
         """Read once, and again after a reload."""
 
-    def jobs(self, look: Look) -> Iterator[Job]:
-        """What is due now, oldest first."""
-
     def preload(self) -> None:
         """Load what workers will need, so that a fork costs no import. Raises ConfigError."""
 
@@ -203,17 +200,20 @@ class Work(Protocol):
     def begin_anew(self) -> "Work":
         """The lease is lost: the same work under a new one, for which the old one's jobs are a stranger's.
 
-        Raises whatever keeps it from that for now.
+        Each time another one: `take_lease` comes next.
         """
 
     def services(self) -> Sequence[Service]:
         """What else is to be kept running, each in a child of its own. One that is new takes over after a reload."""
 
+    def jobs(self, look: Look) -> Iterator[Job]:
+        """In the lookout: what is due now, oldest first."""
+
     def summary(self) -> dict[str, object]:
-        """What a look found, for the status."""
+        """In the lookout: what its looks found, for the status. In the parent before there was one."""
 
     def deferred(self) -> int:
-        """How many jobs there are that have failed before, as far as the last looks saw."""
+        """Likewise: how many jobs there are that have failed before."""
 
     def perform(self, jobs: Sequence[Job], station: Station) -> list[Result]:
         """In a worker: do the jobs, one result for each."""
@@ -221,11 +221,14 @@ class Work(Protocol):
     def idle(self) -> None:
         """In a worker: no job has come for a moment; let go of what should not be kept open."""
 
+    def take_lease(self) -> None:
+        """In a child: make the lease, before anything is done under it. Raises whatever keeps it from that for now."""
+
     def recover(self) -> None:
         """In a child: return what dead owners held. Runs once at start."""
 
     def rearrange(self) -> None:
-        """In a child: bring what stands where the configuration has no place any more to where it is looked for."""
+        """In a child: make new places, and bring what stands where there is none any more to where it is looked for."""
 
     def end(self) -> None:
         """In a child, when all others have ended: nothing of this supervisor is left."""

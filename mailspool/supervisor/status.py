@@ -34,7 +34,7 @@ class Status:
 
     def line(self) -> str:
         """As "3 active, 12 deferred, next look 14s"."""
-        words = [f"{self._pool.active} active", f"{self._pool.work.deferred()} deferred"]
+        words = [f"{self._pool.active} active", f"{self._looks.deferred} deferred"]
         if self._shutdown:
             words.insert(0, "stopping")
         elif self._pool.paused:
@@ -66,13 +66,15 @@ class Status:
                 "held": {name: held._asdict() for name, held in islice(pool.dispatch.held_back(now), _MOST)},
                 "appointments": dict(islice(pool.appointments.times(now), _MOST)),
                 "alarms": self._pool.alarms.lines(),
+                "looking": round(self._looks.looking, 1),
                 "next_look": round(self._looks.next_tick, 1),
-                **self._pool.work.summary(),
+                **self._looks.summary,
             }
         )
 
     def _running(self) -> list[tuple[str, int]]:
-        return [*self._services.pids, *(("recover", pid) for pid in self._recovery.pids)]
+        lookout = (("lookout", pid) for pid in self._looks.pids)
+        return [*self._services.pids, *lookout, *(("recover", pid) for pid in self._recovery.pids)]
 
     def _figures(self) -> dict[str, object]:
         return {

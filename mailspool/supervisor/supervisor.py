@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from mailspool.errors import ConfigError, SpoolError
+from mailspool.errors import ConfigError
 from mailspool.log import get_logger, reopen
+from mailspool.supervisor.anew import Anew
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.control import Control
 from mailspool.supervisor.job import Work
+from mailspool.supervisor.lookout import Lookout
 from mailspool.supervisor.looks import Looks
 from mailspool.supervisor.notify import Notifier
 from mailspool.supervisor.pause import FIRST_PAUSE, Pause
@@ -45,14 +47,14 @@ class Supervisor:
         self._run_dir = run_dir
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(work, self._selector, clock, self._release_all_in_child, self._abandoned)
-        self._looks = Looks(self._pool.dispatch, clock)
+        self._looks = Looks(work, self._pool.dispatch, self._selector, clock, self._release_all_in_child)
         self._recovery = Recovery(self._release_all_in_child, clock)
         self._recovery.add(work.recover)
         self._services = Services(work.services(), self._release_in_child, clock)
         self._shutdown = Shutdown(self._pool, self._recovery, self._services, clock)
         self._status = Status(self._pool, self._looks, self._recovery, self._services, self._shutdown, clock)
         self._trouble = Pause("supervise", clock)
-        self._anew = Pause("begin anew", clock)
+        self._anew = Anew(self._release_all_in_child, clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
 
@@ -161,7 +163,7 @@ class Supervisor:
         self._pool.renew(work)
         self._services.replace(work.services())
         self._recovery.add(self._rearrange)
-        self._looks.everywhere()
+        self._looks.begin_anew(work)
         log.info("reloaded", generation=self._pool.generation, changed="; ".join(changed))
         if kept:
             log.warning("unchanged until the next restart", options="; ".join(kept))
@@ -171,6 +173,7 @@ class Supervisor:
         reopen()
         self._pool.pass_on(signal.SIGUSR1)
         self._services.pass_on(signal.SIGUSR1)
+        self._looks.pass_on(signal.SIGUSR1)
         log.info("logs reopened")
 
     def _resize(self, by: int) -> None:
@@ -193,20 +196,13 @@ class Supervisor:
     def _begin_anew(self) -> None:
         """Others took us for dead, and do our jobs: who is at one stops at once, and we go on as somebody new."""
         self._pool.tell(signal.SIGKILL)
-        if self._shutdown or self._anew.left:
+        if self._shutdown or not (work := self._anew.successor(self._pool.work)):
             return
-        try:
-            work = self._pool.work.begin_anew()
-            work.preload()
-        except Exception as error:  # noqa: BLE001 - a file server that is away, or an override's bug: it is tried again
-            self._anew.begin(str(error) if isinstance(error, SpoolError) else repr(error))
-            return
-        self._anew.over()
         self._pool.work = work
         self._pool.dispatch.forget_waiting()
         self._services.replace(work.services())
         self._recovery.add(work.recover)
-        self._looks.everywhere()
+        self._looks.begin_anew(work)
         log.warning("began anew, since others took this supervisor for dead")
 
     # --- children
@@ -219,7 +215,7 @@ class Supervisor:
                 return
             if not child.pid:
                 return
-            if self._services.ended(child):
+            if self._services.ended(child) or self._looks.ended(child) or self._anew.ended(child):
                 continue
             if self._pool.ended(child) or self._recovery.ended(child):
                 self._looks.poked()  # what was given back may be due
@@ -242,6 +238,7 @@ class Supervisor:
         self._trigger.close(unlink=False)
         self._notifier.close()
         self._pool.close_in_child()
+        self._looks.close_in_child()
 
     # --- waiting
 
@@ -250,6 +247,8 @@ class Supervisor:
         for key, _ in self._selector.select(self._seconds_to_sleep()):
             if isinstance(key.data, Worker):
                 self._pool.hear(key.data)
+            elif isinstance(key.data, Lookout):
+                self._looks.hear(key.data)
             elif key.fileobj is self._control:
                 self._control.serve()
             elif key.fileobj is self._trigger:
@@ -261,7 +260,7 @@ class Supervisor:
         times = [LONGEST_SLEEP, self._notifier.left, self._title.left, *self._pool.next_events()]
         times.append(self._shutdown.left if self._shutdown else self._looks.left)
         times.append(self._services.left)
-        times += [pause.left for pause in (self._recovery.pause, self._anew) if pause.left]
+        times += [pause.left for pause in (self._recovery.pause, self._anew.pause) if pause.left]
         return max(0.0, min(times))
 
     def _show(self) -> None:

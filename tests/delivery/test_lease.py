@@ -194,8 +194,9 @@ def test_who_cannot_begin_anew_leaves_no_lease_in_the_way_of_the_next_try(spool,
         broken.setattr(fsops, "sync_directory", refuse)
         broken.setattr(fsops, "unlink", refuse)
         with pytest.raises(SpoolError):
-            work.begin_anew()
+            work.begin_anew().take_lease()
     anew = work.begin_anew()
+    anew.take_lease()
     assert str(anew.lease.owner) == f"{this_owner()}.3"
     anew.recover()
     assert owners(spool.store.root) == [f"{this_owner()}.3"]

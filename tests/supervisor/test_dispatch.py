@@ -283,6 +283,31 @@ def test_more_than_fits_in_memory_is_looked_for_again_in_time():
     assert not one.hungry()
 
 
+def test_what_was_reported_on_during_a_look_is_not_taken_up_when_that_look_still_offers_it():
+    one = met(Dispatch(limits()), "a")
+    one.looked(0.0)
+    one.offer(jobs("a", 1))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.SETTLED], 0.0)
+    one.offer(batch)
+    assert not one.next_batch(0.0)
+    one.look_over()
+    one.looked(0.0)
+    one.offer(batch)  # it has come back meanwhile
+    assert one.next_batch(0.0) == batch
+
+
+def test_what_was_returned_during_a_look_waits_once():
+    one = met(Dispatch(limits()), "a")
+    one.looked(0.0)
+    one.offer(jobs("a", 1))
+    batch = one.next_batch(0.0)
+    one.finished(batch, [Result.RETURNED], 0.0)
+    one.offer(batch)
+    assert one.next_batch(0.0) == batch
+    assert not one.next_batch(0.0)
+
+
 def test_destinations_of_which_nothing_is_left_are_forgotten():
     one = Dispatch(limits())
     for n in range(100):

@@ -17,7 +17,7 @@ import pytest
 from mailspool import log
 from mailspool.errors import ConfigError, SpoolError
 from mailspool.model.phase import Phase
-from mailspool.supervisor import control, dispatch, pause, shutdown, station, supervisor, trigger
+from mailspool.supervisor import control, dispatch, looks, pause, shutdown, station, supervisor, trigger
 from mailspool.supervisor.job import FAULT, UNSHARED, Job, Limits, Reload, Result
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.supervisor import Supervisor
@@ -50,6 +50,9 @@ class Chores:
             raise SpoolError("the directory cannot be read")
         if (self.folder / "bug").exists():
             raise ValueError("an override's bug")
+        hung = self.folder / "hung-look"
+        while hung.exists() and hung.read_text() in ("", str(os.getpid())):
+            time.sleep(0.005)
         for name in sorted(os.listdir(self.folder / "todo")):
             yield Job(name, name.partition("-")[0], name)
 
@@ -57,6 +60,9 @@ class Chores:
     owners = 1
 
     def begin_anew(self):
+        raise AssertionError("nobody takes us for dead")
+
+    def take_lease(self):
         raise AssertionError("nobody takes us for dead")
 
     def end(self):
@@ -347,7 +353,6 @@ def test_a_worker_retires_after_its_number_of_jobs(run):
 )
 def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path, module, call, number):
     broken = tmp_path / "no-fork"
-    broken.touch()
     real = getattr(module, call)
 
     def fails(*arguments):
@@ -362,11 +367,14 @@ def test_a_fork_that_fails_is_said_once_backs_off_and_works_again(run, tmp_path,
         pause.FIRST_PAUSE = 0.05
 
     one = run(prepare)
-    one.add("a-do-1")
+    one.add("a-wait-1")
+    one.at_work()
+    broken.touch()
+    one.add("b-do-1")
     eventually(lambda: (tmp_path / "tries").exists() and len((tmp_path / "tries").read_text()) >= 3)
     eventually(lambda: one.log.count("what=fork error=") == 1)
     broken.unlink()
-    one.done("a-do-1")
+    one.done("b-do-1")
     eventually(lambda: "works again what=fork" in one.log)
 
 
@@ -414,6 +422,83 @@ def test_a_bug_in_an_overridden_look_does_not_end_the_daemon(run):
     one.work.add("a-do-1")
     one.work.remove("bug")
     one.done("a-do-1")
+
+
+# --- a look that hangs, or dies
+
+
+def lookouts(one):
+    return [each["pid"] for each in one.status()["services"] if each["role"] == "lookout"]
+
+
+@pytest.fixture
+def hung(run, tmp_path):
+    """hung(prepare, **limits): a supervisor whose lookout hangs while `hung-look` is there."""
+
+    def start(*arguments, **changes):
+        one = run(*arguments, **changes)
+        one.add("a-do-0")
+        one.done("a-do-0")
+        (lookout,) = lookouts(one)
+        (tmp_path / "draft").write_text(str(lookout))
+        (tmp_path / "draft").rename(tmp_path / "hung-look")
+        eventually(lambda: one.poke() or one.status()["looking"] > 0.1)
+        return one
+
+    return start
+
+
+def test_while_a_look_hangs_the_supervisor_answers_and_ends_in_time(hung):
+    one = hung()
+    assert one.status()["pid"] == one.pid
+    (lookout,) = lookouts(one)
+    began = time.monotonic()
+    one.send(signal.SIGTERM)
+    assert one.end() == 0
+    assert time.monotonic() - began < LONG
+    eventually(lambda: not is_running(lookout))
+
+
+def test_a_worker_that_ends_while_a_look_hangs_is_heard_and_its_claims_come_back(run):
+    one = run(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
+    one.add("a-wait-1")
+    one.at_work()
+    one.work.make("hung-look")
+    one.poke()
+    os.kill(one.workers()[0], signal.SIGKILL)
+    eventually(lambda: one.work.names("todo") == ["a-wait-1"])
+    one.work.make("gate")
+    one.work.remove("hung-look")
+    one.done("a-wait-1")
+
+
+def test_a_lookout_that_dies_is_replaced_and_what_it_looked_for_is_found(hung):
+    one = hung(lambda: setattr(pause, "FIRST_PAUSE", 0.05))
+    one.work.add("a-do-1")
+    os.kill(*lookouts(one), signal.SIGKILL)
+    one.done("a-do-0", "a-do-1")
+    assert "the lookout ended by signal 9" in one.log
+
+
+def test_a_lookout_that_does_not_answer_is_killed_and_replaced(hung):
+    def impatient():
+        looks.LOCAL_PATIENCE = pause.FIRST_PAUSE = 0.5
+
+    one = hung(impatient)
+    one.work.add("a-do-1")
+    one.done("a-do-0", "a-do-1")
+    assert one.log.count("lookout overdue, killed") == 1
+
+
+def test_after_a_reload_another_lookout_looks_while_the_old_one_hangs(hung):
+    one = hung()
+    (before,) = lookouts(one)
+    one.work.add("a-do-1")
+    one.send(signal.SIGHUP)
+    one.done("a-do-0", "a-do-1")
+    assert is_running(before)
+    one.work.remove("hung-look")
+    eventually(lambda: not is_running(before))
 
 
 def short_of_patience():
@@ -725,11 +810,24 @@ class Mortal(Chores):
         self.lease = Sign(folder)
 
     def begin_anew(self):
+        return Heir(self.folder, **self.changes)
+
+
+class Heir(Chores):
+    def take_lease(self):
+        while (self.folder / "hung-server").exists():
+            time.sleep(0.005)
         if (self.folder / "no-server").exists():
             raise SpoolError("the file server is away")
-        (self.folder / "lost").unlink()
         (self.folder / "anew").touch()
-        return type(self)(self.folder, **self.changes)
+
+
+@pytest.fixture
+def late(tmp_path):
+    """The file server does not answer from the beginning, as long as this file is there."""
+    file = tmp_path / "late"
+    file.touch()
+    return file
 
 
 @pytest.fixture
@@ -749,20 +847,19 @@ def test_who_was_taken_for_dead_kills_its_workers_and_goes_on_as_another(mortal,
     mortal.work.make("gate")
     mortal.poke()
     eventually(lambda: (tmp_path / "anew").exists())
-    mortal.done("a-final-1", "b-deaf-1")
     eventually(lambda: not any(map(is_running, before)))
+    mortal.done("a-final-1", "b-deaf-1")
     assert mortal.log.count("began anew") == 1
     assert "local fault" not in mortal.log
 
 
-def test_a_supervisor_does_not_look_where_it_would_hang_while_the_lease_waits_for_the_file_server(mortal):
-    mortal.work.make("late")
+def test_a_supervisor_does_not_look_where_it_would_hang_while_the_lease_waits_for_the_file_server(late, mortal):
     mortal.add("a-do-1")
     mortal.poke()
     eventually(lambda: "the file server does not answer" in mortal.log)
     assert mortal.work.names("done") == []
     assert mortal.status()["pid"] == mortal.pid
-    mortal.work.remove("late")
+    late.unlink()
     mortal.done("a-do-1")
     assert mortal.log.count("the file server does not answer") == 1
 
@@ -775,8 +872,18 @@ def test_who_cannot_begin_anew_does_nothing_until_it_can(mortal, tmp_path):
     mortal.work.remove("no-server")
     mortal.add("a-do-1")
     mortal.done("a-do-1")
-    assert mortal.log.count("the file server is away") == 1
+    assert mortal.log.count('what="begin anew" error=') == 1
     assert (tmp_path / "anew").exists()
+
+
+def test_a_new_lease_that_hangs_on_the_file_server_keeps_the_supervisor_from_nothing_else(mortal):
+    mortal.work.make("hung-server")
+    mortal.work.make("lost")
+    mortal.poke()
+    eventually(lambda: [pid for pid in children_of(mortal.pid) if title_of(pid) == "mailspool: recover"])
+    assert mortal.status()["pid"] == mortal.pid
+    mortal.send(signal.SIGTERM)
+    assert mortal.end() == 0
 
 
 def test_who_is_taken_for_dead_while_it_stops_finishes_nothing(mortal, tmp_path):
