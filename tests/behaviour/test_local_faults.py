@@ -134,7 +134,7 @@ def test_what_a_full_disk_cannot_record_is_no_verdict_and_is_tried_again(
         spool.send_mail(to=f"{answer}@x{n}.example", from_="me@y.example", message=MESSAGE)
     with fault(place):
         running.send(signal.SIGCONT)
-        eventually(lambda: text in running.log)
+        eventually(lambda: "claims are given back: " in running.log)
         eventually(lambda: states(spool) == [("queued", 0)] * 3)
         assert "status=deferred" not in running.log
         assert "status=bounced" not in running.log
