@@ -303,25 +303,25 @@ class Spool:
         queue_id = _dated(self.new_message_id(str(given.get("id") or "")), now)
         return prepare(message, wishes, origin, queue_id, now, self.parse_for_address, expand or self.expand_alias)
 
-    def expand_alias(self, address: str, bare: bool = False) -> Sequence[str]:  # an Expand
+    def expand_alias(self, address: str, bare: bool = False) -> Mapping[str, str]:  # an Expand
         """The addresses that mail for a checked address goes to, by `aliases_file`; itself if no alias is about it.
 
-        bare: it came without a domain. Raises NoSuchUser for a bare name without an alias, ConfigError for an alias
-        that cannot be followed.
+        With each its sender, "" for the message's own: the alias's owner. bare: it came without a domain. Raises
+        NoSuchUser for a bare name without an alias, ConfigError for an alias that cannot be followed.
         """
         settings = self.settings
         if not settings.aliases_file or not (bare or address.rpartition("@")[2] in settings.local_domains):
-            return (address,)
+            return {address: ""}
         from mailspool.submission.aliases import Aliases  # most mail is for elsewhere
 
         return Aliases(settings.aliases_file, settings.local_domains).expand(address, bare)
 
-    def _expand_for_report(self, address: str, bare: bool) -> Sequence[str]:  # an Expand
+    def _expand_for_report(self, address: str, bare: bool) -> Mapping[str, str]:  # an Expand
         """A report must go somewhere: what is wrong with the aliases does not stop it."""
         try:
             return self.expand_alias(address, bare)
         except (InputError, ConfigError):
-            return (address,)
+            return {address: ""}
 
     def _send_mail_deferred(self, message: Message, envelope: Envelope) -> str | None:
         """Into the spool: durable when it returns; then the running supervisor is poked.

@@ -15,6 +15,8 @@ from functools import partial
 from itertools import groupby, islice
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from mailspool.config.schema import Settings
 from mailspool.delivery.agent import DeliveryAgent
 from mailspool.delivery.bounds import Bounds
@@ -127,32 +129,37 @@ class Door:
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         self.settler.finish()
-        results: list[Result] = []
-        stop = self._enough = False
+        results: dict[str, Result] = {}
+        self._enough = False
         for _, group in groupby(jobs, key=lambda job: job.group):
-            for together in cut(group, self._settings.max_recipients):
-                if stop or self._station.finishing:
-                    results += [Result.RETURNED] * len(together)
-                    continue
-                new = self._perform_group(together)
-                results += new
-                stop = Result.REFUSED in new or Result.FAULT in new or self._enough
-        return results
+            for left in cut(group, self._settings.max_recipients):
+                while left and not self._is_over(results):
+                    tried, left = self._perform_group(left)  # noqa: PLW2901 - until nothing is left of it
+                    results |= tried
+        return [results.get(job.key, Result.RETURNED) for job in jobs]
+
+    def _is_over(self, results: Mapping[str, Result]) -> bool:
+        """Whether what was not tried yet is returned."""
+        told = results.values()
+        return self._enough or self._station.finishing or Result.REFUSED in told or Result.FAULT in told
 
     def idle(self) -> None:
         """No job has come for a moment, or none comes any more: say goodbye to the host, leave nothing undone."""
         self.agent.close()
         self.settler.finish()
 
-    def _perform_group(self, jobs: Sequence[Job]) -> list[Result]:
-        """One message, one destination, one transaction."""
+    def _perform_group(self, jobs: Sequence[Job]) -> tuple[dict[str, Result], list[Job]]:
+        """One message, one destination, one transaction. Returns also what is left: to whom another one sends."""
         results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
+        later: dict[str, Node] = {}
         nodes: dict[str, Node] = {}
         try:
             for key in results:  # one by one: those before a fault must be known, to be given back
                 if node := self._claim(key):
                     nodes[key] = node
-            whole, outcomes = self._try(self._readable(nodes), jobs[0].refusal)
+            tried, later = _of_one_sender(self._readable(nodes))
+            results |= dict.fromkeys(later, Result.RETURNED)
+            whole, outcomes = self._try(tried, jobs[0].refusal)
             self._tell_refusal(outcomes)
             results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
@@ -160,6 +167,7 @@ class Door:
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
             self._appoint(hints, jobs[0])
             self._count(size, outcomes)
+            self._give_back(later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
             log.debug("returned", id=jobs[0].group, reason=str(error))
@@ -172,7 +180,7 @@ class Door:
         finally:
             for node in nodes.values():
                 node.close()
-        return list(results.values())
+        return results, [job for job in jobs if job.key in later]
 
     def _returned(self, nodes: dict[str, Node], results: dict[str, Result], why: Result) -> dict[str, Result]:
         """Give back what no host has taken. Raises SpoolError as `_give_back` does."""
@@ -217,14 +225,12 @@ class Door:
         """Raises ShutdownRequested, SpoolError; ClaimLost if one was taken away before the final dot."""
         first = nodes[0]
         stored = first.open()
-        recipients = [node.recipient for node in nodes]
+        envelope, recipients = replace(stored.envelope, sender=first.from_), [node.recipient for node in nodes]
         domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
         outcomes: list[Outcome] = []
         try:
-            with self._station.deadline(self._settings.budget(stored.envelope.facts.size), f"tier {tier}"):
-                outcomes = self.agent.deliver(
-                    stored.envelope, recipients, stored.file, domain, tier, partial(_seal, nodes)
-                )
+            with self._station.deadline(self._settings.budget(envelope.facts.size), f"tier {tier}"):
+                outcomes = self.agent.deliver(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
         except Interrupted as error:  # the agent hears of most; this one came just before it began, or after its end
             if not outcomes and isinstance(error, ShutdownRequested):
                 raise
@@ -356,6 +362,14 @@ class Alone:
     def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
         """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
         return nullcontext()
+
+
+def _of_one_sender(nodes: dict[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
+    """Those that the same sends to as to the first, and the others: they came through a list that has an owner."""
+    senders = {key: node.from_ for key, node in nodes.items()}
+    first = next(iter(senders.values()), "")
+    others = {key: nodes[key] for key, sender in senders.items() if sender != first}
+    return {key: node for key, node in nodes.items() if key not in others}, others
 
 
 def _seal(nodes: Iterable[Node]) -> None:

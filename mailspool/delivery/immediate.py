@@ -51,17 +51,18 @@ def deliver_now(
 
 
 def _everywhere(agent: DeliveryAgent, envelope: Envelope, file: IO[bytes], most: int) -> list[Case]:
-    """The outcome for each recipient, by destination."""
+    """The outcome for each recipient, by destination and sender."""
+
+    def way(recipient: Recipient) -> tuple[str, str]:
+        return recipient.address.rpartition("@")[2], envelope.sender_to(recipient)
+
     cases: list[Case] = []
-    for domain, group in groupby(sorted(envelope.recipients, key=_domain), key=_domain):
+    for (domain, sender), group in groupby(sorted(envelope.recipients, key=way), key=way):
         for together in cut(group, most):
             file.seek(0)
-            cases += zip(together, agent.deliver(envelope, together, file, domain, 0), strict=True)
+            outcomes = agent.deliver(replace(envelope, sender=sender), together, file, domain, 0)
+            cases += zip(together, outcomes, strict=True)
     return cases
-
-
-def _domain(recipient: Recipient) -> str:
-    return recipient.address.rpartition("@")[2]
 
 
 def _as_error(failures: Sequence[Case]) -> DeliveryError:

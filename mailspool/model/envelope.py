@@ -20,6 +20,7 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str
     notify: tuple[str, ...] = ()  # NEVER, or of SUCCESS, FAILURE, DELAY; empty: FAILURE and DELAY
     orcpt: str = ""  # "rfc822;joe+2Btag@example.org": in xtext, as it was given
+    sender: str = ""  # who answers for it in the envelope's sender's place: the owner of the alias that it came through
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +47,10 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     envid: str = ""  # in xtext, as it was given (RFC 3461 §4.4)
     facts: Facts = Facts()
     version: int = FORMAT_VERSION
+
+    def sender_to(self, recipient: Recipient) -> str:
+        """Who sends to one of the recipients. The null sender is nobody else: no report may be answered by another."""
+        return (self.sender and recipient.sender) or self.sender
 
 
 class Survey:

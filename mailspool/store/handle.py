@@ -216,7 +216,7 @@ class Node:
     @property
     def from_(self) -> str:
         """The sender's address, "" for the null sender."""
-        return self.envelope.sender
+        return self.envelope.sender_to(self.recipient)
 
     @property
     def size(self) -> int:

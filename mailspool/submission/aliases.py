@@ -10,7 +10,7 @@ other. Loops end; an included file must belong to root or to the spool's user an
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mailspool.errors import AddressError, ConfigError, NoSuchUser
@@ -24,6 +24,10 @@ MAX_DEPTH = 50  # of aliases within aliases
 MAX_OCTETS = 1 << 20  # of a file
 
 _INCLUDE, _FAIL = ":include:", ":fail:"
+_OWNER = "owner-"
+
+_Found = Iterator[tuple[str, str]]
+"""Addresses, each with the alias of whom it belongs to: `owner-staff`, "" for none."""
 
 
 class Entry(NamedTuple):
@@ -46,13 +50,25 @@ class Aliases:
         self._all = list(_entries(path)) if path else []
         self._entries = {name: entry for name, entry in reversed(self._all) if name}  # of two the first counts
 
-    def expand(self, address: str, bare: bool) -> Sequence[str]:
-        """Where mail for a checked address goes: the address itself if no alias is about it.
+    def expand(self, address: str, bare: bool) -> Mapping[str, str]:
+        """Where mail for a checked address goes: the address itself if no alias is about it; and by which sender.
 
+        For an alias `staff` beside which there is an `owner-staff` that is the latter's address, else "": its own.
         bare: it came without a domain. Raises NoSuchUser for a bare name without an alias, ConfigError for an entry
         that cannot be followed.
         """
-        return list(dict.fromkeys(self._follow(address, bare, ())))
+        found: dict[str, str] = {}
+        for target, owner in self._follow(address, bare, ()):
+            found.setdefault(target, owner)
+        domain = address.rpartition("@")[2]
+        return {target: self._sender(owner, domain) for target, owner in found.items()}
+
+    def _sender(self, owner: str, domain: str) -> str:
+        """As sendmail has it: the one address behind the alias; of several, the alias itself."""
+        if not owner:
+            return ""
+        first, *more = dict(self._follow(f"{owner}@{LOCALHOST}", True, ()))
+        return f"{owner}@{domain}" if more and domain != LOCALHOST else first
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the file, one line each, with its place: every entry is followed to its end."""
@@ -67,13 +83,13 @@ class Aliases:
     def _faults_of(self, name: str, entry: Entry) -> Iterator[str]:
         for value in _split(entry.value) or [""]:  # one by one, since a fault ends an expansion
             try:
-                list(self._targets(entry._replace(value=value), name, (name,)))
+                list(self._targets(entry._replace(value=value), name, (name,), ""))
             except ConfigError as error:
                 yield from error.problems
             except NoSuchUser as error:
                 yield f"{entry.place}: alias {name!r}: {error}"
 
-    def _follow(self, address: str, bare: bool, chain: tuple[str, ...]) -> Iterator[str]:
+    def _follow(self, address: str, bare: bool, chain: tuple[str, ...], owner: str = "") -> _Found:
         local, _, domain = address.rpartition("@")
         name = _unquoted(local).lower()
         bare = bare or domain == LOCALHOST
@@ -83,13 +99,15 @@ class Aliases:
         if entry is None and bare and self._path:
             entry = self._entries.get(DEFAULT) or self._nobody(local, chain)
         if entry is None:
-            yield address
+            yield address, owner
             return
         if name in chain or len(chain) > MAX_DEPTH:
             raise _fault(
                 entry, name, f"it leads back to itself ({' → '.join((*chain, name))}): name an address elsewhere"
             )
-        yield from self._targets(entry, name, (*chain, name))
+        own = f"{_OWNER}{name}"
+        known = own in self._entries and not name.startswith(_OWNER)
+        yield from self._targets(entry, name, (*chain, name), own if known else owner)
 
     def _nobody(self, local: str, chain: Sequence[str]) -> Entry:
         through = f" (for {chain[0]!r})" if chain else ""
@@ -98,7 +116,7 @@ class Aliases:
             f" add '{local}: you@example.org' to {self._path}, or give the address with its domain"
         )
 
-    def _targets(self, entry: Entry, name: str, chain: tuple[str, ...]) -> Iterator[str]:
+    def _targets(self, entry: Entry, name: str, chain: tuple[str, ...], owner: str) -> _Found:
         if entry.value.lower().startswith(_FAIL):
             raise NoSuchUser(entry.value[len(_FAIL) :].strip() or f"{name!r} takes no mail")
         targets = _split(entry.value)
@@ -107,11 +125,11 @@ class Aliases:
         for target in targets:
             if target.lower().startswith(_INCLUDE):
                 for line in _included(entry, name, target[len(_INCLUDE) :].strip()):
-                    yield from self._target(line, name, chain)
+                    yield from self._target(line, name, chain, owner)
             else:
-                yield from self._target(Entry(target, entry.place), name, chain)
+                yield from self._target(Entry(target, entry.place), name, chain, owner)
 
-    def _target(self, entry: Entry, name: str, chain: tuple[str, ...]) -> Iterator[str]:
+    def _target(self, entry: Entry, name: str, chain: tuple[str, ...], owner: str) -> _Found:
         target = _unquoted(entry.value)
         if what := _not_an_address(target):
             raise _fault(entry, name, f"{target!r} is {what}: mailspool delivers to other hosts only; name an address")
@@ -120,7 +138,7 @@ class Aliases:
         except AddressError as error:
             raise _fault(entry, name, str(error)) from None
         for mailbox in mailboxes:
-            yield from self._follow(mailbox.address, mailbox.completed, chain)
+            yield from self._follow(mailbox.address, mailbox.completed, chain, owner)
 
 
 def _not_an_address(target: str) -> str:

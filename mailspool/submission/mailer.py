@@ -16,5 +16,5 @@ class Mailer(Protocol):
     def parse_for_address(self, line: str) -> Sequence[HasAddress]:
         """The mailboxes of an address list, completed with the site's domain. Raises AddressError."""
 
-    def expand_alias(self, address: str, bare: bool = False) -> Sequence[str]:
-        """Where mail for an address goes; bare: it came without a domain. Raises NoSuchUser, ConfigError."""
+    def expand_alias(self, address: str, bare: bool = False) -> Mapping[str, str]:
+        """Where mail for an address goes, by which sender; bare: without a domain. Raises NoSuchUser, ConfigError."""

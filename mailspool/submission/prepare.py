@@ -9,7 +9,7 @@ leaves; Date, Message-ID and From are added where they are missing (RFC 6409 §8
 import os
 import pwd
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -44,13 +44,15 @@ class HasAddress(Protocol):
 Parse = Callable[[str], Sequence[HasAddress]]
 """`parse_for_address` with the site's mail_name, or whatever a subclass of Spool made of it."""
 
-Expand = Callable[[str, bool], Sequence[str]]
-"""The addresses that mail for an address goes to, by the site's aliases; True: it came without a domain."""
+Expand = Callable[[str, bool], Mapping[str, str]]
+"""The addresses that mail for an address goes to, by the site's aliases, each with its sender, "": the message's own.
+
+True: it came without a domain."""
 
 
-def keep(address: str, _bare: bool) -> Sequence[str]:  # an Expand
+def keep(address: str, _bare: bool) -> Mapping[str, str]:  # an Expand
     """Where there are no aliases, mail goes where it says."""
-    return (address,)
+    return {address: ""}
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,15 +141,17 @@ def prepare(
 def find_recipients(message: Message, wishes: Wishes, parse: Parse, expand: Expand = keep) -> tuple[Recipient, ...]:
     """The recipients in their order, each of them once, whoever an alias stands for in its place.
 
-    An alias hands its wishes on (RFC 3461 §5.2.7.1). Raises UsageError if there is none, AddressError, and what
-    `expand` raises.
+    An alias hands its wishes on (RFC 3461 §5.2.7.1); one with an owner is a list, and does not (§5.2.7.3). Raises
+    UsageError if there is none, AddressError, and what `expand` raises.
     """
     found: dict[str, Recipient] = {}
     for given in wishes.to or header_recipients(message, parse):
         for recipient, bare in _given_recipients(given, wishes.notify, parse):
             notify, orcpt = check_notify(recipient.notify), check_orcpt(recipient.orcpt)
-            for address in expand(str(parse_address(recipient.address)), bare):
-                found.setdefault(address, Recipient(address, notify, orcpt))
+            given_sender = recipient.sender and str(parse_address(recipient.sender))
+            for address, sender in expand(str(parse_address(recipient.address)), bare).items():
+                own = Recipient(address, notify, orcpt, given_sender)
+                found.setdefault(address, Recipient(address, sender=sender) if sender else own)
     if not found:
         raise UsageError("there is no recipient: give one, or put To, Cc or Bcc into the header")
     return tuple(found.values())

@@ -17,6 +17,7 @@ from mailspool.inherit.source import Source
 from mailspool.inherit.take import House, examine, take
 from mailspool.message.mailbox import parse_for_address
 from mailspool.store.imported import Imported
+from mailspool.submission.prepare import keep
 from mailspool.submission.submit import new_message_id
 
 QUEUES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailspool-queues"
@@ -59,7 +60,7 @@ def take_over(spool, directory, name):
         kind = kind_of(source)
         assert kind is KINDS[name]
         letters = [
-            examine(kind, source, path, lambda line: parse_for_address(line, "mail.test"), lambda to, _bare: (to,))
+            examine(kind, source, path, lambda line: parse_for_address(line, "mail.test"), keep)
             for path in kind.names(source)
         ]
         queue_ids = [taken.queue_id for taken in take(house, imported, source, letters)]

@@ -21,7 +21,7 @@ def expand(tmp_path):
     def look_up(text, whom):
         (tmp_path / "aliases").write_text(text)
         aliases = Aliases(str(tmp_path / "aliases"), DOMAINS)
-        return aliases.expand(whom if "@" in whom else f"{whom}@example.org", "@" not in whom)
+        return list(aliases.expand(whom if "@" in whom else f"{whom}@example.org", "@" not in whom))
 
     return look_up
 
@@ -101,6 +101,46 @@ def test_what_cannot_be_followed_is_named_with_its_place_and_is_a_local_fault(ex
         expand(f"# first\njoe: {value}\njane: joe\n", "joe")
     assert ":2: alias 'joe'" in str(caught.value)
     assert what in str(caught.value)
+
+
+OWNED = """\
+list: a@x.example
+list2: b@x.example, part2, c@x.example
+part2: d@x.example, c@x.example
+owner-list2: joe
+owner-part2: one@x.example, two@x.example
+joe: joe@x.example
+owner-owner-list2: z@x.example
+"""
+
+
+@pytest.mark.parametrize(
+    ("whom", "targets"),
+    [
+        ("list", {"a@x.example": ""}),
+        (
+            "list2",
+            {
+                "b@x.example": "joe@x.example",
+                "d@x.example": "owner-part2@example.org",  # the nearest owner; of several the alias that leads to them
+                "c@x.example": "owner-part2@example.org",  # of two ways the first
+            },
+        ),
+        ("owner-list2", {"joe@x.example": ""}),  # an owner has no owner
+        ("list2@elsewhere.example", {"list2@elsewhere.example": ""}),
+    ],
+)
+def test_what_has_an_owner_is_sent_by_that_owner(tmp_path, whom, targets):
+    (tmp_path / "aliases").write_text(OWNED)
+    aliases = Aliases(str(tmp_path / "aliases"), DOMAINS)
+    address = whom if "@" in whom else f"{whom}@example.org"
+    assert aliases.expand(address, "@" not in whom) == targets
+
+
+def test_an_owner_that_cannot_be_followed_is_told_of(tmp_path):
+    (tmp_path / "aliases").write_text("list: a@x.example\nowner-list: |prog\n")
+    with pytest.raises(ConfigError, match=r"owner-list.*is a pipe"):
+        Aliases(str(tmp_path / "aliases"), DOMAINS).expand("list@example.org", True)
 
 
 def test_an_included_file_is_read_if_nobody_else_may_write_it(expand, tmp_path):
