@@ -19,7 +19,9 @@ from mailspool.config.layers import COMMAND_LINE, Layer
 from mailspool.config.load import layers
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, ConfigForbidden, OptionError, SpoolError
+from mailspool.model.rules import HOSTS, parse_rule
 from mailspool.model.target import ByHost, parse_targets
+from mailspool.spool import Spool
 from mailspool.store.claim import this_owner
 from mailspool.submission.aliases import Aliases
 
@@ -62,6 +64,7 @@ def examine(given: Given) -> None:
 def warnings(settings: Settings) -> Iterator[str]:
     """What looks like a mistake in the files that a faultless configuration names; it keeps no daemon down."""
     yield from _idle_credentials(settings)
+    yield from _idle_limits(settings)
     if settings.aliases_file:
         try:
             yield from Aliases(settings.aliases_file, settings.local_domains).faults()
@@ -78,6 +81,21 @@ def _idle_credentials(settings: Settings) -> Iterator[str]:
             near = get_close_matches(name, map(str, targets), 1)
             hint = f"; {near[0]} is the nearest that one names" if near else ""
             yield f"{settings.credentials_file}: {name}: no smarthost or route names it{hint}"
+
+
+def _idle_limits(settings: Settings) -> Iterator[str]:
+    """Limits of a domain whose mail goes elsewhere: they count for where it goes."""
+    if not settings.limits:
+        return
+    chosen = [settings.smarthost] if settings.smarthost else []
+    hops = {target.host for texts in (*chosen, *settings.routes.values()) for target in _hosts(texts, 0)}
+    destination_of = Spool(settings).door.route.destination
+    for pattern in settings.limits:
+        domain = parse_rule(pattern)
+        if domain[0] in ".*" or domain.startswith(HOSTS) or domain in hops:
+            continue
+        if (destination := destination_of(domain)) != domain:
+            yield f"limits.{pattern}: limits nothing: by a route or smarthost this mail goes to {destination}"
 
 
 def _hosts(texts: str | Sequence[str], port: int) -> list[ByHost]:

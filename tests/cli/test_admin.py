@@ -463,6 +463,16 @@ def test_check_warns_of_a_login_that_no_smarthost_or_route_leads_to(house):
     ]
 
 
+def test_a_limit_of_a_domain_whose_mail_goes_elsewhere_is_warned_of(house):
+    limits = ("a.example", "smtp.example.net", "b.example", "*.c.example", "mx:d.example")
+    text = "".join(f'[limits."{pattern}"]\nconcurrency = 2\n' for pattern in limits)
+    routes = 'smarthost = "smtp.example.net:587"\nroutes."b.example" = "mx"\n'
+    house.config.write_text(routes + house.config.read_text().replace("smarthost", "#smarthost") + text)
+    ran = house.run("check")
+    expected = "limits.a.example: limits nothing: by a route or smarthost this mail goes to smtp.example.net:587"
+    assert [line for line in ran.err.splitlines() if "limits" in line] == [f"mailspool: warning: {expected}"]
+
+
 def test_check_warns_of_what_is_wrong_with_the_aliases(house):
     path = house.root / "aliases"
     path.write_text("root: |/bin/cat\n")
