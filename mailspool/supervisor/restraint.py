@@ -59,6 +59,8 @@ class Restraints:
 
     def room(self, destination: str, now: float) -> int:
         """How many messages one more worker may take there, 0 if none may go."""
+        if not (self.rules or self._patience):  # asked for each destination that waits, again and again
+            return _NO_LIMIT
         if self._asked_for(destination, now):
             return 0
         return min((self._left(bound, now) for bound in self._bounds(destination)), default=_NO_LIMIT)
@@ -130,6 +132,8 @@ class Restraints:
 
     def wait(self, destination: str, now: float) -> float:
         """Seconds until a message may go there for all that time alone decides."""
+        if not (self.rules or self._patience):
+            return 0.0
         asked = self._asked_for(destination, now)
         waits = [self._wait(bound, now) for bound in self._bounds(destination)]
         return max([*waits, asked.until - now if asked else 0.0])
