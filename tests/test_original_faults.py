@@ -256,7 +256,7 @@ def test_18_the_daemon_starts_and_a_failed_fork_does_not_end_it(daemon, make_spo
     command = [sys.executable, "-c", NO_FORK, str(tmp_path / "mailspool.toml"), str(obstacle)]
     running, spool = daemon(sink=sink, command=command, dequeue_timeout=3600), make_spool(sink=sink)
     send(spool, "joe@x.example")
-    eventually(lambda: "what=fork error=" in running.log)
+    eventually(lambda: 'what="look into the spool" error="[Errno 11]' in running.log)
     obstacle.unlink()
     eventually(lambda: sink.recipients == ["joe@x.example"])
 
