@@ -86,8 +86,8 @@ def test_what_a_killed_host_was_delivering_is_delivered_by_the_other(hosts, spoo
     eventually(lambda: "owner ended, recovered" in second.log)
     assert ("a second copy is possible" in second.log) == (copies == 2)
     sink.release()
+    eventually(lambda: [mail.queue_id for mail in sink.mails] == [message] * copies)
     eventually(lambda: list(spool.store.locations()) == [])
-    assert [mail.queue_id for mail in sink.mails] == [message] * copies
     assert not Path(spool.store.root, "claimed", owner).exists()
 
 
@@ -99,13 +99,15 @@ def test_a_host_that_was_only_frozen_wakes_harms_nobody_and_goes_on_as_another_o
         first.send(signal.SIGSTOP, pid)
     eventually(lambda: not claimed_by(spool, "a"), what="the recovery")
     sink.release()
-    eventually(lambda: list(spool.store.locations()) == [], what="the delivery by the other")
+    eventually(lambda: len(sink.mails) == copies, what="the delivery by the other")
+    eventually(lambda: list(spool.store.locations()) == [])
     for pid in frozen:
         first.send(signal.SIGCONT, pid)
     assert eventually(lambda: owner_of(spool, "a")) == f"{owner}.2"
     eventually(lambda: first.status()["workers_actual"] == 0 or "claim_lost" in first.log)
     assert [mail.queue_id for mail in sink.mails] == [message] * copies
     more = [send(spool, f"{n}@x.example") for n in range(20)]
+    eventually(lambda: len(sink.mails) >= copies + len(more))
     eventually(lambda: list(spool.store.locations()) == [])
     assert sorted(mail.queue_id for mail in sink.mails) == sorted([*[message] * copies, *more])
 
@@ -113,6 +115,7 @@ def test_a_host_that_was_only_frozen_wakes_harms_nobody_and_goes_on_as_another_o
 def test_two_hosts_deliver_each_message_once_and_call_the_roll(hosts, spool, sink):
     running = hosts("a"), hosts("b")
     sent = [send(spool, f"{n}@{n % 5}.example") for n in range(100)]
+    eventually(lambda: len(sink.mails) >= len(sent))
     eventually(lambda: list(spool.store.locations()) == [])
     assert sorted(mail.queue_id for mail in sink.mails) == sorted(sent)
     for name in owners(spool.store.root):

@@ -86,8 +86,8 @@ def test_who_is_taken_for_dead_before_a_final_dot_does_not_say_it_and_goes_on_as
     assert second == f"{first}.2"
     assert sink.mails == []
     sink.release()
+    eventually(lambda: [mail.recipients for mail in sink.mails] == [("wait+1@x.example",)])
     eventually(lambda: list(spool.store.locations()) == [])
-    assert [mail.recipients for mail in sink.mails] == [("wait+1@x.example",)]
     moves(spool, second)
     assert running.process.poll() is None
     assert running.stop() == 0
@@ -109,8 +109,8 @@ def test_while_the_file_server_hangs_nothing_is_begun_and_all_goes_on_when_it_is
     eventually(lambda: "the file server does not answer" in running.log)
     assert (sink.accepted, len(sink.mails)) == (connections, 1)
     running.send(signal.SIGCONT, child)
+    eventually(lambda: len(sink.mails) == 2)
     eventually(lambda: list(spool.store.locations()) == [])
-    assert len(sink.mails) == 2
     assert the_owner(spool) == owner
     assert running.status()["alarms"] == []
     assert running.log.count("lease is not renewed") == 1

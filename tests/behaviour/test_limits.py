@@ -71,4 +71,4 @@ def test_a_greylisted_message_is_tried_again_when_its_host_says_and_not_when_its
     send(spool, 1, "x.example")
     spool.send_mail(to="grey@x.example", from_="me@y.example", message=MESSAGE)
     eventually(lambda: sorted(sink.recipients) == ["grey@x.example", "r0@x.example"])
-    assert list(spool.store.locations()) == []
+    eventually(lambda: list(spool.store.locations()) == [])
