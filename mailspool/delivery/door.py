@@ -323,7 +323,7 @@ class Door:
         the message that ends workers.
         """
         if location.sealed:
-            end += "; its final dot may have been said, so that a second copy is possible"
+            end += "; its final dot may have been said, or its bounce accepted, so that a second copy is possible"
         node = self._hooks.node_at(location)
         again = [attempt.status for attempt in node.history()[-1:]] == [status.LOCAL_FAULT]
         outcome = self._at_fault(node, f"the worker that tried it ended: {end}")

@@ -41,7 +41,7 @@ class Location(NamedTuple):
 
     @property
     def sealed(self) -> bool:
-        """Whether its final dot may have been said: who would take it away now comes too late."""
+        """Whether its final dot may have been said, or its bounce accepted: who takes it away now is too late."""
         return self.state is State.CLAIMED and self.name.endswith("~")
 
     @property

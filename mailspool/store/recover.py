@@ -74,7 +74,7 @@ def return_claim(store: Store, claim: Location, now: float) -> Location:
     if not claim.sealed:
         get_logger().info("recovered", node=moved.name, tier=moved.tier, end=end)
         return moved
-    end += "; its final dot may have been said, so that a second copy is possible"
+    end += "; its final dot may have been said, or its bounce accepted, so that a second copy is possible"
     get_logger().warning("recovered", node=moved.name, tier=moved.tier, end=end)
     store.record(node.node_id, [Attempt(now, claim.tier, "", LOCAL_FAULT, end)])
     return moved

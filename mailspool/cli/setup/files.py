@@ -19,25 +19,28 @@ from mailspool.cli.setup.found import Found, Kept, Refused
 from mailspool.cli.text import count
 
 
-class Directory(msgspec.Struct, frozen=True, tag="directory"):
+class _AtPath(msgspec.Struct, frozen=True):
+    path: str
+
+    @property
+    def key(self) -> str:
+        """What it is known by in the manifest."""
+        return self.path
+
+
+class Directory(_AtPath, frozen=True, tag="directory"):
     """A directory for one user.
 
     holds: what becomes of files in it when it is taken back. "ours": they keep it. "nothing": they mean nothing once
     the daemon has stopped. "anybody's": they keep it, and then it is no more ours than theirs.
     """
 
-    path: str
     owner: str = "root"
     mode: int = 0o755
     holds: Literal["ours", "nothing", "anybody's"] = "ours"
 
     def __str__(self) -> str:
         return f"directory {self.path} ({self.owner}, {self.mode:04o})"
-
-    @property
-    def key(self) -> str:
-        """What it is known by in the manifest."""
-        return self.path
 
     def look(self, mine: Self | None) -> Found:
         """Raises Refused if what is there is somebody else's."""
@@ -77,10 +80,9 @@ class Directory(msgspec.Struct, frozen=True, tag="directory"):
             Path(directory).rmdir()
 
 
-class File(msgspec.Struct, frozen=True, tag="file"):
+class File(_AtPath, frozen=True, tag="file"):
     """A copy of `source`. yours: whatever stands there already is the administrator's, and right."""
 
-    path: str
     source: str
     sha256: str
     mode: int = 0o644
@@ -88,11 +90,6 @@ class File(msgspec.Struct, frozen=True, tag="file"):
 
     def __str__(self) -> str:
         return f"file {self.path} ({self.mode:04o})"
-
-    @property
-    def key(self) -> str:
-        """What it is known by in the manifest."""
-        return self.path
 
     def look(self, mine: Self | None) -> Found:
         """Raises Refused if another file is there."""
@@ -134,20 +131,14 @@ class File(msgspec.Struct, frozen=True, tag="file"):
         return Path(f"{self.path}.mailspool-new")
 
 
-class Link(msgspec.Struct, frozen=True, tag="link"):
+class Link(_AtPath, frozen=True, tag="link"):
     """A symbolic link to a program. vacated: the step before moves away what is there."""
 
-    path: str
     target: str
     vacated: bool = False
 
     def __str__(self) -> str:
         return f"link {self.path} -> {self.target}"
-
-    @property
-    def key(self) -> str:
-        """What it is known by in the manifest."""
-        return self.path
 
     def look(self, mine: Self | None) -> Found:
         """Raises Refused if something else is there."""

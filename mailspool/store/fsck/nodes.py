@@ -69,7 +69,9 @@ def _content(scene: Scene, at: Location, path: str, fault: str) -> Iterator[Find
         yield Finding(path, fault, "left to the worker that has claimed it")
     elif ended:
         tier = min(at.tier, scene.tiers - 1)
-        sealed = "; its final dot may have been said: a second copy is possible" if at.sealed else ""
+        sealed = (
+            "; its final dot may have been said, or its bounce accepted: a second copy is possible" if at.sealed else ""
+        )
         fault = "is claimed by an owner that has ended"
         yield Finding(path, fault, f"return it to tier {tier}{sealed}", lambda: _give_back(scene, at, tier))
 
