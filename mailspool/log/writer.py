@@ -83,9 +83,9 @@ class Writer:
                 self._write(octets, patience)
             except (BlockingIOError, TimeoutError):
                 return False
-            except OSError:
+            except OSError as error:
                 self.close()
-                if last:
+                if last or isinstance(error, FileNotFoundError):  # who is not there is not there a moment later
                     raise
             else:
                 return True

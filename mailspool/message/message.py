@@ -46,9 +46,10 @@ class Message:
         """Put a new field on top, where trace fields belong (RFC 5321 §4.4). Raises InputError as `make_field`."""
         self.fields.insert(0, make_field(name, value, *folded))
 
-    def delete(self, name: str) -> None:
-        """Remove all fields of this name."""
-        self.fields = [field for field in self.fields if field_name(field) != name.lower()]
+    def delete(self, *names: str) -> None:
+        """Remove all fields of these names."""
+        unwanted = {name.lower() for name in names}
+        self.fields = [field for field in self.fields if field_name(field) not in unwanted]
 
     def chunks(self) -> Iterator[bytes]:
         """The whole message in CRLF form. Raises UsageError when the body was read before."""

@@ -7,6 +7,7 @@ comments are none of its business: `message.parse` takes them off.
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -43,6 +44,7 @@ class Address(msgspec.Struct, frozen=True):
         return self.local.isascii()
 
 
+@lru_cache(maxsize=1024)  # each is asked for twice on its way in, a sender for every message
 def parse_address(text: str) -> Address:
     """Check `local@domain` (no display name, no angle brackets).
 

@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -96,7 +97,11 @@ class Login(msgspec.Struct, frozen=True):
 
 def login(uid: int | None = None) -> Login:
     """A user, or the one who runs this process; one who is in no password database is called by the number."""
-    uid = os.getuid() if uid is None else uid
+    return _login(os.getuid() if uid is None else uid)
+
+
+@lru_cache(maxsize=64)  # the database is a file, or a server: not to be asked for each message
+def _login(uid: int) -> Login:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -131,8 +136,7 @@ def prepare(
         ret=check_ret(wishes.ret),
         envid=check_envid(wishes.envid),
     )
-    for name in _NEVER_LEAVES:
-        message.delete(name)
+    message.delete(*_NEVER_LEAVES)
     _add_missing(message, envelope, origin, wishes.full_name)
     message.prepend("Received", *_trace(origin, envelope))
     return envelope
@@ -252,12 +256,13 @@ def _parse_given(text: str, parse: Parse) -> Sequence[HasAddress]:
 
 
 def _add_missing(message: Message, envelope: Envelope, origin: Origin, full_name: str) -> None:
-    if not message.has("From"):
+    there = {field_name(field) for field in message.fields}
+    if "from" not in there:
         sender = envelope.sender or f"MAILER-DAEMON@{origin.mail_name}"
         message.add("From", f"{format_phrase(full_name)} <{sender}>" if full_name else sender)
-    if not message.has("Date"):
+    if "date" not in there:
         message.add("Date", format_date(envelope.arrival))
-    if not message.has("Message-ID"):
+    if "message-id" not in there:
         message.add("Message-ID", f"<{envelope.id}@{origin.host}>")
 
 
