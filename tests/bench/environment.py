@@ -21,7 +21,8 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
-_FOLDER = "MAILSPOOL_BENCH_FOLDER"  # set inside of the environment
+_FOLDER = "BENCH_FOLDER"  # set inside of the environment; a MAILSPOOL_* would be a configuration
+_PYTHON = "BENCH_PYTHON"  # one that has mailspool already, for tests of the drivers
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
 _UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
@@ -36,11 +37,11 @@ def measure(main: Callable[[Path], int], prepare: Callable[[], None] = lambda: N
     prepare()
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mailspool-bench.", dir=CACHE) as folder:
-        python = _install(Path(folder))
+        python = os.environ.get(_PYTHON) or str(_install(Path(folder)))
         work = Path(folder) / "work"
         work.mkdir()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        command = [*_namespaces(), str(python), *sys.argv]
+        environment = {k: value for k, value in os.environ.items() if not k.startswith(("PYTHON", "MAILSPOOL_"))}
+        command = [*_namespaces(), python, *sys.argv]
         return subprocess.run(command, env={**environment, _FOLDER: str(work)}, check=False).returncode
 
 

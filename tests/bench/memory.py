@@ -45,11 +45,11 @@ def way_in(code: str, config: Path, file: Path) -> int:
 def peaks(folder: Path, sink: Sink, size: int) -> dict[str, int]:
     """By process, for one message of so many octets."""
     from ours import Mailspool
-    from server import message
+    from server import Setup, message
 
     file = folder / f"{size}.eml"
     file.write_bytes(message(size))
-    server = Mailspool(folder / str(size), sink.port, max_dequeue_processes=1)
+    server = Mailspool(folder / str(size), Setup(sink.address, {"mailspool": {"max_dequeue_processes": 1}}))
     try:
         sink.reset()
         found = {"`send_mail(filename=…)`": way_in(_SEND_MAIL, server.config, file)}
@@ -61,7 +61,7 @@ def peaks(folder: Path, sink: Sink, size: int) -> dict[str, int]:
         found["the supervisor"] = peak(supervisor)
         return found
     finally:
-        server.stop()
+        server.close()
 
 
 def main(folder: Path, options) -> int:

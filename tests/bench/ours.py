@@ -6,37 +6,43 @@ import json
 import os
 import pwd
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from server import RECIPIENT, SENDER, Server, files_in, message
+from server import RECIPIENT, SENDER, Server, Setup, files_in, message
 
+from mailspool import __version__
 from mailspool.errors import NotRunning
 from mailspool.spool import Spool
 from mailspool.supervisor import control
 
+_SERVICES = {"lease", "listener", "recover"}
+_BATCH = 100
+_WAITING_TIER = 2  # of which nothing is due for hours
+
 
 class Mailspool(Server):
-    """mailspoold -f, filled by `Spool.send_mail`."""
+    """mailspoold -f, filled by `Spool.batch`."""
 
     name = "mailspool"
 
-    def __init__(self, folder: Path, port: int, **options: object) -> None:
+    def __init__(self, folder: Path, setup: Setup) -> None:
         folder.mkdir()
         (folder / "run").mkdir(mode=0o700)
         self._spool_folder, self._run_dir = folder / "spool", str(folder / "run")
         self.config = folder / "mailspool.toml"
-        me = pwd.getpwuid(os.geteuid()).pw_name
         settings = {
             "dequeue_dir": str(self._spool_folder),
             "run_dir": self._run_dir,
-            "user": me,
+            "user": pwd.getpwuid(os.geteuid()).pw_name,
             "hostname": "bench.test",
             "mail_name": "bench.test",
-            "smarthost": f"127.0.0.1:{port}",
-            **options,
+            "aliases_file": "",
+            **({"smarthost": setup.smarthost} if setup.smarthost else {"nameservers": ["127.0.0.1"]}),
+            **setup.options.get(self.name, {}),
         }
-        self.config.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in settings.items()))
-        super().__init__([str(Path(sys.executable).with_name("mailspoold")), "-f", "-c", str(self.config)], folder)
+        self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        super().__init__([_program("mailspoold"), "-f", "-c", str(self.config)], folder)
         self.spool = Spool.from_config(str(self.config))
 
     def _answers(self) -> bool:
@@ -45,17 +51,50 @@ class Mailspool(Server):
         return False
 
     def _find_decider(self) -> int:
-        """The supervisor itself, once the child that looks for dead owners at the start has ended."""
+        """The supervisor itself, once all services run, and the child that recovers at the start has ended."""
         roles = [each["role"] for each in json.loads(control.ask(self._run_dir, "status"))["services"]]
-        return 0 if roles.count("recover") > 1 else self.main.pid  # one of that name is a service, and stays
+        return self.main.pid if {*roles} >= _SERVICES and roles.count("recover") == 1 else 0
 
-    def fill(self, count: int, size: int) -> None:
-        for number in range(count):
-            self.spool.send_mail(to=RECIPIENT, from_=SENDER, message=message(size, number))
+    @property
+    def version(self) -> str:
+        return str(__version__)
+
+    def fill(self, recipients: Sequence[str], size: int) -> None:
+        for start in range(0, len(recipients), _BATCH):
+            with self.spool.batch() as batch:
+                for number, to in enumerate(recipients[start : start + _BATCH], start):
+                    batch.send_mail(to=to, from_=SENDER, message=message(size, number))
+
+    def send(self, content: bytes) -> None:
+        self.spool.send_mail(to=RECIPIENT, from_=SENDER, message=content)
+
+    @property
+    def sendmail(self) -> list[str]:
+        return ["env", f"MAILSPOOL_RUN_DIR={self._run_dir}", _program("sendmail"), "-i", "-f", SENDER, RECIPIENT]
+
+    @property
+    def list_queue(self) -> list[str]:
+        return [_program("mailspool"), "queue", "-c", str(self.config)]
+
+    def fill_with_waiting(self, count: int) -> None:
+        """A tier is a directory: what is in tier 0 waits as soon as that has another number."""
+        self.stop()
+        self.fill([RECIPIENT] * count, 1024)
+        (self._spool_folder / str(_WAITING_TIER)).rmdir()
+        (self._spool_folder / "0").rename(self._spool_folder / str(_WAITING_TIER))
+        self.spool.create_dequeue_dirs()
+        self.start()
+
+    def scan(self) -> float:
+        before = self.settled_cpu()
+        control.ask(self._run_dir, "look")
+        return self.settled_cpu() - before
 
     def queued(self) -> int:
-        return files_in(*(self._spool_folder / name for name in ("0", "1", "claimed", "quarantine")))
+        return files_in(
+            *(self._spool_folder / name for name in ("0", "1", str(_WAITING_TIER), "claimed", "quarantine"))
+        )
 
 
-def _toml(value: object) -> str:
-    return str(value) if isinstance(value, int | float) else f'"{value}"'
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))

@@ -50,9 +50,9 @@ def resident(pids: Iterable[int]) -> int:
     return total
 
 
-def proportional(pids: Iterable[int]) -> int:
-    """Octets in memory; a page that n processes share counts 1/n for each of them. Slow."""
-    return sum(_line(pid, "smaps_rollup", "Pss:") for pid in pids)
+def own(pids: Iterable[int]) -> int:
+    """Octets in memory that no file is behind; a page that n processes still share counts 1/n for each. Slow."""
+    return sum(_line(pid, "smaps_rollup", "Pss_Anon:") for pid in pids)
 
 
 def peak(pid: int) -> int:

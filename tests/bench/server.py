@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""A mail server that is measured, as it is after installation, sending all mail to the sink.
+"""A mail server that is measured, as it is after installation, and where it finds those it sends to.
 
 All are held in the same way while they are filled: everything is up and running, but the one process that decides
 what is delivered next is stopped (SIGSTOP). All keep their queue on the same disk, and write their log lines there.
@@ -9,15 +9,29 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from processes import eventually, family, name_of
+from processes import cpu_seconds, eventually, family, name_of
 
+SMARTHOST = "127.0.3.1:25"  # not where the servers themselves listen, or Postfix would see a loop
 SENDER, RECIPIENT = "sender@bench.test", "user@good.test"
 
+_SETTLED, _NOTHING = 0.5, 0.004  # seconds: of CPU time that may be used in so long by who does nothing
 _LINE = b"The quick brown fox jumps over the lazy dog, and the spool delivers what it says.\r\n"
+
+
+class Setup(NamedTuple):
+    """smarthost: "127.0.3.1:25", where all mail goes; "": where DNS says, port 25.
+
+    options: by server's name, what differs from its defaults.
+    """
+
+    smarthost: str = ""
+    options: Mapping[str, Mapping[str, object]] = {}
 
 
 def message(size: int, number: int = 0) -> bytes:
@@ -38,9 +52,13 @@ class Server(ABC):
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self._output = (folder / "output").open("ab")
-        self._folder = folder
+        self._folder, self._command = folder, command
+        self.start()
+
+    def start(self) -> None:
+        """Again, with the queue that it left."""
         self.main = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
+            self._command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
         )
         eventually(self._runs, f"{self.name} runs")
         self.decider = eventually(self._find_decider, f"{self.name} is complete")
@@ -57,6 +75,11 @@ class Server(ABC):
     @abstractmethod
     def _find_decider(self) -> int:
         """The process to stop, 0 if it is not there yet."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """As it calls itself."""
 
     @property
     def log(self) -> str:
@@ -80,25 +103,64 @@ class Server(ABC):
         os.kill(self.decider, signal.SIGCONT)
 
     @abstractmethod
-    def fill(self, count: int, size: int) -> None:
-        """Put messages into the queue; all are durable when it returns."""
+    def fill(self, recipients: Sequence[str], size: int) -> None:
+        """Put a message for each into the queue, as quickly as it can; all are durable when it returns."""
+
+    @abstractmethod
+    def send(self, content: bytes) -> None:
+        """One message, as a program would that runs for long."""
+
+    @property
+    @abstractmethod
+    def sendmail(self) -> list[str]:
+        """The command that takes a message for RECIPIENT on standard input."""
+
+    @property
+    @abstractmethod
+    def list_queue(self) -> list[str]:
+        """The command that lists the queue."""
+
+    @abstractmethod
+    def fill_with_waiting(self, count: int) -> None:
+        """Stop; put so many messages of 1 KiB into the queue, none of them due within the hour; start again."""
+
+    @abstractmethod
+    def scan(self) -> float:
+        """CPU seconds of a look through its whole queue for what is due."""
+
+    def settled_cpu(self) -> float:
+        """CPU seconds of all its processes, once they use none any more."""
+        used, last = -1.0, cpu_seconds(self.processes)
+        while last - used > _NOTHING:
+            time.sleep(_SETTLED)
+            used, last = last, cpu_seconds(self.processes)
+        return last
 
     @abstractmethod
     def queued(self) -> int:
         """Messages in the queue."""
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 60.0) -> None:
+        """patience: seconds; then it is killed."""
+        if self.main.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             self.release()
         members = self.processes
         self.main.terminate()
         try:
-            self.main.wait(60)
+            self.main.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.main.kill()
+            self.main.wait()
         finally:
             for pid in members:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._output.close()
+
+    def close(self) -> None:
+        self.stop(5.0)
+        self._output.close()
 
 
 def files_in(*folders: Path) -> int:

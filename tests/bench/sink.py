@@ -13,28 +13,47 @@ from typing import NamedTuple
 
 
 class Counters(NamedTuple):
-    """Since the last `reset`. first, last: when these messages came, ns of the monotonic clock, 0: never."""
+    """Since the last `reset`. Of the monotonic clock, in ns, 0: never: first, last: when these messages came.
+
+    spoken_to: when the first octet came.
+    """
 
     messages: int
     sessions: int
     first: int
     last: int
+    spoken_to: int
 
 
 _SOURCE = Path(__file__).with_name("sink.c")
-_FORM = struct.Struct("=4Q")
+_FORM = struct.Struct("=5Q")
 
 
 class Sink:
-    """It listens at 127.0.0.1:port until it is closed. record: the file for the RCPT commands of each message."""
+    """It listens at 127.0.0.1:port until it is closed. See sink.c for what can be asked of it.
 
-    def __init__(self, folder: Path, processes: int = 1, record: Path | None = None) -> None:
+    record: the file for the RCPT commands of each message. port: of all addresses; 0: a free one of 127.0.0.1.
+    delay: milliseconds that each reply is late. chunking: whether it offers that.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        processes: int = 1,
+        record: Path | None = None,
+        *,
+        port: int = 0,
+        delay: int = 0,
+        chunking: bool = False,
+    ) -> None:
         compiler = shutil.which("gcc") or shutil.which("cc")
         if not compiler:
             raise SystemExit("the sink needs a C compiler; on Debian: apt-get install gcc libc6-dev")
         program, counters = folder / "sink", folder / "counters"
-        subprocess.run([compiler, "-O2", "-o", program, _SOURCE], check=True)
-        command = [program, counters, str(processes), *([record] if record else [])]
+        if not program.exists():
+            subprocess.run([compiler, "-O2", "-o", program, _SOURCE], check=True)
+        options = [f"-d{delay}", *([f"-p{port}"] if port else []), *(["-c"] if chunking else [])]
+        command = [program, *options, *([f"-r{record}"] if record else []), counters, str(processes)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
