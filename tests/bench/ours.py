@@ -17,7 +17,6 @@ from mailspool.spool import Spool
 from mailspool.supervisor import control
 
 _SERVICES = {"lease", "listener", "recover"}
-_BATCH = 100
 _WAITING_TIER = 2  # of which nothing is due for hours
 
 
@@ -59,10 +58,11 @@ class Mailspool(Server):
     def version(self) -> str:
         return str(__version__)
 
-    def fill(self, recipients: Sequence[str], size: int) -> None:
-        for start in range(0, len(recipients), _BATCH):
+    def fill(self, recipients: Sequence[str], size: int, together: int = 100) -> None:
+        """together: how many in a batch."""
+        for start in range(0, len(recipients), together):
             with self.spool.batch() as batch:
-                for number, to in enumerate(recipients[start : start + _BATCH], start):
+                for number, to in enumerate(recipients[start : start + together], start):
                     batch.send_mail(to=to, from_=SENDER, message=message(size, number))
 
     def send(self, content: bytes) -> None:
@@ -79,7 +79,7 @@ class Mailspool(Server):
     def fill_with_waiting(self, count: int) -> None:
         """A tier is a directory: what is in tier 0 waits as soon as that has another number."""
         self.stop()
-        self.fill([RECIPIENT] * count, 1024)
+        self.fill([RECIPIENT] * count, 1024, 5000)
         (self._spool_folder / str(_WAITING_TIER)).rmdir()
         (self._spool_folder / "0").rename(self._spool_folder / str(_WAITING_TIER))
         self.spool.create_dequeue_dirs()

@@ -124,6 +124,8 @@ class Postfix(Server):
         (first,) = (file for file in (self.folder / "queue" / "incoming").rglob("*") if file.is_file())
         content, later = first.read_bytes(), time.time() + 7200
         self.stop()
+        for left in (self.folder / "queue").rglob(first.name):  # if it was not delivered while Postfix stopped
+            left.unlink()
         for number in range(count):
             name = f"{number:05X}"[::-1] + f"{number:06X}"
             folder = self.folder / "queue" / "deferred" / name[0]
@@ -134,7 +136,6 @@ class Postfix(Server):
             os.chown(folder / name, self._uid, self._uid)
             os.chmod(folder / name, 0o700)
             os.utime(folder / name, (later, later))
-        first.unlink(missing_ok=True)  # or it was delivered while it stopped
         self.start()
 
     def scan(self) -> float:

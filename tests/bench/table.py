@@ -130,7 +130,7 @@ def _line(row: Row, results: Results) -> str:
     theirs = _runs(results, THEIRS, row.beside[1] or row.what, row.figure)
     if not ours and not theirs:
         return ""
-    ratios = _ratios(row, ours, results)
+    ratios = [] if any(map(_broken_off, ours)) else _ratios(row, ours, results)
     decides = statistics.median(ratios or [run[row.figure] for run in ours]) if ours else None
     cells = [_cell(ours, row), _cell(theirs, row), _spread(ratios, "{:.2f}"), row.wanted, _verdict(row, ours, decides)]
     return f"| {row.words} | {' | '.join(cells)} |"
@@ -177,7 +177,8 @@ def facts(versions: Mapping[str, str], folder: Path) -> dict[str, str]:
     """What it was measured on. folder: on the disk of the queues."""
     cpu = [line.partition(":")[2].strip() for line in _text("/proc/cpuinfo").splitlines() if "model name" in line]
     memory = int(_text("/proc/meminfo").split()[1]) / 1e6
-    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], check=True, capture_output=True, text=True).stdout.strip()
+    find = ["findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)]
+    kind = subprocess.run(find, check=False, capture_output=True, text=True).stdout.strip()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "machine": f"{os.cpu_count()} × {cpu[0] if cpu else platform.machine()}, {memory:.0f} GB, {kind}",
