@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What a lease costs: the questions before each message's phases, and a beat. Beside the CPU time of a message.
 
-By turns, with and without; medians. It can be told the CPU time of a message, as `drain.py` measured it here.
+By turns, with and without; medians. It can be told the CPU time of a message, as `run.py W1` measured it here.
 """
 
 import argparse
@@ -49,6 +49,6 @@ def main(folder: Path, options) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cpu-ms", type=float, default=0.25, help="CPU time of one message, from drain.py (0.25)")
+    parser.add_argument("--cpu-ms", type=float, default=0.25, help="CPU time of one message, from run.py (0.25)")
     arguments = parser.parse_args()
     raise SystemExit(measure(lambda folder: main(folder, arguments)))
