@@ -11,11 +11,14 @@ import pytest
 
 from mailspool import log
 from mailspool.log.writer import Stderr
+from mailspool.model.limit import Limit
+from mailspool.model.rules import Rules
 from mailspool.supervisor import pool as pool_module
 from mailspool.supervisor.child import Ended
-from mailspool.supervisor.job import Job, Limits, Result, Unshared
+from mailspool.supervisor.job import Appointment, Job, Limits, Result, Unshared
 from mailspool.supervisor.pool import SLEPT, STALE, Pool
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
+from mailspool.supervisor.worker import LETS_GO
 from tests.running import eventually, is_running
 
 
@@ -190,3 +193,47 @@ def test_while_the_lease_is_not_fresh_nothing_is_begun_and_it_is_said_once(pool,
     assert pool.alarms.lines() == []
     told = capfd.readouterr().err
     assert (told.count("lease is not renewed"), told.count("works again")) == (1, 1)
+
+
+def grant(pool, **limit):
+    """As a reload does it; a destination would get two workers without."""
+    pool.work.limits = lambda: Waiting().limits()._replace(workers=12, rules=Rules({"*": Limit(**limit)}))
+    pool.renew(pool.work)
+
+
+def test_what_a_reload_grants_counts_for_all_workers_together(pool):
+    grant(pool, concurrency=1)
+    pool.dispatch.offer(Job(f"0/{n}", "a.example", str(n)) for n in range(4))
+    pool.assign()
+    assert len(pool) == 1
+    pool.dispatch.offer([Job("0/b", "b.example", "b")])
+    pool.assign()
+    assert sorted(worker.destination for worker in pool._workers.values()) == ["a.example", "b.example"]
+    grant(pool, concurrency=2)
+    pool.dispatch.offer(Job(f"0/{n}", "a.example", str(n)) for n in range(4, 8))
+    pool.assign()
+    assert [worker.destination for worker in pool._workers.values()].count("a.example") == 2
+
+
+def test_a_session_that_may_still_be_open_counts_and_then_makes_room(pool, clock):
+    grant(pool, concurrency=1)
+    worker = at_work(pool)
+    worker.reported(clock())
+    worker.leaving = True  # it gets nothing more, and has not said goodbye
+    pool.dispatch.offer([Job("0/other", "a.example", "other")])
+    pool.assign()
+    assert len(pool) == 1
+    assert min(pool.next_events()) <= LETS_GO
+    clock.pass_(LETS_GO)
+    pool.assign()
+    assert len(pool) == 2
+
+
+def test_an_appointment_is_kept_in_time(pool, clock):
+    pool.appointments.add([Appointment(Job("1/a", "a.example", "g"), 300.0)], clock())
+    pool.assign()
+    assert len(pool) == 0
+    assert min(pool.next_events()) == pytest.approx(300.0)
+    clock.pass_(300.0)
+    pool.assign()
+    assert [worker.destination for worker in pool._workers.values()] == ["a.example"]
