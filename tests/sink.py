@@ -20,6 +20,7 @@ RECIPIENTS = {
 """Replies to RCPT by local part (as far as its first "+"). Further local parts: see `Talk`."""
 
 EXTENSIONS = ("PIPELINING", "SIZE 0", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
+CHUNKING = (*EXTENSIONS, "CHUNKING")
 
 
 class Mail(NamedTuple):
@@ -40,12 +41,23 @@ class Sink:
     """greeting: "at once", "hang" (accept, never greet), "drip" (one octet now and then), or a line to refuse with.
 
     at_quit: "bye", "drop" (close without a word). `hold`: replies to the final dot wait until `release`.
+    extensions: what it offers.
     `clients`: connections now; `most`: at once, ever; `accepted`: all.
     """
 
     def __init__(
-        self, *, greeting="at once", at_quit="bye", name="sink.test", keep=True, hold=False, host="127.0.0.1", port=0
+        self,
+        *,
+        greeting="at once",
+        at_quit="bye",
+        name="sink.test",
+        keep=True,
+        hold=False,
+        host="127.0.0.1",
+        port=0,
+        extensions=EXTENSIONS,
     ):
+        self.extensions = extensions
         self.greeting, self.at_quit, self.name, self.keep = greeting, at_quit, name, keep
         self.mails: list[Mail] = []
         self.octets = 0
@@ -112,7 +124,7 @@ class Talk:
 
     def __init__(self, sink, reader, writer):
         self.sink, self.reader, self.writer = sink, reader, writer
-        self.sender, self.accepted = "", []
+        self.sender, self.accepted, self.chunks = None, [], []
 
     async def run(self):
         if not await self.greet():
@@ -149,15 +161,20 @@ class Talk:
         return False
 
     async def ehlo(self, _line):
-        lines = [self.sink.name, *EXTENSIONS]
+        lines = [self.sink.name, *self.sink.extensions]
         return await self.say(b"".join(f"250{'- '[at == len(lines)]}{t}\r\n".encode() for at, t in enumerate(lines, 1)))
 
     async def mail(self, line):
-        self.sender, self.accepted = address_in(line), []
+        """Strict, as others are: what a transaction that failed has left must have been cleared."""
+        if self.sender is not None:
+            return await self.say(b"503 5.5.1 Nested MAIL\r\n")
+        self.sender = address_in(line)
         return await self.say(b"250 2.1.0 Ok\r\n")
 
     async def rcpt(self, line):
         address = address_in(line)
+        if self.sender is None:
+            return await self.say(b"503 5.5.1 Need MAIL\r\n")
         if kind_of(address) == "wait":
             await self.may_go_on()
         reply = RECIPIENTS.get(kind_of(address), b"250 2.1.5 Ok\r\n")
@@ -173,19 +190,36 @@ class Talk:
         if not self.accepted:
             return await self.say(b"554 5.5.1 No valid recipients\r\n")
         await self.say(b"354 Go on\r\n")
-        content = await self.content()
-        kinds = {kind_of(address) for address in self.accepted}
+        return await self.finish(await self.content())
+
+    async def bdat(self, line):
+        """RFC 3030. What nobody was accepted for is thrown away, and the transaction stays open until RSET."""
+        size, *last = line.split()[1:]
+        chunk = await self.reader.readexactly(int(size))
+        self.sink.octets += len(chunk)
+        if not self.accepted:
+            return await self.say(b"503 5.5.1 No valid recipients\r\n")
+        self.chunks.append(chunk)
+        return await (self.finish(b"".join(self.chunks)) if last else self.say(b"250 2.0.0 Ok: more\r\n"))
+
+    async def finish(self, content):
+        sender, accepted = self.sender, self.accepted
+        self.clear()
+        kinds = {kind_of(address) for address in accepted}
         if "cut" in kinds:
             return False
         if "full" in kinds:
             return await self.say(b"452 4.3.1 Disk is full\r\n")
         if "spam" in kinds:
             return await self.say(b"554 5.7.1 We do not want it\r\n")
-        self.sink.mails.append(Mail(self.sender, tuple(self.accepted), content, time.monotonic()))
+        self.sink.mails.append(Mail(sender, tuple(accepted), content, time.monotonic()))
         if "lost" in kinds:
             return False
         await self.may_go_on()
         return await self.say(b"250 2.0.0 Ok: taken\r\n")
+
+    def clear(self):
+        self.sender, self.accepted, self.chunks = None, [], []
 
     async def may_go_on(self):
         self.sink.waiting += 1
@@ -202,6 +236,7 @@ class Talk:
         return b"".join(lines)
 
     async def rset(self, _line):
+        self.clear()
         return await self.say(b"250 2.0.0 Ok\r\n")
 
     async def quit(self, _line):

@@ -2,16 +2,17 @@
 """Delivers one message to its recipients at one destination: host after host, until each recipient has its verdict.
 
 A host that cannot be reached, ends the session or says 4yz is followed by the next one; what a host takes or
-refuses for good is settled (RFC 5321 §5.1). The session stays open for the next message to the same destination.
-It claims nothing and settles nothing: it turns an envelope and a file into outcomes.
+refuses for good is settled (RFC 5321 §5.1). The session stays open for the next message to the same destination,
+which may be begun on it before this one is answered. It claims nothing and settles nothing: it turns messages into
+outcomes.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice, takewhile
 from typing import IO
 
-from msgspec.structs import replace
-
 from mailspool.delivery.bounds import Bounds
+from mailspool.delivery.delivery import Answer, Delivery
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.route import Host, Route
 from mailspool.errors import (
@@ -25,10 +26,14 @@ from mailspool.errors import (
 from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
-from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
-from mailspool.smtp.session import Session, always
+from mailspool.model.outcome import Deferred, Delivered, Outcome
+from mailspool.smtp.flight import always
+from mailspool.smtp.session import Session
 
 log = get_logger()
+
+UNRELIABLE = 3600.0
+"""Seconds for which a host that has lost a connection with a message past its final dot is sent one at a time."""
 
 
 class DeliveryAgent:
@@ -50,14 +55,16 @@ class DeliveryAgent:
         clock: Callable[[], float],
         bounds: Bounds,
     ) -> None:
-        self._bounds, self._room = bounds, 0  # messages that the session may still take
+        self._bounds, self._left = bounds, 0  # messages that the session may still take
         self._hooks, self._route, self._alarm, self._own_name = hooks, route, alarm, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
         self._now, self._clock = now, clock
         self._session: Session | None = None
         self._destination = ""  # which the session is with
+        self._behind: list[Delivery] = []  # what may have been begun on it
+        self._unreliable: dict[str, float] = {}  # hosts that have lost a connection, and until when that counts
 
-    def deliver(
+    def prepare(
         self,
         envelope: Envelope,
         recipients: Sequence[Recipient],
@@ -65,19 +72,48 @@ class DeliveryAgent:
         domain: str,
         tier: int,
         seal: Callable[[], object] = always,
-    ) -> list[Outcome]:
-        """An outcome for each recipient, in their order; all of them are of one domain.
+    ) -> Delivery:
+        """A message for some of its recipients, all of one domain; see `Delivery`."""
+        delivery = Delivery(envelope, recipients, file, domain, tier, seal, self._now, self._clock)
+        delivery.destination = self._route.destination(domain)
+        if (hops := envelope.facts.received) > self._max_hops:
+            text = f"the message has made {hops} hops: it is in a loop (RFC 5321 §6.3)"
+            delivery.hopeless = PermanentError(status.LOOP, "", text)
+        return delivery
 
-        file: stands at the message's first octet. seal: called before each final dot, which is not said if it raises.
-        Raises Unreadable, ShutdownRequested, NotAdmitted, what `seal` raises, and whatever is our own fault, but not
+    @property
+    def room(self) -> int:
+        """How many deliveries are of use at once: the one that is made, and those that may be begun behind it."""
+        return min(self._session.room, max(1, self._left)) if self._session else 1
+
+    def past_dot(self, delivery: Delivery) -> bool:
+        """Whether its final dot was said behind another's: what came of it is to be told, whatever else ends."""
+        return delivery.answer is not None or bool(self._session and self._session.past_dot(delivery.letter))
+
+    def answered(self, delivery: Delivery, behind: Sequence[Delivery] = ()) -> list[Outcome] | None:
+        """If it is past its final dot already, wait for the answer: the outcomes, or None if some host must be tried.
+
+        To be called first, outside of any deadline: nothing may interrupt this.
+        """
+        if delivery.answer:
+            delivery.begin(delivery.answer.host)
+            delivery.note(delivery.answer.verdicts)
+            delivery.answer = None
+        elif not self.past_dot(delivery) or not self._send(delivery, behind, kept=True):
+            return None
+        return delivery.outcomes() if delivery.complete else None
+
+    def deliver(self, delivery: Delivery, behind: Sequence[Delivery] = ()) -> list[Outcome]:
+        """An outcome for each recipient, in their order.
+
+        behind: what may be begun on the way. Who was called with one must have it delivered next, in order, or close.
+        Raises Unreadable, ShutdownRequested, NotAdmitted, what the seal raises, and whatever is our own fault, but not
         once a host has taken the message: who has it must not get it again. The session is closed then.
         """
-        delivery = Delivery(envelope, recipients, file, tier, seal, self._now, self._clock)
-        if envelope.facts.received > self._max_hops:
-            hops = f"the message has made {envelope.facts.received} hops: it is in a loop (RFC 5321 §6.3)"
-            return delivery.failed(PermanentError(status.LOOP, "", hops))
+        if delivery.hopeless:
+            return delivery.failed(delivery.hopeless)
         try:
-            return self._to_hosts(delivery, domain)
+            return self._to_hosts(delivery, behind)
         except DeadlineExceeded:
             self._drop()
             return delivery.deferred(TransientError(status.BAD_CONNECTION, delivery.host, "the delivery took too long"))
@@ -85,24 +121,40 @@ class DeliveryAgent:
             self._drop()
             if not (delivery.taken and isinstance(error, Exception | ShutdownRequested)):
                 raise
-            log.warning("look cut short, some were delivered", id=envelope.id, error=repr(error))
+            log.warning("look cut short, some were delivered", id=delivery.envelope.id, error=repr(error))
             return delivery.outcomes()
 
     def close(self) -> None:
         """Say goodbye to the host that the session is with."""
-        session, self._session = self._session, None
-        if session is not None:
+        if session := self._leave():
             session.quit()
 
-    def _to_hosts(self, delivery: "Delivery", domain: str) -> list[Outcome]:
-        destination = self._route.destination(domain)
-        if self._resume(destination) and self._send(delivery, domain, kept=True):
+    def _drop(self) -> None:
+        if session := self._leave():
+            session.close()
+
+    def _leave(self) -> Session | None:
+        """Those that are past their final dots have its answers first."""
+        session, self._session = self._session, None
+        for each in self._behind:
+            if session and session.past_dot(each.letter):
+                self._note_answer(each, session)
+        self._behind = []
+        return session
+
+    def _note_answer(self, delivery: Delivery, session: Session) -> None:
+        verdicts = session.exchange([delivery.letter])
+        if not session.untouched:
+            delivery.answer = Answer(session.host, verdicts)
+
+    def _to_hosts(self, delivery: Delivery, behind: Sequence[Delivery]) -> list[Outcome]:
+        if self._resume(delivery) and self._send(delivery, behind, kept=True):
             return delivery.outcomes()
         try:
-            for host in self._route.find_hosts(domain):
+            for host in self._route.find_hosts(delivery.domain):
                 if str(host) in delivery.heard:  # on the session that was kept
                     continue
-                if self._connect(delivery, host, domain) and self._send(delivery, domain):
+                if self._connect(delivery, host) and self._send(delivery, behind):
                     break
         except PermanentError as error:
             return delivery.failed(error)
@@ -110,13 +162,19 @@ class DeliveryAgent:
             return delivery.deferred(error)
         return delivery.outcomes()
 
-    def _resume(self, destination: str) -> bool:
+    def _resume(self, delivery: Delivery) -> bool:
         """Whether the session of the last message can be used for this one."""
-        if self._session and (self._destination != destination or not self._room or not self._session.alive):
+        session = self._session
+        if session and not (
+            self._left
+            and self._destination == delivery.destination
+            and session.is_next(delivery.letter)
+            and session.alive
+        ):
             self.close()
-        return self._session is not None
+        return self._session is not None and self._session.host not in delivery.heard
 
-    def _connect(self, delivery: "Delivery", host: Host | TransientError, domain: str) -> bool:
+    def _connect(self, delivery: Delivery, host: Host | TransientError) -> bool:
         self.close()
         delivery.begin(host)
         try:
@@ -124,13 +182,15 @@ class DeliveryAgent:
                 raise host
             self._bounds.admit(host.name)
             self._session = self._hooks.open_smtp_connection(host.label, host.port, delivery.seconds(self._patience))
-            self._refuse_ourselves(self._session, domain)
+            self._refuse_ourselves(self._session, delivery.domain)
         except DeliveryError as error:
             self.close()
             delivery.note_refusal(error)
             return False
-        self._destination = self._route.destination(domain)
-        self._room = self._bounds.messages(self._destination, host.name)
+        self._destination = delivery.destination
+        self._left = self._bounds.messages(self._destination, host.name)
+        if self._clock() < self._unreliable.get(self._session.host, 0.0):
+            self._session.widest = 1
         return True
 
     def _refuse_ourselves(self, session: Session, domain: str) -> None:
@@ -140,35 +200,40 @@ class DeliveryAgent:
                 status.LOOP, "", f"mail loops back to myself: {session.host} calls itself {self._own_name}"
             )
 
-    def _send(self, delivery: "Delivery", domain: str, *, kept: bool = False) -> bool:
+    def _send(self, delivery: Delivery, behind: Sequence[Delivery], *, kept: bool = False) -> bool:
         """One transaction for all recipients without a verdict. True if none is left without."""
         session = self._session
         assert session is not None
-        self._room -= 1
+        self._left -= 1
         if kept:
             delivery.begin(session.host)
-        verdicts = session.send(delivery.envelope, delivery.open_recipients(), delivery.rewound(), delivery.seal)
-        if kept and not session.alive and delivery.unread:
-            # Most often the host has closed an idle session: that says nothing about this message.
+        letter = delivery.letter if session.has_begun(delivery.letter) else delivery.next_letter()
+        self._behind = self._followers(session, behind)
+        verdicts = session.exchange([letter, *(each.letter for each in self._behind)])
+        if any(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts):
+            self._unreliable[session.host] = self._clock() + UNRELIABLE
+        untouched = session.untouched
+        if session.over:
             self._drop()
+        if kept and untouched:
+            # Most often the host has closed an idle session: that says nothing about this message.
             return False
-        if session.locked_out and not _any_delivered(verdicts) and not self._route.is_by_mx(domain):
+        if session.locked_out and not _any_delivered(verdicts) and not self._route.is_by_mx(delivery.domain):
             self._lock_out(delivery, session)
             return False
         delivery.note(verdicts)
         return delivery.complete
 
-    def _lock_out(self, delivery: "Delivery", session: Session) -> None:
+    def _followers(self, session: Session, behind: Sequence[Delivery]) -> list[Delivery]:
+        together = takewhile(lambda each: each.destination == self._destination and not each.hopeless, behind)
+        return list(islice(together, min(session.room - 1, self._left)))
+
+    def _lock_out(self, delivery: Delivery, session: Session) -> None:
         """A host that the administrator named wants a login: what is missing is missing here, not in the message."""
         text = f"{session.host} wants a login first, see credentials_file: {session.locked_out}"
         self._alarm(_host_and_port(session.host), text)
         delivery.note_refusal(LoginFailed(status.NO_LOGIN, "", text))
         self._drop()
-
-    def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
 
 
 def _any_delivered(verdicts: Sequence[Outcome]) -> bool:
@@ -178,115 +243,3 @@ def _any_delivered(verdicts: Sequence[Outcome]) -> bool:
 def _host_and_port(host: str) -> str:
     """Of "mx.example.org[192.0.2.1]:25" what the configuration calls it."""
     return f"{host.partition('[')[0]}:{host.rpartition(':')[2]}"
-
-
-class Delivery:
-    """One message under way: who has a verdict, who has not, and all that was tried."""
-
-    def __init__(
-        self,
-        envelope: Envelope,
-        recipients: Sequence[Recipient],
-        file: IO[bytes],
-        tier: int,
-        seal: Callable[[], object],
-        now: Callable[[], float],
-        clock: Callable[[], float],
-    ) -> None:
-        self.envelope, self.seal, self.host = envelope, seal, ""
-        self._recipients, self._file, self._tier = recipients, file, tier
-        self._now, self._clock = now, clock
-        self._start = file.tell()
-        self._began = clock()
-        self._verdicts: list[Outcome | None] = [None] * len(recipients)
-        self._attempts: list[list[Attempt]] = [[] for _ in recipients]
-        self._refusals: list[DeliveryError] = []
-        self._met = False  # some host has let us say MAIL
-        self.heard: set[str] = set()  # hosts that have given their verdicts
-
-    # --- one host
-
-    def begin(self, host: Host | TransientError | str) -> None:
-        """A host's turn."""
-        self.host = "" if isinstance(host, TransientError) else str(host)
-        self._began = self._clock()
-
-    def open_recipients(self) -> list[Recipient]:
-        """Those whom no host has taken or refused for good."""
-        return [self._recipients[index] for index in self._open()]
-
-    def rewound(self) -> IO[bytes]:
-        """The message, at its first octet."""
-        self._file.seek(self._start)
-        return self._file
-
-    def note(self, verdicts: Sequence[Outcome]) -> None:
-        """What this host said to each of the open recipients."""
-        self.heard.add(self.host)
-        for index, verdict in zip(self._open(), verdicts, strict=True):
-            self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
-            self._verdicts[index] = verdict
-            self._met = self._met or not (isinstance(verdict, Deferred) and verdict.refused)
-
-    def note_refusal(self, error: DeliveryError) -> None:
-        """The host has let us say nothing."""
-        self._refusals.append(error)
-        for index in self._open():
-            self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
-
-    def seconds(self, patience: float) -> float:
-        """The timeout for a host that may hang: later attempts, 0, are as patient as RFC 5321 §4.5.3.2 wants them."""
-        return patience if self._tier == 0 else 0.0
-
-    @property
-    def unread(self) -> bool:
-        """Whether no octet of the message can have reached the host."""
-        return self._file.tell() == self._start
-
-    @property
-    def taken(self) -> bool:
-        """Whether some host has taken the message for somebody."""
-        return _any_delivered([verdict for verdict in self._verdicts if verdict])
-
-    @property
-    def complete(self) -> bool:
-        """Whether no recipient waits for a better verdict, or none may be asked for."""
-        verdicts = [self._verdicts[index] for index in self._open()]
-        return all(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts)
-
-    # --- the end
-
-    def outcomes(self) -> list[Outcome]:
-        """After the last host."""
-        return [self._outcome(index) for index in range(len(self._recipients))]
-
-    def failed(self, error: PermanentError) -> list[Outcome]:
-        """Nobody who is still open can ever be reached."""
-        return self._close(Failed(error.status, error.host, error.text))
-
-    def deferred(self, error: TransientError) -> list[Outcome]:
-        """Nobody who is still open can be reached now."""
-        return self._close(Deferred(error.status, error.host, error.text, refused=True))
-
-    def _close(self, verdict: Outcome) -> list[Outcome]:
-        self.note([verdict] * len(self._open()))
-        return self.outcomes()
-
-    def _outcome(self, index: int) -> Outcome:
-        verdict = replace(self._verdicts[index] or self._refused(), attempts=tuple(self._attempts[index]))
-        return replace(verdict, refused=not self._met) if isinstance(verdict, Deferred) else verdict
-
-    def _refused(self) -> Outcome:
-        """No host has let us say anything. It is final only if each of them refused for good (RFC 5321 §4.2.1)."""
-        if not self._refusals:
-            return Deferred(status.NOT_ROUTED, "", "there was no host to try")
-        transient = [error for error in self._refusals if isinstance(error, TransientError)]
-        last = (transient or self._refusals)[-1]
-        kind = Deferred if transient else Failed
-        return kind(last.status, last.host, last.text)
-
-    def _open(self) -> list[int]:
-        return [i for i, verdict in enumerate(self._verdicts) if not isinstance(verdict, Delivered | Failed)]
-
-    def _attempt(self, host: str, code: str, text: str) -> Attempt:
-        return Attempt(self._now(), self._tier, host, code, text, round(self._clock() - self._began, 3))

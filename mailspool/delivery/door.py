@@ -9,10 +9,11 @@ it stays claimed, `perform` raises, and it is recovered when this process has en
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from mailspool.config.schema import Settings
 from mailspool.delivery.agent import DeliveryAgent
 from mailspool.delivery.bounds import Bounds
+from mailspool.delivery.delivery import Delivery
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
@@ -125,17 +127,27 @@ class Door:
 
         Those of a destination that refuses sessions fall back untried.
         After a refusal or a local fault, from a host that wants less, or that the batch was not counted for, and when
-        the station is finishing, the rest is returned untried.
+        the station is finishing, the rest is returned untried, but for what is past its final dot.
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         self.settler.finish()
+        waiting = deque(self._groups(jobs))
+        lots: deque[Lot] = deque()  # claimed; as many as the session has room for
         results: dict[str, Result] = {}
         self._enough = False
-        for _, group in groupby(jobs, key=lambda job: job.group):
-            for left in cut(group, self._settings.max_recipients):
-                while left and not self._is_over(results):
-                    tried, left = self._perform_group(left)  # noqa: PLW2901 - until nothing is left of it
-                    results |= tried
+        try:
+            while (waiting and not self._is_over(results)) or lots:
+                while waiting and not self._is_over(results) and len(lots) < self.agent.room:
+                    lots.append(self._take(waiting.popleft()))
+                lot = lots.popleft()
+                results |= self._work_off(lot, lots) if self._may_go_on(lot, results) else self._return_untried(lot)
+                if lot.others:
+                    waiting.appendleft(lot.others)
+        except BaseException:
+            for lot in lots:
+                with suppress(SpoolError):
+                    self._return_untried(lot)
+            raise
         return [results.get(job.key, Result.RETURNED) for job in jobs]
 
     def _is_over(self, results: Mapping[str, Result]) -> bool:
@@ -143,50 +155,82 @@ class Door:
         told = results.values()
         return self._enough or self._station.finishing or Result.REFUSED in told or Result.FAULT in told
 
+    def _may_go_on(self, lot: "Lot", results: Mapping[str, Result]) -> bool:
+        """What is past its final dot must."""
+        past_dot = lot.delivery is not None and self.agent.past_dot(lot.delivery)
+        return past_dot or not self._is_over(results)
+
+    def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """Of one message, one destination, one transaction."""
+        for _, group in groupby(jobs, key=lambda job: job.group):
+            yield from cut(group, self._settings.max_recipients)
+
     def idle(self) -> None:
         """No job has come for a moment, or none comes any more: say goodbye to the host, leave nothing undone."""
         self.agent.close()
         self.settler.finish()
 
-    def _perform_group(self, jobs: Sequence[Job]) -> tuple[dict[str, Result], list[Job]]:
-        """One message, one destination, one transaction. Returns also what is left: to whom another one sends."""
-        results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
-        later: dict[str, Node] = {}
-        nodes: dict[str, Node] = {}
+    def _take(self, jobs: list[Job]) -> "Lot":
+        """Claim and read, and leave what comes in the way for when its turn comes: others may be under way."""
+        lot = Lot(jobs)
         try:
-            for key in results:  # one by one: those before a fault must be known, to be given back
+            for key in lot.results:  # one by one: those before a fault must be known, to be given back
                 if node := self._claim(key):
-                    nodes[key] = node
-            tried, later = _of_one_sender(self._readable(nodes))
-            results |= dict.fromkeys(later, Result.RETURNED)
-            whole, outcomes = self._try(tried, jobs[0].refusal)
+                    lot.nodes[key] = node
+            lot.whole, lot.later = _of_one_sender(self._readable(lot.nodes))
+            lot.results |= dict.fromkeys(lot.later, Result.RETURNED)
+            if lot.whole and not lot.job.refusal:
+                lot.delivery = self._prepare(list(lot.whole.values()))
+        except SpoolError as error:
+            lot.error = error
+        return lot
+
+    def _prepare(self, nodes: Sequence[Node]) -> Delivery:
+        first = nodes[0]
+        stored = first.open()
+        envelope, recipients = replace(stored.envelope, sender=first.from_), [node.recipient for node in nodes]
+        domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
+        return self.agent.prepare(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
+
+    def _work_off(self, lot: "Lot", behind: Iterable["Lot"]) -> dict[str, Result]:
+        """Deliver and settle it. behind: those whose turn comes next."""
+        try:
+            if lot.error:
+                raise lot.error
+            whole, outcomes = self._try(lot, [each.delivery for each in takewhile(_is_open, behind) if each.delivery])
             self._tell_refusal(outcomes)
-            results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
+            lot.results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
             hints = self._hear_hints(whole, outcomes)
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
-            self._appoint(hints, jobs[0])
+            self._appoint(hints, lot.job)
             self._count(size, outcomes)
-            self._give_back(later.values())  # not before: all of them read one open file
+            self._give_back(lot.later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
-            log.debug("returned", id=jobs[0].group, reason=str(error))
-            results |= self._returned(nodes, results, Result.RETURNED)
+            log.debug("returned", id=lot.job.group, reason=str(error))
+            self._return(lot, Result.RETURNED)
         except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
-            results |= self._returned(nodes, results, Result.RETURNED)
+            self._return(lot, Result.RETURNED)
         except SpoolError as error:
             self._station.alarm(FAULT, f"claims are given back: {error}")
-            results |= self._returned(nodes, results, Result.FAULT)
+            self._return(lot, Result.FAULT)
         finally:
-            for node in nodes.values():
-                node.close()
-        return results, [job for job in jobs if job.key in later]
+            lot.close()
+        return lot.results
 
-    def _returned(self, nodes: dict[str, Node], results: dict[str, Result], why: Result) -> dict[str, Result]:
+    def _return_untried(self, lot: "Lot") -> dict[str, Result]:
+        try:
+            self._return(lot, Result.RETURNED)
+        finally:
+            lot.close()
+        return lot.results
+
+    def _return(self, lot: "Lot", why: Result) -> None:
         """Give back what no host has taken. Raises SpoolError as `_give_back` does."""
-        undelivered = [key for key, result in results.items() if result is not Result.DELIVERED]
-        self._give_back(nodes[key] for key in undelivered if key in nodes)
-        return dict.fromkeys(undelivered, why)
+        undelivered = [key for key, result in lot.results.items() if result is not Result.DELIVERED]
+        self._give_back(lot.nodes[key] for key in undelivered if key in lot.nodes)
+        lot.results |= dict.fromkeys(undelivered, why)
 
     def _claim(self, key: str) -> Node | None:
         """None if somebody else was first. Raises SpoolError."""
@@ -210,27 +254,27 @@ class Door:
                 whole[key] = node
         return whole
 
-    def _try(self, nodes: dict[str, Node], refusal: str) -> tuple[dict[str, Node], list[Outcome]]:
+    def _try(self, lot: "Lot", behind: Sequence[Delivery]) -> tuple[dict[str, Node], list[Outcome]]:
         """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
-        if not nodes or refusal:
-            return nodes, [self._untried(node, refusal) for node in nodes.values()]
+        if not lot.whole or lot.delivery is None:
+            return lot.whole, [self._untried(node, lot.job.refusal) for node in lot.whole.values()]
         try:
-            return nodes, self._deliver(list(nodes.values()))
+            return lot.whole, self._deliver(lot.delivery, behind, list(lot.whole.values()))
         except Unreadable as error:
-            for node in nodes.values():
+            for node in lot.whole.values():
                 self._put_aside(node, str(error))
             return {}, []
 
-    def _deliver(self, nodes: Sequence[Node]) -> list[Outcome]:
+    def _deliver(self, delivery: Delivery, behind: Sequence[Delivery], nodes: Sequence[Node]) -> list[Outcome]:
         """Raises ShutdownRequested, SpoolError; ClaimLost if one was taken away before the final dot."""
         first = nodes[0]
-        stored = first.open()
-        envelope, recipients = replace(stored.envelope, sender=first.from_), [node.recipient for node in nodes]
-        domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome] | None = None
         try:
-            with self._station.deadline(self._settings.budget(envelope.facts.size), f"tier {tier}"):
-                outcomes = self.agent.deliver(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
+            outcomes = self.agent.answered(delivery, behind)
+            if outcomes is None:
+                budget = self._settings.budget(delivery.envelope.facts.size)
+                with self._station.deadline(budget, f"tier {first.msh.tier.number}"):
+                    outcomes = self.agent.deliver(delivery, behind)
         except Interrupted as error:  # the agent hears of most; this one came just before it began, or after its end
             if not outcomes and isinstance(error, ShutdownRequested):
                 raise
@@ -334,6 +378,38 @@ class Door:
             node.due_again()
 
 
+class Lot:
+    """What is claimed for one message to one destination. results: of all its jobs, in their order.
+
+    nodes: those that we have claimed; whole: those of them that can be read, and that the same sends to as to the first;
+    later: those that another one sends to. error: what has kept us from that.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
+        self._jobs = jobs
+        self.nodes: dict[str, Node] = {}
+        self.whole: dict[str, Node] = {}
+        self.later: dict[str, Node] = {}
+        self.delivery: Delivery | None = None
+        self.error: SpoolError | None = None
+
+    @property
+    def job(self) -> Job:
+        """The first."""
+        return self._jobs[0]
+
+    @property
+    def others(self) -> list[Job]:
+        """Those that another one sends to."""
+        return [job for job in self._jobs if job.key in self.later]
+
+    def close(self) -> None:
+        """Let go of its message file."""
+        for node in self.nodes.values():
+            node.close()
+
+
 class Alone:
     """The station of a process that delivers by itself: no SIGALRM, no supervisor."""
 
@@ -375,6 +451,11 @@ def _of_one_sender(nodes: dict[str, Node]) -> tuple[dict[str, Node], dict[str, N
 def _seal(nodes: Iterable[Node]) -> None:
     for node in nodes:
         node.seal()
+
+
+def _is_open(lot: Lot) -> bool:
+    """Whether a delivery may be begun ahead of its turn, or its turn passed over."""
+    return lot.error is None and (lot.delivery is not None or not lot.whole)
 
 
 def _result(outcome: Outcome) -> Result:

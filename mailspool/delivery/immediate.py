@@ -60,8 +60,8 @@ def _everywhere(agent: DeliveryAgent, envelope: Envelope, file: IO[bytes], most:
     for (domain, sender), group in groupby(sorted(envelope.recipients, key=way), key=way):
         for together in cut(group, most):
             file.seek(0)
-            outcomes = agent.deliver(replace(envelope, sender=sender), together, file, domain, 0)
-            cases += zip(together, outcomes, strict=True)
+            delivery = agent.prepare(replace(envelope, sender=sender), together, file, domain, 0)
+            cases += zip(together, agent.deliver(delivery), strict=True)
     return cases
 
 

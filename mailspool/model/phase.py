@@ -32,7 +32,7 @@ A worker's watch keeps the scoreboard, its title and its alarm by it; from `Phas
 """
 
 
-_COMMITTING = (Phase.SEAL, Phase.DATA, Phase.CONNECT)
+_COMMITTING = (Phase.SEAL, Phase.DATA, Phase.CONTENT, Phase.CONNECT)
 """What each of them begins is hard to take back: a session, a message, a delivery."""
 
 

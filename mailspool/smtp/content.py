@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Message content on its way to DATA: blocks of 64 KiB, dot-stuffed where needed (RFC 5321 §4.5.2).
+"""Message content on its way out: for DATA dot-stuffed where needed (RFC 5321 §4.5.2), for BDAT as it is (RFC 3030).
 
 The message is in CRLF form already and is passed on octet for octet; only a missing last CRLF is added, as `END`
 must begin a line. What the facts announce is what is sent: never an octet more, and a file that holds less is
-Unreadable before anybody can have written the final dot.
+Unreadable before anybody can have written the final dot. A large message never comes into our memory: what
+stands in a file as it is sent goes from there to the socket.
 """
 
+import os
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, NamedTuple
 
 from mailspool.errors import SpoolError, Unreadable
 from mailspool.model.envelope import Facts
@@ -15,14 +17,82 @@ from mailspool.model.envelope import Facts
 BLOCK = 65536  # octets
 END = b".\r\n"  # after content that ends with CRLF (RFC 5321 §4.1.1.4)
 
+_PART = 16 * BLOCK
 
-def blocks(file: IO[bytes], facts: Facts) -> Iterator[bytes]:
-    """The content as it goes over the wire, without `END`, from where the file stands; one block at least.
 
-    Raises Unreadable if the file ends too early, SpoolError if it cannot be read now.
+class Part(NamedTuple):
+    """So many octets of an open file, from an offset on."""
+
+    descriptor: int
+    offset: int
+    octets: int
+
+    def __len__(self) -> int:
+        return self.octets
+
+    def read(self, start: int, most: int) -> bytes:
+        """At most `most` octets of it, from `start` on. Raises Unreadable at the file's end, SpoolError."""
+        try:
+            octets = os.pread(self.descriptor, min(most, self.octets - start), self.offset + start)
+        except OSError as error:
+            raise SpoolError(f"message file cannot be read at octet {self.offset + start}: {error}") from error
+        if not octets:
+            raise Unreadable(f"message file ends at octet {self.offset + start}, before its envelope says so")
+        return octets
+
+
+Block = bytes | Part
+"""What is written at once. The last one of a message is never a Part, so that the final dot can go out with it."""
+
+
+class Content:
+    """The message of one transaction, from where `file` stands. One form of it is asked for, once.
+
+    Each raises Unreadable if the file ends too early, SpoolError if it cannot be read now.
     """
-    plain = _read(file, facts.size)
-    return stuff(plain) if facts.leading_dots else plain
+
+    def __init__(self, file: IO[bytes], facts: Facts) -> None:
+        self._file, self._facts = file, facts
+
+    @property
+    def small(self) -> bool:
+        """Whether all of it is one block."""
+        return self._facts.size <= BLOCK
+
+    def dotted(self) -> Iterator[Block]:
+        """For DATA: with dots doubled and, in the last block, `END`. Nobody looks for dots that are not there."""
+        dots, size = self._facts.leading_dots, self._facts.size
+        blocks = stuff(_read(self._file, size)) if dots else self._blocks()
+        held: Block = b""
+        for block in blocks:
+            if held:
+                yield held
+            held = block
+        assert isinstance(held, bytes)
+        yield held + END
+
+    def chunk(self) -> tuple[int, Iterator[Block]]:
+        """For BDAT: how many octets it has, and its blocks, one at least."""
+        if self.small:
+            whole = b"".join(_read(self._file, self._facts.size))
+            return len(whole), iter((whole,))
+        start = self._file.tell()
+        self._file.seek(start + self._facts.size - 2)
+        end = b"".join(_read(self._file, 2))
+        self._file.seek(start)
+        return self._facts.size - 2 + len(end), self._blocks()
+
+    def _blocks(self) -> Iterator[Block]:
+        descriptor = -1 if self.small else _descriptor(self._file)
+        rest = self._facts.size
+        if descriptor >= 0:
+            start = self._file.tell()
+            rest = rest % BLOCK + BLOCK  # it must show whether the last CRLF is missing
+            end = start + self._facts.size - rest
+            for offset in range(start, end, _PART):
+                yield Part(descriptor, offset, min(_PART, end - offset))
+            self._file.seek(end)
+        yield from _read(self._file, rest)
 
 
 def stuff(plain: Iterable[bytes]) -> Iterator[bytes]:
@@ -32,6 +102,14 @@ def stuff(plain: Iterable[bytes]) -> Iterator[bytes]:
         joined = before + block
         yield joined.replace(b"\r\n.", b"\r\n..")[len(before) :]
         before = joined[-2:]
+
+
+def _descriptor(file: IO[bytes]) -> int:
+    """-1 for what is in memory only."""
+    try:
+        return file.fileno()
+    except OSError:
+        return -1
 
 
 def _read(file: IO[bytes], size: int) -> Iterator[bytes]:

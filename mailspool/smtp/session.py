@@ -1,42 +1,48 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """One SMTP session: the rules of `dialogue` spoken over a `stream`, from connect to QUIT (RFC 5321 §3.1 to §3.8).
 
+Where the peer offers PIPELINING, a message's commands go out with the final dot of the one before it (RFC 2920 §3.1);
+where it offers CHUNKING too, small messages go out whole behind others whose replies are still due, one more at once
+with each that is taken. Each is settled by its own reply.
 Between two messages a session is either in order or closed: whatever cuts it short, an exception out of a signal
-handler too, closes it. It never writes the final dot without having told its watch first, and asked its sender.
+handler too, closes it. It never writes a final dot without having told its watch first, and asked its sender.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Self, TypeVar
+from typing import IO, Self
 
-from mailspool.errors import DeliveryError, InDoubt, TransientError
+from mailspool.errors import DeliveryError, TransientError
 from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Recipient
-from mailspool.model.outcome import Outcome
+from mailspool.model.outcome import Delivered, Outcome
 from mailspool.model.phase import Phase, Watch, nobody_watches
-from mailspool.model.status import PROTOCOL_ERROR
+from mailspool.model.status import BAD_CONNECTION, PROTOCOL_ERROR
 from mailspool.model.timeouts import Timeouts
-from mailspool.smtp import content
-from mailspool.smtp.dialogue import Dialogue, Secure, SendContent, Step, Talk, Whisper
+from mailspool.smtp.content import Content
+from mailspool.smtp.dialogue import Dialogue
+from mailspool.smtp.flight import Flight, Letter, always
+from mailspool.smtp.peer import OutOfPlace
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
+from mailspool.smtp.steps import Say, Secure, SendContent, Step, Talk, Whisper
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
+from mailspool.smtp.transaction import WINDOW
 from mailspool.smtp.transcript import Transcript
 from mailspool.tls.context import context_for
 from mailspool.tls.policy import NO_TLS, TlsLevel, TlsPolicy
 
-Result = TypeVar("Result")
+WIDEST = 10
+"""Messages past their final dots at once: so many copies can a lost connection cost. See docs/architecture.md."""
 
 _FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
-
-
-def always() -> None:
-    """The seal of a sender that need not be asked."""
 
 
 class Session:
     """host: "mx.example.org[192.0.2.1]:25". transcript: what was said. `open` makes one.
 
+    widest: as far as its window may grow, 1 for a host that loses connections.
     The watch is called whenever the session begins to wait anew, with the most seconds that this may take.
     """
 
@@ -44,6 +50,7 @@ class Session:
         self, stream: Stream, dialogue: Dialogue, name: str, *, timeouts: Timeouts, tls: TlsPolicy, watch: Watch
     ) -> None:
         self.host = dialogue.host
+        self.widest = WIDEST
         self.transcript = Transcript()
         self._stream = stream
         self._dialogue = dialogue
@@ -51,6 +58,14 @@ class Session:
         self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
         self._tls = tls
         self._watch = watch
+        self._window = 1
+        self._flights: deque[Flight] = deque()  # in the order in which they began
+        self._waiting: deque[Letter] = deque()  # to be begun when there is room
+        self._due = 1  # replies to all that was written: the greeting
+        self._told = False  # the watch knows of the next reply, which may take `_limit` seconds
+        self._limit = 0.0
+        self._out_of_turn = False  # it has said more than that: nothing new is begun
+        self._untouched = False
 
     @classmethod
     def open(
@@ -96,7 +111,37 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether another message may be sent. False also if the peer has hung up, or spoken, in the meantime."""
-        return not self._dialogue.over and not self._stream.spoke_early()
+        return not (self._dialogue.over or self._out_of_turn or self._stream.early(self._due))
+
+    @property
+    def room(self) -> int:
+        """How many letters it can make use of at once."""
+        peer = self._dialogue.extensions
+        if not peer.pipelining:
+            return 1
+        return min(self._window, self.widest) if peer.chunking else 2
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended; of letters that were begun there may still be something to be told."""
+        return self._dialogue.over
+
+    def has_begun(self, letter: Letter) -> bool:
+        """Whether something of it may have been said, and no outcome told."""
+        return any(flight.letter is letter for flight in self._flights)
+
+    def is_next(self, letter: Letter) -> bool:
+        """Whether it may be the next one: nothing was begun before it that was not told."""
+        return not self._flights or self._flights[0].letter is letter
+
+    def past_dot(self, letter: Letter) -> bool:
+        """Whether its final dot may have been said, and no outcome told."""
+        return any(flight.letter is letter and flight.committed for flight in self._flights)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the session ended before the peer can have taken anything of the last letter for a message."""
+        return self._dialogue.over and self._untouched
 
     @property
     def names(self) -> frozenset[str]:
@@ -120,20 +165,49 @@ class Session:
         content_file: IO[bytes],
         seal: Callable[[], object] = always,
     ) -> list[Outcome]:
-        """One message to some of the envelope's recipients: an outcome for each, in their order, without attempts.
+        """One letter by itself, see `exchange`."""
+        return self.exchange([Letter(envelope, recipients, content_file, seal)])
 
-        content_file: stands at the first octet of the message. seal: called just before the final dot, which is not
-        said if it raises. Deferred.refused: the session is over.
-        Raises Unreadable or SpoolError where the message is not what its envelope says or cannot be read; then,
-        as after any exception, the session is closed and the peer has discarded what it had.
+    def exchange(self, letters: Sequence[Letter]) -> list[Outcome]:
+        """Of the first letter: an outcome for each of its recipients, in their order, without attempts.
+
+        Those behind it may be begun on the way, but whoever began one must have it told next, in order, or close the
+        session. What keeps one of them from being begun is raised when it comes first.
+        Deferred.refused: the session is over. Raises what `seal` raises; Unreadable or SpoolError where the message is
+        not what its envelope says or cannot be read; then, as after any exception, the session is closed and the peer
+        has discarded what it had.
         """
-        self._seal = seal
-        blocks = content.blocks(content_file, envelope.facts)
-        return self._run(self._dialogue.transaction(envelope, recipients, blocks))
+        self._waiting = deque(letters[len(self._flights) :])
+        assert self.is_next(letters[0])
+        try:
+            if not self._flights:
+                self._launch(self._waiting.popleft())
+            head = self._flights[0]
+            self._launch_more()
+            while head.step:
+                self._hear()
+                self._launch_more()
+            self._flights.popleft()
+        except BaseException:
+            if self._flights:
+                self._flights.popleft()
+            self.close()
+            raise
+        finally:
+            self._waiting.clear()
+        if self._dialogue.over:
+            self.close()
+        self._untouched = head.untouched
+        outcomes: list[Outcome] = head.result
+        self._window += self._window < self.widest and any(isinstance(each, Delivered) for each in outcomes)
+        return outcomes
 
     def quit(self) -> None:
-        """Say goodbye and close. No error matters here: what was delivered stays delivered."""
-        if self.alive:
+        """Say goodbye and close. No error matters here: what was delivered stays delivered.
+
+        What was begun and is not told is discarded without a word: who knows what the peer would take it for?
+        """
+        if not self._flights and self.alive:
             with suppress(DeliveryError):
                 self._run(self._dialogue.quit())
         self.close()
@@ -142,98 +216,207 @@ class Session:
         """At once, without QUIT: the peer discards a message that is not complete."""
         self._dialogue.over = True
         self._stream.close()
+        self._lose(TransientError(BAD_CONNECTION, "", f"the session with {self.host} was given up"))
 
-    # --- one step of the dialogue after the other
+    # --- talks under way
 
-    def _run(self, talk: Talk[Result]) -> Result:
+    def _run(self, talk: Talk[None]) -> None:
+        """One talk by itself."""
         try:
-            step = next(talk)
-            while True:
-                try:
-                    reply = self._answer(step)
-                except TransientError as error:
-                    step = talk.throw(error)
-                else:
-                    step = talk.send(reply)
-        except StopIteration as end:
-            result: Result = end.value
+            flight = self._start(Flight(talk))
+            while flight.step:
+                self._hear()
+            self._flights.clear()
         except BaseException:
+            self._flights.clear()
             self.close()
             raise
         if self._dialogue.over:
             self.close()
-        return result
 
-    def _answer(self, step: Step) -> Reply:
+    def _launch(self, letter: Letter) -> None:
+        self._start(self._flight(letter))
+
+    def _flight(self, letter: Letter) -> Flight:
+        content = Content(letter.file, letter.envelope.facts)
+        talk = self._dialogue.transaction(letter.envelope, letter.recipients, content, behind=bool(self._flights))
+        return Flight(talk, letter)
+
+    def _start(self, flight: Flight) -> Flight:
+        self._flights.append(flight)
+        self._advance(flight, None)
+        return flight
+
+    def _launch_more(self) -> None:
+        """Begin what may go behind those that are past their final dots."""
+        while self._waiting and self._has_room():
+            try:
+                self._launch(self._waiting.popleft())
+            except Exception:  # noqa: BLE001 - nothing of it was said; it is raised when nobody is hurt by it any more
+                self._flights.pop()
+                self._waiting.clear()
+
+    def _has_room(self) -> bool:
+        last, peer = self._flights[-1], self._dialogue
+        if not (last.committed or last.step is None) or peer.over or self._out_of_turn:
+            return False
+        if not (peer.extensions.chunking and peer.extensions.pipelining) or self._due >= WINDOW:
+            return False
+        if len(self._flights) >= min(self._window, self.widest):
+            return False
+        self._out_of_turn = self._stream.early(self._due)
+        return not self._out_of_turn
+
+    def _open_next(self) -> bytes:
+        """The commands of the next letter, which may go out with a final dot; b"" if there is none to be begun.
+
+        Not where messages go by BDAT: there each brings its own content along.
+        """
+        peer = self._dialogue.extensions
+        if not self._waiting or peer.chunking or not peer.pipelining:
+            return b""
+        flight = self._flight(self._waiting.popleft())
+        try:
+            step = flight.go_on(None)
+        except Exception:  # noqa: BLE001 - as above
+            self._waiting.clear()
+            return b""
+        self._flights.append(flight)
+        octets = step.octets if isinstance(step, Say) else b""
+        if octets:
+            self.transcript.say(octets)
+        return octets
+
+    def _hear(self) -> None:
+        """One reply goes to the oldest talk that waits for one."""
+        flight = self._oldest()
+        assert flight.step
+        try:
+            reply = self._read_reply(flight.step)
+        except TransientError as error:
+            self._lose(error)
+        else:
+            self._advance(flight, reply)
+            if self._dialogue.over:
+                ended = TransientError(BAD_CONNECTION, "", f"the session with {self.host} had ended before its turn")
+                self._lose(ended, missed=self._dialogue.hung_up)
+
+    def _oldest(self) -> Flight:
+        """The one that gets the next reply; if it is not past its final dot, none behind it is."""
+        return next((flight for flight in self._flights if flight.step), self._flights[-1])
+
+    def _lose(self, error: TransientError, *, missed: bool = False) -> None:
+        for flight in list(self._flights):
+            if flight.step:
+                flight.fail(error, missed=missed)
+
+    def _advance(self, flight: Flight, reply: Reply | None) -> None:
+        """Give the talk its reply, and do what it wants next."""
+        while step := flight.go_on(reply):
+            try:
+                reply = self._perform(flight, step)
+            except TransientError as error:
+                self._lose(error)
+                return
+            if reply is None:
+                return
+
+    # --- one step
+
+    def _perform(self, flight: Flight, step: Step) -> Reply | None:
+        """Write what is to be written. Returns a reply only where the peer has spoken before it could be asked."""
         if isinstance(step, SendContent):
-            return self._send_content(step.blocks)
+            return self._send_content(flight, step)
         if isinstance(step, Secure):
             self._start_tls()
-        seconds = self._begin(step.phase)
         if step.octets:
-            if self._stream.spoke_early():
-                return self._interruption(step.phase, (421,))
+            seconds = self._begin(step.phase)
+            if reply := self._interruption(step.phase, (421,)):
+                return reply
             self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
             self._stream.write(step.octets, step.phase, seconds)
-        if isinstance(step, Whisper):
-            return self._read_concealed(step, seconds)
-        return self._read_reply(step.phase, seconds)
+            self._due += step.octets.count(b"\r\n")
+        return None
 
     def _start_tls(self) -> None:
         seconds = self._begin(Phase.STARTTLS)
         self._stream.start_tls(context_for(self._tls), self._name, seconds)
         self.transcript.note(self.secured)
 
-    def _send_content(self, blocks: Iterator[bytes]) -> Reply:
+    def _send_content(self, flight: Flight, step: SendContent) -> Reply | None:
         """One block is always held back, so that the dot goes out with the last one, and nothing after an error."""
-        held = next(blocks)
-        for block in blocks:
+        lead, held = step.lead, next(step.blocks)
+        for block in step.blocks:
             seconds = self._begin(Phase.CONTENT)
+            if lead:
+                self.transcript.say(lead)
+                self._stream.write(lead, Phase.CONTENT, seconds)
+                lead = b""
+            flight.begun = True
             self._stream.write(held, Phase.CONTENT, seconds)
             self.transcript.say_content(len(held))
-            if self._stream.spoke_early():
-                return self._interruption(Phase.CONTENT, range(400, 600))
+            if reply := self._interruption(Phase.CONTENT, range(400, 600)):
+                return reply
             held = block
-        return self._finish(held + content.END)
+        assert isinstance(held, bytes)
+        return self._finish(flight, step, lead, held)
 
-    def _finish(self, octets: bytes) -> Reply:
-        if self._stream.spoke_early():
-            return self._interruption(Phase.CONTENT, range(400, 600))
+    def _finish(self, flight: Flight, step: SendContent, lead: bytes, last: bytes) -> Reply | None:
+        allowed = (421,) if lead else range(400, 600)
+        if reply := self._interruption(Phase.CONTENT, allowed):
+            return reply
+        following = self._open_next()
         self._watch(Phase.SEAL, self.host, 0.0)  # it is no wait for the host
-        self._seal()
+        assert flight.letter
+        flight.letter.seal()
         seconds = self._begin(Phase.FINAL)
-        self.transcript.say_content(len(octets))
-        try:
-            self._stream.write(octets, Phase.FINAL, seconds)
-            return self._read_reply(Phase.FINAL, seconds)
-        except TransientError as error:
-            text = f"{error.text}; whether the message was delivered is unknown"
-            raise InDoubt(error.status, error.host, text) from error
+        if lead:
+            self.transcript.say(lead)
+        self.transcript.say_content(len(last))
+        flight.begun = flight.committed = True
+        self._stream.write(lead + last + following, Phase.FINAL, seconds)
+        self._due += step.replies + following.count(b"\r\n")
+        return None
 
-    def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Reply:
+    def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Reply | None:
         """A reply to nothing ends the session: taken for an answer, it could make a lost message a delivered one."""
-        reply = self._read_reply(phase, self._seconds[phase])
+        if self._due or not self._stream.early(0):
+            return None
+        reply = self._stream.read_reply(phase, self._seconds[phase])
+        self.transcript.hear(reply)
         self._dialogue.over = True
         if reply.code not in allowed:
             raise TransientError(PROTOCOL_ERROR, self.host, f"out of turn: {reply}")
         return reply
 
     def _begin(self, phase: Phase) -> float:
-        seconds = self._seconds[phase]
-        self._watch(phase, self.host, seconds)
-        return seconds
+        """While any message is past its final dot nothing may interrupt, whatever is done for those behind it.
 
-    def _read_concealed(self, step: Whisper, seconds: float) -> Reply:
-        """Neither a reply nor an error that quotes one may repeat the secret."""
+        Nor is then any reply waited for less long than for the one to a final dot: whoever gives up sends a copy later.
+        """
+        if phase < Phase.FINAL and self._oldest().committed:
+            phase = Phase.FINAL
+        self._limit = self._seconds[phase]
+        self._told = True
+        self._watch(phase, self.host, self._limit)
+        return self._limit
+
+    def _read_reply(self, step: Step) -> Reply:
+        """Neither a reply nor an error that quotes one may repeat a secret."""
+        phase, conceal = step.phase, step.conceal if isinstance(step, Whisper) else None
+        if not self._told and not (self._stream.heard and self._oldest().committed):  # it is waited for anew
+            self._begin(phase)
         try:
-            code, lines = self._stream.read_reply(step.phase, seconds)
+            reply = self._stream.read_reply(phase, self._limit)
         except TransientError as error:
-            raise TransientError(error.status, error.host, step.conceal(error.text)) from None
-        reply = Reply(code, tuple(map(step.conceal, lines)))
+            if conceal is None:
+                raise
+            raise TransientError(error.status, error.host, conceal(error.text)) from None
+        if conceal is not None:
+            reply = Reply(reply.code, tuple(map(conceal, reply.lines)))
         self.transcript.hear(reply)
-        return reply
-
-    def _read_reply(self, phase: Phase, seconds: float) -> Reply:
-        reply = self._stream.read_reply(phase, seconds)
-        self.transcript.hear(reply)
+        self._told = False
+        self._due = max(0, self._due - 1)
+        if self._oldest().committed and (extra := self._stream.beyond(self._due)) and extra.code != 421:
+            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of turn: {extra}")
         return reply

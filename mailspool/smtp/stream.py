@@ -6,15 +6,18 @@ through is what a signal handler raised, after which the stream must be closed. 
 timeout for a whole reply, however it drips. Names are never resolved here.
 """
 
+import os
 import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
 from mailspool.errors import TransientError, UsageError
 from mailspool.model.phase import Phase
 from mailspool.model.status import BAD_CONNECTION, LOCAL_FAULT, NO_ANSWER, TLS_TROUBLE
+from mailspool.smtp.content import BLOCK, Block, Part
 from mailspool.smtp.reply import Reply, ReplyParser
 
 _READ = 16384  # octets at once: what a TLS record can hold
@@ -37,7 +40,6 @@ def connect(address: str, port: int, seconds: float, host: str) -> socket.socket
     try:
         sock.settimeout(seconds)
         sock.connect((address, port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException as error:
         sock.close()
         if not isinstance(error, OSError):
@@ -56,63 +58,140 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 class Stream:
-    """Takes a connected socket over. host: how errors name it. clock: monotonic, in seconds."""
+    """Takes a connected socket over. host: how errors name it. clock: monotonic, in seconds.
 
-    __slots__ = ("_clock", "_host", "_poll", "_replies", "_socket", "secured")
+    The socket never blocks: what may wait polls first, so that a read or a write is one system call where it need not.
+    """
+
+    __slots__ = ("_clock", "_fault", "_host", "_poll", "_replies", "_socket", "_unread", "secured")
 
     def __init__(self, sock: socket.socket, host: str, clock: Callable[[], float]) -> None:
         self._host = host
         self._clock = clock
         self.secured = ""  # the TLS version, as "TLSv1.3"
+        if sock.family != socket.AF_UNIX:
+            # Else the kernel keeps a small segment back until the one before it is acknowledged: 40 ms a message.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._take_over(sock)
 
     def _take_over(self, sock: socket.socket) -> None:
         """Whatever the last socket had said is forgotten."""
+        sock.setblocking(False)
         self._socket = sock
         self._replies = ReplyParser(self._host)
+        self._unread: deque[Reply] = deque()
+        self._fault: TransientError | None = None  # behind them comes what is no reply
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+
+    # --- reading
+
+    @property
+    def heard(self) -> bool:
+        """Whether the next reply has come, so that `read_reply` will not wait."""
+        return bool(self._unread)
 
     def read_reply(self, phase: Phase, seconds: float) -> Reply:
         """The next reply, whole. Raises TransientError: BAD_CONNECTION, PROTOCOL_ERROR."""
-        deadline = self._clock() + seconds
-        while (reply := self._replies.take()) is None:
-            left = deadline - self._clock()
+        if not self._unread:
+            deadline = self._clock() + seconds
             try:
-                if left <= 0:
-                    raise TimeoutError
-                self._receive(left)
+                while not (self._unread or self._fault):
+                    self._wait(select.POLLIN, deadline)
+                    self._receive()
             except OSError as error:
                 raise self._trouble(error, phase, seconds) from error
-        return reply
+        if not self._unread:
+            assert self._fault
+            raise self._fault
+        return self._unread.popleft()
 
-    def _receive(self, seconds: float) -> None:
-        """Wait for some octets; 0 seconds: take what is there."""
-        self._socket.settimeout(seconds)
-        octets = self._socket.recv(_READ)
-        if not octets:
-            raise ConnectionResetError("closed by the peer")
-        self._replies.feed(octets)
+    def beyond(self, due: int) -> Reply | None:
+        """What has come behind so many replies, as far as it was received. Raises TransientError if it is no reply."""
+        if len(self._unread) > due:
+            return self._unread[due]
+        if self._fault and len(self._unread) == due:
+            raise self._fault
+        return None
 
-    def spoke_early(self) -> bool:
-        """Whether the peer has said anything that was not read yet, or has hung up. Never waits."""
-        if self._replies.waiting or not self._poll.poll(0):
-            return self._replies.waiting
+    def early(self, due: int) -> bool:
+        """Whether the peer has said anything beyond so many unread replies, or has hung up. Never waits."""
         try:
-            self._receive(0)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False  # readable, but no octets for us: TLS 1.3 sends its tickets when it likes
+            self._receive()
         except OSError:
             return True
-        return True
+        return len(self._unread) > due or (
+            len(self._unread) == due and (self._replies.waiting or self._fault is not None)
+        )
 
-    def write(self, octets: bytes, phase: Phase, seconds: float) -> None:
-        """All of the octets within so many seconds. Raises TransientError: BAD_CONNECTION."""
+    def _receive(self) -> None:
+        """Take what is there. Raises OSError."""
         try:
-            self._socket.settimeout(seconds)
-            self._socket.sendall(octets)
+            octets = self._socket.recv(_READ)
+        except (
+            BlockingIOError,
+            ssl.SSLWantReadError,
+            ssl.SSLWantWriteError,
+        ):  # TLS 1.3 sends its tickets when it likes: no octets for us
+            return
+        if not octets:
+            raise ConnectionResetError("closed by the peer")
+        try:
+            self._replies.feed(octets)
+            while reply := self._replies.take():
+                self._unread.append(reply)
+        except TransientError as error:
+            self._fault = self._fault or error
+
+    # --- writing
+
+    def write(self, block: Block, phase: Phase, seconds: float) -> None:
+        """All of the block; each BLOCK octets of it within so many seconds.
+
+        Raises TransientError: BAD_CONNECTION; Unreadable or SpoolError where a Part cannot be read.
+        """
+        sent = fresh = 0
+        deadline = self._clock() + seconds
+        try:
+            while True:
+                try:
+                    sent += self._send(block, sent)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    self._wait(select.POLLOUT, deadline)
+                except ssl.SSLWantReadError:
+                    self._wait(select.POLLIN, deadline)
+                if sent == len(block):
+                    return
+                if sent - fresh >= BLOCK:
+                    fresh, deadline = sent, self._clock() + seconds
         except OSError as error:
             raise self._trouble(error, phase, seconds) from error
+
+    def _send(self, block: Block, start: int) -> int:
+        if isinstance(block, Part):
+            return self._send_part(block, start)
+        return self._socket.send(memoryview(block)[start:] if start else block)
+
+    def _send_part(self, part: Part, start: int) -> int:
+        """From the file to the socket, without passing through our memory unless it is to be encrypted."""
+        if self.secured:
+            return self._socket.send(part.read(start, BLOCK))
+        try:
+            sent = os.sendfile(self._socket.fileno(), part.descriptor, part.offset + start, part.octets - start)
+        except BlockingIOError:
+            raise
+        except OSError:
+            part.read(start, 1)  # whose fault was it?
+            raise
+        if not sent:
+            part.read(start, 1)  # says that the file has ended
+        return sent
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Until something can be read, or written. Raises TimeoutError."""
+        left = deadline - self._clock()
+        self._poll.register(self._socket, event)
+        if left <= 0 or not self._poll.poll(left * 1000):
+            raise TimeoutError
 
     def start_tls(self, context: ssl.SSLContext, server_name: str, seconds: float) -> None:
         """What the peer said in clear and was not read yet is dropped (RFC 3207 §4.2). Raises HandshakeFailed."""
@@ -123,7 +202,9 @@ class Stream:
                 self._socket, server_hostname=server_name.encode(), do_handshake_on_connect=False
             )
             self._take_over(sock)
+            sock.settimeout(seconds)
             sock.do_handshake()
+            sock.setblocking(False)
         except (OSError, ValueError) as error:
             raise HandshakeFailed(TLS_TROUBLE, "", f"TLS handshake with {self._host}: {_reason(error)}") from error
         self.secured = sock.version() or ""

@@ -174,12 +174,14 @@ class WorkerStation:
                 yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            self._until = _FOREVER
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
 
     def _watch(self, phase: Phase, host: str, seconds: float) -> None:
         if phase >= Phase.SEAL:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            self._report(phase, host, self._until if phase is Phase.SEAL else self._clock() + seconds)
+            now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet
+            self._report(phase, host, min(self._until, now + LOCAL_PATIENCE) if phase is Phase.SEAL else now + seconds)
             return
         if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with what is left of the budget
             signal.setitimer(signal.ITIMER_REAL, max(0.001, self._until - self._clock()))

@@ -61,6 +61,17 @@ def message(*to, sender="me@y.example", tier=0):
 TWO = message("ok1@x.example", "ok2@z.example")
 
 
+def messages(*to):
+    """One message to each, by themselves. In this order, so that each run makes the same calls."""
+
+    def given(spool):
+        nothing(spool)
+        ids = [spool.accept(address, sender="me@y.example") for address in to]
+        return sorted(spool.jobs(), key=lambda job: ids.index(job.group))
+
+    return given
+
+
 def claims(spool):
     """Both nodes claimed, each by itself."""
     TWO(spool)
@@ -257,6 +268,7 @@ OPERATIONS = {
     "bounce-later": Operation(failed_before, lambda spool, jobs: perform(spool, [j for j in jobs if j.key[0] == "1"])),
     "bounce-to-nobody": Operation(message("never1@x.example", "never2@x.example", sender=""), perform, (QUARANTINED,)),
     "settle-each-otherwise": Operation(message("ok1@x.example", "later2@x.example", "never3@x.example"), perform),
+    "deliver-in-a-row": Operation(messages(*ANY, "later1@x.example", "ok3@x.example", "never2@x.example"), perform),
     "give-up": Operation(message("later1@x.example", "later2@x.example", tier=3), perform),
     "hold": Operation(lambda spool: list(map(queued, tier_0(spool))), for_each(hold), (HELD,)),
     "unhold": Operation(held, for_each(release), (HELD,)),

@@ -23,7 +23,8 @@ def deliver(station):
             agents[spool] = spool.work_at(place or station()).agent
         recipients = tuple(map(Recipient, addresses))
         envelope = Envelope("ID", "me@y.example", recipients, 0.0, facts=facts or Facts(len(MESSAGE), leading_dots=1))
-        return agents[spool].deliver(envelope, recipients, file or io.BytesIO(MESSAGE), domain, tier)
+        agent = agents[spool]
+        return agent.deliver(agent.prepare(envelope, recipients, file or io.BytesIO(MESSAGE), domain, tier))
 
     yield run
     for agent in agents.values():

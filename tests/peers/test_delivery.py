@@ -7,7 +7,12 @@ import smtplib
 
 import pytest
 
+from mailspool.model.envelope import Envelope, Recipient, Survey
+from mailspool.model.outcome import Delivered
+from mailspool.model.timeouts import Timeouts
+from mailspool.smtp.session import Session
 from mailspool.spool import Spool
+from mailspool.tls.policy import NO_TLS
 from tests.running import eventually
 
 HEADER = (
@@ -84,6 +89,56 @@ def test_a_long_folded_header_is_not_folded_anew(peer, peers, sendmail):
     sendmail("-i", "-f", "box-alice@exim.peers.test", box, text=text)
     (stored,) = peers[peer].mail_for(box)
     assert stored.handed_in == crlf(text)
+
+
+@pytest.mark.parametrize("peer", ["postfix", "exim"])
+@pytest.mark.parametrize("dots", [b"", b".\n..\n.x\n"], ids=["no dots", "dots"])
+def test_ten_megabytes_arrive_octet_for_octet(peer, dots, peers, sendmail):
+    text = make("large", base64.encodebytes(random.Random(8).randbytes(7_200_000)) + dots + b"the end\n")
+    box = f"box-large{len(dots)}@{peer}.peers.test"
+    sendmail("-i", "-f", "box-alice@exim.peers.test", box, text=text)
+    (stored,) = peers[peer].mail_for(box)
+    assert stored.handed_in == crlf(text)
+
+
+@pytest.mark.parametrize("peer", ["postfix", "exim"])
+def test_in_clear_a_message_goes_from_its_file_to_the_peer_octet_for_octet(peer, peers, tmp_path):
+    """The daemon speaks TLS with both, which cannot be written to from a file."""
+    text = crlf(make("clear", base64.encodebytes(random.Random(9).randbytes(2_000_000)) + b".\n..\nend\n"))
+    (tmp_path / "message").write_bytes(b"Received: by us (mailspool)\r\n" + text)
+    survey = Survey([(tmp_path / "message").read_bytes()])
+    assert list(survey)
+    box = Recipient(f"box-clear@{peer}.peers.test")
+    envelope = Envelope("id1", "box-alice@exim.peers.test", (box,), 0.0, facts=survey.facts())
+    address, port = peers[peer].address, peers[peer].port
+    session = Session.open(address, port, peer, "sender.peers.test", timeouts=Timeouts(), tls=NO_TLS)
+    with (tmp_path / "message").open("rb") as file:
+        assert isinstance(session.send(envelope, [box], file)[0], Delivered)
+    session.quit()
+    (stored,) = peers[peer].mail_for(box.address)
+    assert stored.handed_in == text
+
+
+def test_the_peers_log_that_messages_come_in_chunks(peers, sendmail):
+    for peer, of_chunks in (("postfix", " bdat="), ("exim", " K ")):
+        box = f"box-chunked@{peer}.peers.test"
+        sendmail("-i", "-f", "box-alice@exim.peers.test", box, text=make("chunked", b"to you\n"))
+        peers[peer].mail_for(box)
+        eventually(lambda log=peers[peer], word=of_chunks: word in log.log, what=f"{of_chunks!r} in the log of {peer}")
+
+
+@pytest.mark.parametrize("peer", ["postfix", "exim"])
+def test_refused_recipients_in_a_burst_cost_the_others_nothing(peer, peers, daemon):
+    spool = Spool.from_config(str(daemon.config))
+    box, nobody = f"box-among@{peer}.peers.test", f"nobody@{peer}.peers.test"
+    sender = f"box-among-sender@{'exim' if peer == 'postfix' else 'postfix'}.peers.test"
+    for number in range(40):
+        to = nobody if number % 3 == 1 else box
+        spool.send_mail(to=to, from_=sender, message=f"Subject: {number}\nTo: all\n\n.{number}\n")
+    stored = peers[peer].mail_for(box, count=27)
+    assert sorted(int(each.message["Subject"]) for each in stored) == [n for n in range(40) if n % 3 != 1]
+    bounces = peers[sender.partition("@")[2].partition(".")[0]].mail_for(sender, count=13)
+    assert [bounce.sender for bounce in bounces] == [""] * 13
 
 
 def test_each_recipient_at_each_peer_gets_one_copy(peers, sendmail):

@@ -36,6 +36,12 @@ class Peer:
             content += line
         return content
 
+    def hear_octets(self, size):
+        while len(self._unread) < size and (octets := self.socket.recv(65536)):
+            self._unread += octets
+        found, self._unread = self._unread[:size], self._unread[size:]
+        return found
+
     def hear_end(self):
         """What still comes until the client hangs up."""
         rest, self._unread = self._unread, b""

@@ -89,20 +89,20 @@ def test_writing_to_somebody_who_never_reads_times_out(pair):
 
 def test_the_peer_spoke_early_if_and_only_if_something_came(pair):
     stream, peer = pair
-    assert not stream.spoke_early()
+    assert not stream.early(0)
     peer.sendall(b"421 bye\r\n")
-    assert stream.spoke_early()
+    assert stream.early(0)
     assert stream.read_reply(Phase.MAIL, 20).code == 421
-    assert not stream.spoke_early()
+    assert not stream.early(0)
     peer.close()
-    assert stream.spoke_early()
+    assert stream.early(0)
 
 
 def test_a_second_reply_in_one_packet_is_early_too(pair):
     stream, peer = pair
     peer.sendall(b"250 ok\r\n250 ok\r\n")
     stream.read_reply(Phase.MAIL, 20)
-    assert stream.spoke_early()
+    assert stream.early(0)
 
 
 def test_a_refused_connection_is_no_answer():
@@ -130,6 +130,7 @@ def test_both_families_connect_without_delay():
     for family, address in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]:
         with socket.create_server((address, 0), family=family) as server:
             sock = connect(address, server.getsockname()[1], 20, "mx")
+            Stream(sock, "mx", time.monotonic)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             sock.close()
 
@@ -186,10 +187,10 @@ def test_the_tls_version_is_told_and_what_came_in_clear_is_dropped(serve, server
     stream = Stream(connect("127.0.0.1", serve(script), 20, "mx"), "mx", time.monotonic)
     assert stream.read_reply(Phase.STARTTLS, 20).code == 220
     assert not stream.secured
-    assert stream.spoke_early()
+    assert stream.early(0)
     stream.start_tls(opportunistic(), "mx.example.org", 20)
     assert stream.secured == "TLSv1.3"
-    assert not stream.spoke_early()
+    assert not stream.early(0)
     stream.write(b"EHLO x\r\n", Phase.EHLO, 20)
     assert stream.read_reply(Phase.EHLO, 20).text == "secure"
     stream.close()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""One talk that is under way on a session, and what is to be known of it if the session ends before it does. No I/O.
+
+Several may be: they began in their order, and replies come in the same order (RFC 2920 §3.1), so the oldest one that
+has not ended gets each.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import IO, Any, NamedTuple
+
+from mailspool.errors import InDoubt, TransientError
+from mailspool.model.envelope import Envelope, Recipient
+from mailspool.smtp.reply import Reply
+from mailspool.smtp.steps import Step, Talk
+
+
+def always() -> None:
+    """The seal of a sender that need not be asked."""
+
+
+class Letter(NamedTuple):
+    """One message to some of its envelope's recipients. file: stands at its first octet until it is begun.
+
+    seal: called just before the final dot, which is not said if it raises.
+    """
+
+    envelope: Envelope
+    recipients: Sequence[Recipient]
+    file: IO[bytes]
+    seal: Callable[[], object] = always
+
+
+class Flight:
+    """step: the one whose reply it waits for; None once it has ended, with its result.
+
+    begun: some of its content was written. committed: its final dot may have been. missed: the peer hung up before
+    its turn.
+    """
+
+    __slots__ = ("begun", "committed", "letter", "missed", "result", "step", "talk")
+
+    def __init__(self, talk: Talk[Any], letter: Letter | None = None) -> None:
+        self.talk, self.letter = talk, letter
+        self.begun = self.committed = self.missed = False
+        self.step: Step | None = None
+        self.result: Any = None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the peer cannot have taken anything of it for a message."""
+        return self.missed or not (self.begun or self.committed)
+
+    def go_on(self, reply: Reply | None) -> Step | None:
+        """Give it its reply, None to begin. Returns its next step. Raises what the talk raises."""
+        try:
+            self.step = next(self.talk) if reply is None else self.talk.send(reply)
+        except StopIteration as end:
+            self.step, self.result = None, end.value
+        return self.step
+
+    def fail(self, error: TransientError, *, missed: bool = False) -> None:
+        """The session has ended. missed: by the peer's 421, in order, so that it has not taken what came behind."""
+        self.missed = missed
+        if self.committed and not missed:
+            text = f"{error.text}; whether the message was delivered is unknown"
+            error = InDoubt(error.status, error.host, text)
+        self.step = None
+        try:
+            self.talk.throw(error)
+        except StopIteration as end:
+            self.result = end.value

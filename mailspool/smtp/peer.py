@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What one session knows of its peer, and what the peer's replies mean (RFC 5321 §4.2.1, §4.3.2). No I/O.
+
+A reply that cannot follow what was said ends the session: from there on nobody knows what the next one answers.
+"""
+
+from mailspool.errors import DeliveryError, PermanentError, TransientError
+from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
+from mailspool.model.phase import Phase
+from mailspool.model.status import PROTOCOL_ERROR
+from mailspool.smtp.extensions import Extensions
+from mailspool.smtp.reply import Judge, Reply, judge_by_code
+from mailspool.smtp.steps import Step, Talk
+
+_LOGIN_REQUIRED = 530  # RFC 4954 §6, RFC 3207 §4
+_GOODBYE = 421
+_POSITIVE = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}  # first digits; 2 after all others
+
+
+class OutOfPlace(TransientError):
+    """A reply that cannot be the one to what was said."""
+
+
+class Peer:
+    """host: for outcomes and errors, as "mx.example.org[192.0.2.1]:25".
+
+    extensions: as last announced. over: nothing may be said any more, not even QUIT. hung_up: because it said 421.
+    locked_out: what it said that wants a login, or TLS, before it takes any mail. transaction_open: it still holds
+    what was left of a mail transaction. proven: it has taken a message. judge: says what a refusal, and the last reply
+    of all, means for a recipient; it cannot make a refusal a delivery.
+    """
+
+    def __init__(self, host: str, judge: Judge = judge_by_code) -> None:
+        self.host = host
+        self.extensions = Extensions()
+        self.over = self.hung_up = self.transaction_open = self.proven = False
+        self.locked_out = ""
+        self._judge = judge
+
+    def ask(self, step: Step) -> Talk[Reply]:
+        """A reply that can follow the step. Raises OutOfPlace for any other; TransientError for 421 (RFC 5321 §3.8)."""
+        reply = yield step
+        if reply.code == _LOGIN_REQUIRED:
+            self.locked_out = str(reply)
+        kind = reply.code // 100
+        if reply.code == _GOODBYE:
+            self.hung_up = True
+            raise reply.as_error(self.host)
+        if kind < 4 and kind not in _POSITIVE.get(step.phase, (2,)):
+            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {step.phase.name}: {reply}")
+        return reply
+
+    def command(self, step: Step) -> Talk[Reply]:
+        """A positive reply. Raises the error that any other means."""
+        reply = yield from self.ask(step)
+        if error := self._verdict(reply):
+            raise error
+        return reply
+
+    def outcome(self, reply: Reply) -> Outcome:
+        """What the reply means for a recipient whose case it decides."""
+        error = self._verdict(reply)
+        if not error:
+            return Delivered(reply.status, self.host, str(reply))
+        kind = Failed if isinstance(error, PermanentError) else Deferred
+        return kind(error.status, error.host, error.text)
+
+    def _verdict(self, reply: Reply) -> DeliveryError | None:
+        try:
+            self._judge(reply, self.host)
+        except DeliveryError as error:
+            return error
+        return reply.as_error(self.host) if reply.refused else None
