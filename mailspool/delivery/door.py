@@ -381,8 +381,8 @@ class Door:
 class Lot:
     """What is claimed for one message to one destination. results: of all its jobs, in their order.
 
-    nodes: those that we have claimed; whole: those of them that can be read, and that the same sends to as to the first;
-    later: those that another one sends to. error: what has kept us from that.
+    nodes: those that we have claimed; whole: those of them that can be read, and to which the same one sends; later:
+    those to which another one does. error: what has kept us from that.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
