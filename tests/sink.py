@@ -119,7 +119,7 @@ class Talk:
 
     Local parts beside those in RECIPIENTS: "wait" gets its reply to RCPT only on `release`; "cut" drops the connection
     instead of a reply to the final dot, "lost" too but the message is taken; "full" gets 452 there and "spam" 554;
-    "grey" is greylisted the first time.
+    "grey" is greylisted the first time; of what is for "crawl" little is taken at a time, and never all.
     """
 
     def __init__(self, sink, reader, writer):
@@ -190,6 +190,10 @@ class Talk:
         if not self.accepted:
             return await self.say(b"554 5.5.1 No valid recipients\r\n")
         await self.say(b"354 Go on\r\n")
+        if "crawl" in map(kind_of, self.accepted):
+            while await self.reader.read(1 << 16):  # noqa: ASYNC110 - to be slow is the point
+                await asyncio.sleep(0.05)
+            return False
         return await self.finish(await self.content())
 
     async def bdat(self, line):

@@ -183,7 +183,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The budget of one look at one node, before the time for its size is added."""
 
     min_rate: Rate = 1000
-    """The time for a message's size is added to the budget at so many octets per second."""
+    """A host that takes a message, or gives a reply that it has begun, at fewer octets per second is given up like one
+    that hangs: beyond `content_timeout` for the message, one minute for a reply; never once the final dot is said. The
+    time for a message's size is added to the budget at this rate."""
 
     first_attempt_timeout: Seconds = 20.0
     """No answer up to the content is waited for longer than this, nor a connection, when a message is tried for the

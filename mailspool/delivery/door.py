@@ -77,6 +77,7 @@ class Door:
             shuffle=random.shuffle,
             judge=hooks.check_sock_status,
             families=_FAMILIES[settings.address_families],
+            min_rate=settings.min_rate,
         )
         self.route = Route(
             hooks,

@@ -35,7 +35,7 @@ class Network:
     alarm: told (host:port, text) when we cannot log in there, and with "" when we can. keyring: asked for each session.
     shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
     families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
-    is a route is not asked for, since connecting without one fails at once.
+    is a route is not asked for, since connecting without one fails at once. min_rate: see `smtp.pace`.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Network:
         shuffle: Shuffle,
         judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
+        min_rate: float = 0.0,
     ) -> None:
         self._resolver = resolver
         self._helo_name = helo_name
@@ -62,6 +63,7 @@ class Network:
         self._shuffle = shuffle
         self._judge = judge
         self._families = families
+        self._min_rate = min_rate
         self._own_names = frozenset({helo_name.lower(), "localhost"})
 
     def lookup_mx(self, domain: str) -> list[str]:
@@ -103,6 +105,7 @@ class Network:
                 watch=self._watch,
                 judge=self._judge,
                 credentials=credentials,
+                min_rate=self._min_rate,
             )
         except TransientError as error:
             if credentials and error.status in (NO_LOGIN, TLS_TROUBLE):

@@ -81,13 +81,14 @@ class Session:
         judge: Judge = judge_by_code,
         credentials: Credentials | None = None,
         clock: Callable[[], float] = time.monotonic,
+        min_rate: float = 0.0,
     ) -> Self:
         """A session that is ready for mail: connected, greeted, in TLS as `tls` and the credentials demand, logged in.
 
         address: numeric, IPv4 or IPv6. name: the host's name, for logs and its certificate. helo_name: our own.
-        clock: monotonic, in seconds. Where TLS may be but need not, a handshake that fails is answered by one
-        more connection, in clear. Raises TransientError, of which LoginFailed is one; PermanentError where the host
-        refuses for good (5yz).
+        clock: monotonic, in seconds. min_rate: octets per second, see `pace`.
+        Where TLS may be but need not, a handshake that fails is answered by one more connection, in clear. Raises
+        TransientError, of which LoginFailed is one; PermanentError where the host refuses for good (5yz).
         """
         host = f"{name}[{address}]:{port}"
         note = f"connected to {host}"
@@ -95,7 +96,7 @@ class Session:
             tls = tls.at_least(TlsLevel(credentials.tls))
         while True:
             watch(Phase.CONNECT, host, timeouts.connect)
-            stream = Stream(connect(address, port, timeouts.connect, host), host, clock)
+            stream = Stream(connect(address, port, timeouts.connect, host), host, clock, min_rate)
             dialogue = Dialogue(host, helo_name, judge, credentials)
             session = cls(stream, dialogue, name, timeouts=timeouts, tls=tls, watch=watch)
             session.transcript.note(note)

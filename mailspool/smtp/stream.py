@@ -3,7 +3,8 @@
 
 The only room of `smtp` with a socket. Every error of one becomes a TransientError right here; what else comes
 through is what a signal handler raised, after which the stream must be closed. Reading waits no longer than its
-timeout for a whole reply, however it drips. Names are never resolved here.
+timeout for a whole reply, however it drips, and no longer than `pace` allows one that has begun; content too must be
+taken at a pace. Names are never resolved here.
 """
 
 import os
@@ -18,7 +19,10 @@ from mailspool.errors import TransientError, UsageError
 from mailspool.model.phase import Phase
 from mailspool.model.status import BAD_CONNECTION, LOCAL_FAULT, NO_ANSWER, TLS_TROUBLE
 from mailspool.smtp.content import BLOCK, Block, Part
+from mailspool.smtp.pace import GRACE, Pace, TooSlow
 from mailspool.smtp.reply import Reply, ReplyParser
+
+_NEVER = float("inf")
 
 _READ = 16384  # octets at once: what a TLS record can hold
 
@@ -58,16 +62,28 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 class Stream:
-    """Takes a connected socket over. host: how errors name it. clock: monotonic, in seconds.
+    """Takes a connected socket over. host: how errors name it. clock: monotonic, in seconds. min_rate: see `Pace`.
 
     The socket never blocks: what may wait polls first, so that a read or a write is one system call where it need not.
     """
 
-    __slots__ = ("_clock", "_fault", "_host", "_poll", "_replies", "_socket", "_unread", "secured")
+    __slots__ = (
+        "_clock",
+        "_fault",
+        "_giving",
+        "_host",
+        "_poll",
+        "_replies",
+        "_socket",
+        "_taking",
+        "_unread",
+        "secured",
+    )
 
-    def __init__(self, sock: socket.socket, host: str, clock: Callable[[], float]) -> None:
+    def __init__(self, sock: socket.socket, host: str, clock: Callable[[], float], min_rate: float = 0.0) -> None:
         self._host = host
         self._clock = clock
+        self._giving, self._taking = Pace(min_rate), Pace(min_rate)  # a reply; content
         self.secured = ""  # the TLS version, as "TLSv1.3"
         if sock.family != socket.AF_UNIX:
             # Else the kernel keeps a small segment back until the one before it is acknowledged: 40 ms a message.
@@ -96,7 +112,8 @@ class Stream:
             deadline = self._clock() + seconds
             try:
                 while not (self._unread or self._fault):
-                    self._wait(select.POLLIN, deadline)
+                    slowest = _NEVER if phase is Phase.FINAL else self._giving.until(GRACE)
+                    self._wait(select.POLLIN, deadline, slowest)
                     self._receive()
             except OSError as error:
                 raise self._trouble(error, phase, seconds) from error
@@ -139,8 +156,12 @@ class Stream:
             self._replies.feed(octets)
             while reply := self._replies.take():
                 self._unread.append(reply)
+                self._giving.rest()
         except TransientError as error:
             self._fault = self._fault or error
+        if self._replies.waiting:
+            self._giving.begin(self._clock())
+            self._giving.move(len(octets))
 
     # --- writing
 
@@ -150,13 +171,20 @@ class Stream:
         Raises TransientError: BAD_CONNECTION; Unreadable or SpoolError where a Part cannot be read.
         """
         sent = fresh = 0
-        deadline = self._clock() + seconds
+        began = self._clock()
+        deadline, taking = began + seconds, self._taking
+        if phase is Phase.CONTENT:
+            taking.begin(began)
+        else:
+            taking.rest()
         try:
             while True:
                 try:
-                    sent += self._send(block, sent)
+                    more = self._send(block, sent)
+                    sent += more
+                    taking.move(more)
                 except (BlockingIOError, ssl.SSLWantWriteError):
-                    self._wait(select.POLLOUT, deadline)
+                    self._wait(select.POLLOUT, deadline, taking.until(seconds))
                 except ssl.SSLWantReadError:
                     self._wait(select.POLLIN, deadline)
                 if sent == len(block):
@@ -186,12 +214,12 @@ class Stream:
             part.read(start, 1)  # says that the file has ended
         return sent
 
-    def _wait(self, event: int, deadline: float) -> None:
-        """Until something can be read, or written. Raises TimeoutError."""
-        left = deadline - self._clock()
+    def _wait(self, event: int, deadline: float, slowest: float = _NEVER) -> None:
+        """Until something can be read, or written. Raises TimeoutError; TooSlow if that was to be by `slowest`."""
+        left = min(deadline, slowest) - self._clock()
         self._poll.register(self._socket, event)
         if left <= 0 or not self._poll.poll(left * 1000):
-            raise TimeoutError
+            raise TooSlow if slowest < deadline else TimeoutError
 
     def start_tls(self, context: ssl.SSLContext, server_name: str, seconds: float) -> None:
         """What the peer said in clear and was not read yet is dropped (RFC 3207 §4.2). Raises HandshakeFailed."""
@@ -215,6 +243,11 @@ class Stream:
             self._socket.close()
 
     def _trouble(self, error: OSError, phase: Phase, seconds: float) -> TransientError:
+        if isinstance(error, TooSlow):
+            rate = self._taking.min_rate
+            return TransientError(
+                BAD_CONNECTION, "", f"{self._host} is slower than {rate:.0f} octets/s in {phase.name}"
+            )
         if isinstance(error, TimeoutError):
             return TransientError(BAD_CONNECTION, "", f"{self._host} timed out after {seconds:g} s in {phase.name}")
         return TransientError(BAD_CONNECTION, "", f"connection to {self._host} lost in {phase.name}: {_reason(error)}")

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 from mailspool.errors import DeadlineExceeded, TransientError, UsageError
 from mailspool.model.phase import Phase
+from mailspool.smtp.pace import GRACE
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
 from mailspool.tls.context import opportunistic
@@ -247,3 +249,93 @@ def test_closing_twice_does_no_harm(pair):
     stream, _ = pair
     stream.close()
     stream.close()
+
+
+class Clock:
+    """It goes on by a second each time it is asked for."""
+
+    now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def test_a_reply_that_has_begun_must_come_at_a_pace():
+    ours, theirs = socket.socketpair()
+    clock = Clock()
+
+    def dripping():
+        theirs.sendall(b"250-x\r\n")
+        return clock()
+
+    stream = Stream(ours, "mx", dripping, 1000.0)
+    with pytest.raises(TransientError) as caught:
+        stream.read_reply(Phase.EHLO, 3000)
+    assert (caught.value.status, caught.value.text) == ("4.4.2", "mx is slower than 1000 octets/s in EHLO")
+    assert GRACE <= clock.now < GRACE + 10
+    ours.close()
+    theirs.close()
+
+
+def test_the_reply_to_a_final_dot_may_drip_as_long_as_its_timeout_allows():
+    ours, theirs = socket.socketpair()
+    clock = Clock()
+
+    def dripping():
+        theirs.sendall(b"250-x\r\n" if clock.now < 300 else b"250 taken\r\n")
+        return clock()
+
+    stream = Stream(ours, "mx", dripping, 1000.0)
+    assert stream.read_reply(Phase.FINAL, 600).code == 250
+    ours.close()
+    theirs.close()
+
+
+def test_a_reply_that_has_not_begun_is_waited_for_as_long_as_its_timeout_allows(pair):
+    _, peer = pair
+    stream = Stream(pair[0]._socket, "mx", Clock(), 1000.0)
+    threading.Timer(0.05, peer.sendall, [b"250 at last\r\n"]).start()
+    assert stream.read_reply(Phase.RCPT, 20).code == 250
+
+
+def test_content_must_be_taken_at_a_pace():
+    ours, theirs = socket.socketpair()
+    stream = Stream(ours, "mx", time.monotonic, 1e12)
+    with pytest.raises(TransientError) as caught:  # what the socket holds is taken, and not fast enough
+        stream.write(b"x" * 50_000_000, Phase.CONTENT, 0.05)
+    assert (caught.value.status, caught.value.text) == ("4.4.2", "mx is slower than 1000000000000 octets/s in CONTENT")
+    ours.close()
+    theirs.close()
+
+
+def test_who_takes_content_at_that_pace_is_not_cut_off_though_it_takes_longer_than_the_timeout_of_a_block():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ticks = itertools.count(0.0, 0.05)
+
+    def taking_all():
+        with suppress(BlockingIOError):
+            while theirs.recv(1 << 20):
+                pass
+        return next(ticks)
+
+    stream = Stream(ours, "mx", taking_all, 100_000.0)
+    stream.write(b"x" * 50_000_000, Phase.CONTENT, 1)
+    assert next(ticks) > 1
+    ours.close()
+    theirs.close()
+
+
+def test_each_message_has_a_grace_of_its_own():
+    ours, theirs = socket.socketpair()
+    clock = Clock()
+    stream = Stream(ours, "mx", clock, 1_000_000.0)
+    for _ in range(50):
+        stream.write(b"x" * 100, Phase.CONTENT, 20)
+        theirs.recv(1000)
+        stream.write(b".", Phase.FINAL, 20)
+        theirs.recv(1000)
+        clock.now += 15
+    ours.close()
+    theirs.close()
