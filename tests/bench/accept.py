@@ -25,7 +25,7 @@ def accept(server, most: int) -> dict[str, Any]:
             rates[f"smtp{sessions}"] = rate(number, lambda n, s=sessions: server.fill_over_smtp(s, n, SIZE))
     if hasattr(server, "spool"):
         rates["send_mail"] = rate(min(1000, most), lambda count: [server.send(message(SIZE, n)) for n in range(count)])
-        rates["batch"] = rate(min(5000, most), lambda count: server.fill([RECIPIENT] * count, SIZE))
+        rates["batch"] = rate(min(5000, most), lambda count: server.fill([RECIPIENT] * count, SIZE, 500))
     return rates
 
 

@@ -173,3 +173,12 @@ def test_a_line_costs_little_in_json_too(path):
     for _ in range(2000):
         log.record("delivery", id="a1.0", to="j@x.example", relay="r", delay=0.1, dsn="2.0.0", status="sent", text="2")
     assert time.process_time() - begin < 1
+
+
+def test_a_reader_that_is_not_there_is_looked_for_once_for_each_line(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(os.path, "lexists", lambda path: looked.append(path))
+    syslog = writer.Syslog(f"{tmp_path}/log", "line", writer.Nowhere())
+    for _ in range(2):
+        syslog.write(make_entry("info", "mailspool", 0.0, {"event": "hello"}))
+    assert looked == [f"{tmp_path}/log"] * 2
