@@ -39,6 +39,10 @@ class Tier(msgspec.Struct, frozen=True):
         """Whether it has waited long enough."""
         return self.due_at(entered, now) <= now
 
+    def waiting(self, now: float) -> tuple[int, int]:
+        """The first and the last TIME of which `is_due` surely says no, but for a second that rounding may need."""
+        return int(now - self.wait) + 2, int(now + AHEAD) - 1
+
 
 def make_tiers(periods: tuple[float, ...], priorities: tuple[int, ...]) -> tuple[Tier, ...]:
     """The tiers that `dequeue_periods` and `dequeue_priority` describe; both must have the same length."""

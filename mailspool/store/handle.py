@@ -72,8 +72,14 @@ class Handle:
         """Read the names. Raises SpoolError."""
         names = self.spool.store.names(self.tier.number)
         self.seen = len(names)
-        self._names = iter(sorted(names))
+        self._names = iter(sorted(self.candidates(names)))
         return self
+
+    def candidates(self, names: Sequence[str]) -> Sequence[str]:
+        """Those that may be due, or are no nodes. Whose nodes are due by a rule of their own overrides this too."""
+        now = self.spool.now()
+        first, last = self.tier.waiting(now)
+        return nodename.outside(names, first, last, int(now - self.spool.max_age) + 2)
 
     def mail_spool_node(self, name: str) -> "Node":
         """The node of that name in this tier, as the spool makes it. Raises Unreadable."""
@@ -142,7 +148,10 @@ class Node:
         return self.msh.spool.now() - nodename.arrival_of(self.parsed.id)
 
     def can_process(self) -> bool:
-        """Whether it has waited long enough in its tier, or is too old to wait on. Raises Unreadable as `age` does."""
+        """Whether it has waited long enough in its tier, or is too old to wait on. Raises Unreadable as `age` does.
+
+        `Handle.candidates` leaves out most of those for which this is False, and none for which it is not.
+        """
         return self.age >= self.msh.spool.max_age or self.msh.tier.is_due(self.time, self.msh.spool.now())
 
     # --- claiming

@@ -7,7 +7,7 @@ was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it whil
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain, count
 from typing import NamedTuple
@@ -38,6 +38,12 @@ _NEW_ID = r"[0-9A-Z]{20}[0-9A-Za-z]*"
 def _name_matcher() -> Callable[[str], re.Match[str] | None]:
     """Compiled by the first scan, not by those who only make names."""
     return re.compile(rf"({_TIME})-({_ID})\.({_INDEX})-({_DESTINATION})").fullmatch
+
+
+@cache
+def _ordinary_matcher() -> Callable[[str], re.Match[str] | None]:
+    """Names that `parse` and `arrival_of` read, and whose TIME has ten digits: 2001 to 2286."""
+    return re.compile(rf"[1-9][0-9]{{9}}-[0-9A-Z]{{20}}[0-9A-Za-z]{{0,44}}\.(?:{_INDEX})-(?:{_DESTINATION})").fullmatch
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -82,6 +88,19 @@ def entered(text: str) -> int:
         return int(text.partition("-")[0])
     except ValueError:
         return 0
+
+
+def outside(names: Sequence[str], first: int, last: int, arrived: int) -> list[str]:
+    """Those that are not of a node which entered its tier from `first` to `last` and arrived at `arrived` or later.
+
+    Unix seconds, ends included. What is no node's name is outside. Some that are inside may be given too, never the
+    other way round. Strings are compared, before any is parsed: a look costs next to nothing for nodes that wait.
+    """
+    if not 10**9 <= first <= last < 10**10 - 1 or arrived >= 36**7:
+        return list(names)
+    low, high, since = str(first), str(last + 1), _base36(max(arrived, 0), 7)
+    ordinary = _ordinary_matcher()
+    return [name for name in names if not (low <= name < high and since <= name[11:18] and ordinary(name))]
 
 
 def split_claim(text: str) -> tuple[str, str]:

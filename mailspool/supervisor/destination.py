@@ -21,15 +21,16 @@ REMEMBERED = 3600.0
 
 
 class Destination:
-    """more: a look found more jobs than fit. refusals: cool-downs since it last took something.
+    """more: a look found more jobs than fit. most: how many waited after the last one was added.
 
-    refusal: how it refused the first of them, and when.
+    refusals: cool-downs since it last took something. refusal: how it refused the first of them, and when.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[Job] = deque()
         self.workers = 0
         self.more = False
+        self.most = 0
         self.concurrency = FIRST_CONCURRENCY
         self.cool_until = 0.0
         self.refusals = 0
@@ -43,6 +44,13 @@ class Destination:
     def may_have_more(self, most: int, now: float) -> bool:
         """Whether one more worker may go there. most: whatever it bears."""
         return bool(self.waiting) and now >= self.cool_until and self.workers < min(most, self.concurrency)
+
+    def keep(self, number: int) -> list[Job]:
+        """Let go of all waiting jobs but the first ones, so many; which those are."""
+        gone = [self.waiting.pop() for _ in range(len(self.waiting) - number)]
+        if gone:
+            self.more, self.most = True, number
+        return gone
 
     def probe(self) -> int:
         """How many of the waiting jobs, the first ones, are of one group."""

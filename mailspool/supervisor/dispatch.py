@@ -18,6 +18,9 @@ from mailspool.supervisor.restraint import Restraints
 MAX_WAITING = 5000
 """Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
 
+MAX_ALL = 50_000
+"""Jobs of all destinations kept in memory. When there are more, each keeps as many as all others may: the oldest."""
+
 MAX_BATCH = 100
 """Jobs given to a worker at once: few enough that a new destination is not kept waiting, many enough to save asking.
 
@@ -37,6 +40,7 @@ class Dispatch:
         self._destinations: dict[str, Destination] = {}  # in the order of the round
         self._known: set[str] = set()
         self._done: set[str] | None = None  # reported on since the present look began, which may have seen them before
+        self._crowded = False  # so many destinations have jobs that there is no room to be made
         self._faulty: dict[str, float] = {}  # which of them met a fault, and until when they rest
 
     def __len__(self) -> int:
@@ -59,19 +63,33 @@ class Dispatch:
             if job.key in self._known or (self._done and job.key in self._done):
                 continue
             destination = self._destinations.setdefault(job.destination, Destination())
-            if len(destination.waiting) >= MAX_WAITING:
-                destination.more = True
+            if not self._has_room() or destination.more or len(destination.waiting) >= MAX_WAITING:
+                destination.more = True  # from here on all are younger than what was left out
                 continue
             destination.waiting.append(job)
+            destination.most = len(destination.waiting)
             self._known.add(job.key)
 
+    def _has_room(self) -> bool:
+        """Whether one more job may be kept; if need be, each destination lets go of what is beyond its share."""
+        if len(self._known) >= MAX_ALL and not self._crowded:
+            waiting = [each for each in self._destinations.values() if each.waiting]
+            share = max(1, MAX_ALL // 2 // max(1, len(waiting)))
+            for each in waiting:
+                self._known.difference_update(job.key for job in each.keep(share))
+            self._crowded = len(self._known) > MAX_ALL * 3 // 4  # not worth while for each job anew
+        return len(self._known) < MAX_ALL
+
     def hungry(self) -> bool:
-        """Whether a look would find more jobs for a destination that has nearly used up those it had."""
-        return any(d.more and len(d.waiting) < MAX_WAITING // 2 for d in self._destinations.values())
+        """Whether a look would find more jobs for a destination that has used up most of those it had."""
+        room = len(self._known) < MAX_ALL // 2
+        return any(
+            d.more and (len(d.waiting) < d.most // 2 or (room and not d.waiting)) for d in self._destinations.values()
+        )
 
     def looked(self, now: float) -> None:
         """A look begins: what is more than fits will be seen anew, and what has rested from a fault."""
-        self._done = set()
+        self._done, self._crowded = set(), False
         for destination in self._destinations.values():
             destination.more = False
         rested = [key for key, until in self._faulty.items() if now >= until]

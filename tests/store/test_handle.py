@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Handles and nodes as Mail::Spool knows them: the same promises over each back end."""
 
+import os
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailspool.config.load import make
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.outcome import Attempt
+from mailspool.model.tier import Tier
 from mailspool.spool import Spool
+from mailspool.store import nodename
 from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
+from mailspool.store.handle import Handle, Node
 from mailspool.store.memory import MemoryStore
 
 START = 1_700_000_000
@@ -184,3 +191,56 @@ def test_a_name_that_does_not_tell_when_its_message_arrived_goes_to_quarantine(s
     (tmp_path / "spool" / "0" / f"{int(clock()) + 9}-abc.0-a.example").write_bytes(b"")
     assert [node.to for node in opened(spool, 0)] == ["joe@a.example"]
     assert State.QUARANTINED in {at.state for at in spool.store.locations()}
+
+
+# --- what is left out before anything is parsed
+
+times = st.one_of(
+    st.sampled_from([0, 1, 10**9 - 1, 10**9, 10**10 - 1, 10**10, 10**12 - 1]),
+    st.integers(-20_000, 20_000).map(START.__add__),
+    st.integers(-1_000_000, 1_000_000).map(START.__add__),
+)
+ids = st.one_of(
+    st.builds(nodename.new_id, times.map(float), st.binary(min_size=8, max_size=8).map(lambda dice: lambda _: dice)),
+    st.builds(lambda made, more: made + more, st.just("00T3X1K2F8Q0ZL5M1N7B"), st.from_regex("[0-9A-Za-z]{0,50}")),
+    st.from_regex(r"[0-9A-Za-z]{0,22}"),
+)
+destinations = st.sampled_from(["a.example", "[IPv6:2001:db8::1]", "#" + "0" * 32, "A.example", "", "a\n", "-"])
+tier_names = st.one_of(
+    st.builds("{}-{}.{}-{}".format, times, ids, st.sampled_from(["0", "7", "01", "x", ""]), destinations),
+    st.builds("{}{}".format, times, st.sampled_from(["", "-", ".tmp", "0-0.0-a", "/"])),
+    st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=40),
+)
+
+
+class Looked:
+    """What a handle asks of its spool."""
+
+    def __init__(self, now, max_age):
+        self.now, self.max_age = lambda: now, max_age
+
+
+def is_surely_waiting(handle, name):
+    try:
+        return not Node(handle, name).can_process()
+    except Unreadable:
+        return False
+
+
+@given(
+    st.lists(tier_names, max_size=20),
+    st.sampled_from([0.0, 0.2, 1800.0, 14400.0, 1e9]),
+    st.sampled_from([0.0, 3600.0, 432000.0, 1e10]),
+    st.floats(-20_000, 20_000).map(lambda seconds: START + seconds) | st.floats(0, 1e11),
+)
+def test_what_a_look_leaves_out_unparsed_is_a_node_that_waits(names, wait, max_age, now):
+    handle = Handle(Looked(now, max_age), Tier(3, wait, 1, last=False))
+    left_out = set(names) - set(handle.candidates(names))
+    assert all(is_surely_waiting(handle, name) for name in left_out)
+
+
+@given(st.integers(2, 1798), st.integers(2, 431_990))
+def test_of_those_that_wait_a_look_leaves_out_all(entered, arrived):
+    handle = Handle(Looked(START + 0.5, 432_000.0), Tier(1, 1800.0, 1, last=False))
+    message = nodename.new_id(START - max(arrived, entered), os.urandom)
+    assert not handle.candidates([f"{START - entered + 2}-{message}.0-a.example"])

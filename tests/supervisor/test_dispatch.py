@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailspool.supervisor import destination, dispatch
-from mailspool.supervisor.dispatch import FAULT_REST, MAX_BATCH, MAX_WAITING, Dispatch
+from mailspool.supervisor.dispatch import FAULT_REST, MAX_ALL, MAX_BATCH, MAX_WAITING, Dispatch
 from mailspool.supervisor.job import Job, Limits, Result
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
@@ -281,6 +281,43 @@ def test_more_than_fits_in_memory_is_looked_for_again_in_time():
     assert len(one) >= MAX_WAITING // 2 - MAX_BATCH * 2
     one.looked(0.0)
     assert not one.hungry()
+
+
+def all_of(destinations, count):
+    return [job for name in destinations for job in jobs(name, count)]
+
+
+def test_however_many_jobs_there_are_a_bounded_number_is_kept_and_each_destination_keeps_its_oldest():
+    one = Dispatch(limits())
+    names = [*(f"silent{n}" for n in range(200)), "healthy"]
+    one.looked(0.0)
+    one.offer(all_of(names, 1000))
+    one.look_over()
+    assert len(one) <= MAX_ALL
+    for name in names:
+        kept = [job.key for job in one._destinations[name].waiting]
+        assert len(kept) >= MAX_ALL // 2 // len(names) - 1
+        assert kept == [job.key for job in jobs(name, len(kept))]
+    assert one._known == {job.key for each in one._destinations.values() for job in each.waiting}
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], [f"d{n}" for n in range(30)], [f"d{n}" for n in range(500)]])
+def test_what_was_let_go_of_is_found_by_later_looks_until_all_is_done(names, monkeypatch):
+    monkeypatch.setattr(dispatch, "MAX_ALL", 400)
+    monkeypatch.setattr(dispatch, "MAX_WAITING", 100)
+    one, left = Dispatch(limits()), {job.key: job for job in all_of(names, 3000 // len(names))}
+    looks = 0
+    while left:
+        looks += 1
+        assert looks < 100
+        one.looked(0.0)
+        one.offer(list(left.values()))
+        one.look_over()
+        assert len(one._known) <= 400
+        while not one.hungry() and (batch := one.next_batch(0.0)):
+            for job in batch:
+                del left[job.key]
+            one.finished(batch, [Result.DELIVERED] * len(batch), 0.0)
 
 
 def test_what_was_reported_on_during_a_look_is_not_taken_up_when_that_look_still_offers_it():
