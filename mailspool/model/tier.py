@@ -6,6 +6,7 @@ reading of one spool without talking to each other. What follows for the times b
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -44,6 +45,7 @@ class Tier(msgspec.Struct, frozen=True):
         return int(now - self.wait) + 2, int(now + AHEAD) - 1
 
 
+@lru_cache(8)  # they are asked for with each node
 def make_tiers(periods: tuple[float, ...], priorities: tuple[int, ...]) -> tuple[Tier, ...]:
     """The tiers that `dequeue_periods` and `dequeue_priority` describe; both must have the same length."""
     last = len(periods) - 1

@@ -304,7 +304,10 @@ class Session:
 
     def _oldest(self) -> Flight:
         """The one that gets the next reply; if it is not past its final dot, none behind it is."""
-        return next((flight for flight in self._flights if flight.step), self._flights[-1])
+        for flight in self._flights:
+            if flight.step:
+                break
+        return flight
 
     def _lose(self, error: TransientError, *, missed: bool = False) -> None:
         for flight in list(self._flights):

@@ -19,13 +19,14 @@ class Transcript:
     __slots__ = ("_beginning", "_count", "_end")
 
     def __init__(self) -> None:
-        self._beginning: list[tuple[str, str]] = []
-        self._end: deque[tuple[str, str]] = deque(maxlen=MAX_END)
+        # As they come: of a thousand sessions one is ever shown, so that they are made to text only then.
+        self._beginning: list[tuple[str, object]] = []
+        self._end: deque[tuple[str, object]] = deque(maxlen=MAX_END)
         self._count = 0
 
     def say(self, commands: bytes) -> None:
         """One write of whole commands."""
-        self._add("C:", commands[:MAX_ENTRY].decode("utf-8", "replace"))
+        self._add("C:", commands[:MAX_ENTRY])
 
     def say_content(self, octets: int) -> None:
         """So many octets of message content, as written."""
@@ -33,19 +34,23 @@ class Transcript:
 
     def hear(self, reply: Reply) -> None:
         """One reply, its lines joined."""
-        self._add("S:", str(reply))
+        self._add("S:", reply if len(reply.lines) == 1 else str(reply))  # a long one is cut here and now
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
         self._add("--", text)
 
-    def _add(self, mark: str, text: str) -> None:
+    def _add(self, mark: str, what: object) -> None:
         self._count += 1
-        (self._beginning if self._count <= MAX_BEGINNING else self._end).append((mark, text))
+        (self._beginning if self._count <= MAX_BEGINNING else self._end).append((mark, what))
 
     def __str__(self) -> str:
         left_out = self._count - len(self._beginning) - len(self._end)
-        gap = [("--", f"{left_out} left out")] if left_out else []
+        gap: list[tuple[str, object]] = [("--", f"{left_out} left out")] if left_out else []
         return "\n".join(
-            f"{mark} {line}" for mark, text in [*self._beginning, *gap, *self._end] for line in text.splitlines()
+            f"{mark} {line}" for mark, what in [*self._beginning, *gap, *self._end] for line in _text(what).splitlines()
         )
+
+
+def _text(what: object) -> str:
+    return what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)

@@ -58,7 +58,7 @@ class WorkerStation:
         self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
         self.finishing = False
         self._phase = Phase.IDLE
-        self._interruptible = False
+        self._interruptible = self._armed = False
         self._until = _FOREVER  # end of the present budget
         self._host = self._about = ""
         self._alarms: dict[str, str] = {}
@@ -168,24 +168,34 @@ class WorkerStation:
         self._report(Phase.RESOLVE, self._host, self._until)
         try:
             with self._may_be_interrupted():
-                signal.setitimer(signal.ITIMER_REAL, seconds)
+                self._arm(seconds)
                 if self.finishing:
                     raise ShutdownRequested
                 yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._disarm()
             self._until = _FOREVER
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
 
     def _watch(self, phase: Phase, host: str, seconds: float) -> None:
         if phase >= Phase.SEAL:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._disarm()
             now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet
             self._report(phase, host, min(self._until, now + LOCAL_PATIENCE) if phase is Phase.SEAL else now + seconds)
             return
         if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with what is left of the budget
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, self._until - self._clock()))
+            self._arm(max(0.001, self._until - self._clock()))
         self._report(phase, host, self._until)
+
+    def _arm(self, seconds: float) -> None:
+        self._armed = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _disarm(self) -> None:
+        """Three times for each message, and once in earnest."""
+        if self._armed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._armed = False
 
     def _report(self, phase: Phase, host: str, until: float) -> None:
         now = self._clock()

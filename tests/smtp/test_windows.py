@@ -2,17 +2,27 @@
 """What a session writes behind what, octet for octet, and what it makes of a peer that answers as it likes."""
 
 import io
+import itertools
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailspool.errors import ClaimLost
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
-from mailspool.model.phase import Phase
+from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.content import BLOCK
+from mailspool.smtp.dialogue import Dialogue
 from mailspool.smtp.flight import Letter, always
 from mailspool.smtp.session import WIDEST, Session
+from mailspool.smtp.stream import Stream
 from mailspool.tls.policy import TlsLevel, TlsPolicy
 
 NONE = TlsPolicy(TlsLevel("none"))
@@ -232,3 +242,121 @@ def test_a_message_past_its_final_dot_is_waited_for_as_long_as_a_final_dot_whate
     last_seal = max(n for n, (phase, *_) in enumerate(waits) if phase is Phase.SEAL)
     assert {seconds for *_, seconds in waits[last_seal + 1 :]} == {99.0}
     session.close()
+
+
+# --- over a pair of sockets
+
+
+@contextmanager
+def session_with(answer, kind, *extensions):
+    """A session whose peer answers each piece that it receives with `answer(piece)`, which returns pieces."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    theirs.settimeout(20)
+
+    def serve():
+        with suppress(OSError), theirs:
+            theirs.sendall(b"220 mx\r\n")
+            theirs.recv(1 << 20)
+            theirs.sendall(b"".join(b"250-%b\r\n" % each.encode() for each in ("mx", *extensions)) + b"250 X\r\n")
+            while octets := theirs.recv(1 << 20):
+                for piece in answer(octets):
+                    if piece is None:
+                        return
+                    theirs.sendall(piece)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    session = Session(
+        Stream(ours, "mx", time.monotonic),
+        Dialogue("mx", "client.example.net"),
+        "mx",
+        timeouts=Timeouts(*[20.0] * 11),
+        tls=NONE,
+        watch=nobody_watches,
+    )
+    session._run(session._dialogue.greet(NONE))
+    yield session
+    session.close()
+    thread.join()
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), CHUNKING], ids=["DATA", "BDAT"])
+def test_each_message_is_one_write_but_for_the_first_commands(extensions):
+    """A message in several small pieces waits 40 ms for the acknowledgement of the first of them."""
+    writes = []
+
+    def answer(octets):  # each is what one system call has written
+        writes.append(octets)
+        commands = octets.replace(SMALL.replace(b"\r\n.", b"\r\n.."), b"").replace(SMALL, b"").split(b"\r\n")[:-1]
+        return [b"".join(b"354 go\r\n" if each == b"DATA" else b"250 ok\r\n" for each in commands)]
+
+    with session_with(answer, socket.SOCK_SEQPACKET, *extensions) as session:
+        assert {type(outcome) for outcome in exchange_all(session, [letter() for _ in range(5)])} == {Delivered}
+    assert len(writes) == 6
+
+
+class Model:
+    """What a peer that keeps to RFC 3030 answers to octets in any pieces, itself in pieces, until it is cut off."""
+
+    _COMMAND = re.compile(rb"(MAIL|RCPT|RSET|BDAT)[^\r]*\r\n")
+
+    def __init__(self, codes, cuts, most):
+        self.codes, self.cuts, self.left = iter(codes), itertools.cycle(cuts), most
+        self.unread, self.accepted, self.taken = b"", False, []
+
+    def __call__(self, octets):
+        self.unread += octets
+        said = b""
+        while found := self._COMMAND.match(self.unread):
+            end = found.end()
+            if found[1] == b"BDAT":
+                end += int(found[0].split()[1])
+                if len(self.unread) < end:
+                    break
+            self.unread = self.unread[end:]
+            said += self._reply(found[1], self.left - len(said))
+        while said:
+            size = next(self.cuts)
+            piece, said = said[: min(size, self.left)], said[size:]
+            self.left -= len(piece)
+            yield piece
+            if not self.left:
+                yield None
+
+    def _reply(self, verb, left):
+        code = b"250" if verb in (b"RSET", b"MAIL") else next(self.codes)
+        if verb == b"RCPT":
+            self.accepted = code == b"250"
+        elif verb == b"BDAT":
+            code = code if self.accepted else b"503"
+            self.accepted = False
+        reply = code + b" 2.0.0 so\r\n" if code == b"250" else code + b" no\r\n"
+        if verb == b"BDAT":
+            self.taken.append(code == b"250" and len(reply) <= left)
+        return reply
+
+
+@settings(max_examples=60)
+@given(
+    codes=st.lists(st.sampled_from([b"250", b"250", b"250", b"450", b"550"]), min_size=60, max_size=60),
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    most=st.one_of(st.just(1 << 20), st.integers(1, 600)),
+)
+def test_in_whatever_pieces_replies_come_and_wherever_they_end_only_what_was_taken_is_delivered(codes, cuts, most):
+    total = 12
+    model = Model(codes, cuts, most)
+    with session_with(model, socket.SOCK_STREAM, *CHUNKING) as session:
+        letters, delivered, untouched = [letter() for _ in range(total)], [], []
+        for n in range(total):
+            if not (session.alive or session.has_begun(letters[n])):
+                break
+            (outcome,) = session.exchange(letters[n:])
+            delivered.append(isinstance(outcome, Delivered))
+            untouched.append(session.untouched)
+    assert not any(each and not_sent for each, not_sent in zip(delivered, untouched, strict=True))
+    # A reset may take with it what the peer had said before it hung up.
+    told = iter(model.taken)
+    assert all(any(took for took in told) for each in delivered if each)
+    if most == 1 << 20:
+        assert len(delivered) == total
+        assert delivered.count(True) == model.taken.count(True)
