@@ -849,7 +849,7 @@ def test_who_was_taken_for_dead_kills_its_workers_and_goes_on_as_another(mortal,
     eventually(lambda: (tmp_path / "anew").exists())
     eventually(lambda: not any(map(is_running, before)))
     mortal.done("a-final-1", "b-deaf-1")
-    assert mortal.log.count("began anew") == 1
+    eventually(lambda: mortal.log.count("began anew") == 1)
     assert "local fault" not in mortal.log
 
 
