@@ -66,7 +66,7 @@ class Status:
                 "held": {name: held._asdict() for name, held in islice(pool.dispatch.held_back(now), _MOST)},
                 "appointments": dict(islice(pool.appointments.times(now), _MOST)),
                 "alarms": self._pool.alarms.lines(),
-                "looking": round(self._looks.looking, 1),
+                "looking": round(self._looks.looking, 6),  # 0 only if there is no look
                 "next_look": round(self._looks.next_tick, 1),
                 **self._looks.summary,
             }
