@@ -33,7 +33,7 @@ class Row(NamedTuple):
     def wanted(self) -> str:
         if not self.goal:
             return ""
-        number = f"{abs(self.goal):,g}" if self.beside[0] else self.form.format(abs(self.goal))
+        number = f"{abs(self.goal):.3g}" if self.beside[0] else self.form.format(abs(self.goal))
         return f"{'≥' if self.goal > 0 else '≤'} {number}{' ×' if self.beside[0] else ''}"
 
     def reached(self, value: float) -> bool:
