@@ -374,7 +374,8 @@ class Spool:
         self, message: Message, envelope: Envelope, timeout: float | None, *, spool_failures: bool
     ) -> None:
         """Deliver at once. What fails for now is spooled or raised, once all recipients have had their try."""
-        from mailspool.delivery.door import Alone, Door  # as above
+        from mailspool.delivery.alone import Alone  # as above
+        from mailspool.delivery.door import Door
         from mailspool.delivery.immediate import deliver_now
 
         try:
@@ -392,7 +393,8 @@ class Spool:
     def door(self) -> "Door":
         """The door out, as this process uses it; opened when first asked for."""
         if self._door is None:
-            from mailspool.delivery.door import Alone, Door  # as above
+            from mailspool.delivery.alone import Alone  # as above
+            from mailspool.delivery.door import Door
 
             self._door = Door(self, self.settings, Alone())
         return self._door

@@ -11,9 +11,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import groupby, islice, takewhile
+from operator import attrgetter
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from mailspool.delivery.agent import DeliveryAgent
 from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.delivery import Delivery
 from mailspool.delivery.hooks import Hooks
+from mailspool.delivery.lot import Lot, of_one_sender
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
 from mailspool.delivery.settle import Policy, Settler, unless_lost
@@ -41,7 +43,7 @@ from mailspool.message.message import Message
 from mailspool.model import status
 from mailspool.model.hint import Kind, parse_hint
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
-from mailspool.model.phase import guarded, nobody_watches
+from mailspool.model.phase import guarded
 from mailspool.model.rules import Rules
 from mailspool.store import nodename
 from mailspool.store.base import Location, State
@@ -156,7 +158,7 @@ class Door:
         told = results.values()
         return self._enough or self._station.finishing or Result.REFUSED in told or Result.FAULT in told
 
-    def _may_go_on(self, lot: "Lot", results: Mapping[str, Result]) -> bool:
+    def _may_go_on(self, lot: Lot, results: Mapping[str, Result]) -> bool:
         """What is past its final dot must."""
         past_dot = lot.delivery is not None and self.agent.past_dot(lot.delivery)
         return past_dot or not self._is_over(results)
@@ -171,14 +173,14 @@ class Door:
         self.agent.close()
         self.settler.finish()
 
-    def _take(self, jobs: list[Job]) -> "Lot":
+    def _take(self, jobs: list[Job]) -> Lot:
         """Claim and read, and leave what comes in the way for when its turn comes: others may be under way."""
         lot = Lot(jobs)
         try:
             for key in lot.results:  # one by one: those before a fault must be known, to be given back
                 if node := self._claim(key):
                     lot.nodes[key] = node
-            lot.whole, lot.later = _of_one_sender(self._readable(lot.nodes))
+            lot.whole, lot.later = of_one_sender(self._readable(lot.nodes))
             lot.results |= dict.fromkeys(lot.later, Result.RETURNED)
             if lot.whole and not lot.job.refusal:
                 lot.delivery = self._prepare(list(lot.whole.values()))
@@ -193,12 +195,14 @@ class Door:
         domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
         return self.agent.prepare(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
 
-    def _work_off(self, lot: "Lot", behind: Iterable["Lot"]) -> dict[str, Result]:
+    def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> dict[str, Result]:
         """Deliver and settle it. behind: those whose turn comes next."""
         try:
             if lot.error:
                 raise lot.error
-            whole, outcomes = self._try(lot, [each.delivery for each in takewhile(_is_open, behind) if each.delivery])
+            whole, outcomes = self._try(
+                lot, [each.delivery for each in takewhile(attrgetter("is_open"), behind) if each.delivery]
+            )
             self._tell_refusal(outcomes)
             lot.results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
             size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
@@ -220,14 +224,14 @@ class Door:
             lot.close()
         return lot.results
 
-    def _return_untried(self, lot: "Lot") -> dict[str, Result]:
+    def _return_untried(self, lot: Lot) -> dict[str, Result]:
         try:
             self._return(lot, Result.RETURNED)
         finally:
             lot.close()
         return lot.results
 
-    def _return(self, lot: "Lot", why: Result) -> None:
+    def _return(self, lot: Lot, why: Result) -> None:
         """Give back what no host has taken. Raises SpoolError as `_give_back` does."""
         undelivered = [key for key, result in lot.results.items() if result is not Result.DELIVERED]
         self._give_back(lot.nodes[key] for key in undelivered if key in lot.nodes)
@@ -255,7 +259,7 @@ class Door:
                 whole[key] = node
         return whole
 
-    def _try(self, lot: "Lot", behind: Sequence[Delivery]) -> tuple[dict[str, Node], list[Outcome]]:
+    def _try(self, lot: Lot, behind: Sequence[Delivery]) -> tuple[dict[str, Node], list[Outcome]]:
         """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
         if not lot.whole or lot.delivery is None:
             return lot.whole, [self._untried(node, lot.job.refusal) for node in lot.whole.values()]
@@ -379,84 +383,9 @@ class Door:
             node.due_again()
 
 
-class Lot:
-    """What is claimed for one message to one destination. results: of all its jobs, in their order.
-
-    nodes: those that we have claimed; whole: those of them that can be read, and to which the same one sends; later:
-    those to which another one does. error: what has kept us from that.
-    """
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
-        self._jobs = jobs
-        self.nodes: dict[str, Node] = {}
-        self.whole: dict[str, Node] = {}
-        self.later: dict[str, Node] = {}
-        self.delivery: Delivery | None = None
-        self.error: SpoolError | None = None
-
-    @property
-    def job(self) -> Job:
-        """The first."""
-        return self._jobs[0]
-
-    @property
-    def others(self) -> list[Job]:
-        """Those that another one sends to."""
-        return [job for job in self._jobs if job.key in self.later]
-
-    def close(self) -> None:
-        """Let go of its message file."""
-        for node in self.nodes.values():
-            node.close()
-
-
-class Alone:
-    """The station of a process that delivers by itself: no SIGALRM, no supervisor."""
-
-    serial = 0
-    finishing = False
-    watch = staticmethod(nobody_watches)
-
-    def alarm(self, subject: str, text: str) -> None:
-        """Nobody collects them here."""
-        if text:
-            log.error("alarm", subject=subject, error=text)
-
-    def refused(self, _text: str) -> None:
-        """There are no other jobs."""
-
-    def slower(self, _text: str, _seconds: float) -> None:
-        """There are no other jobs."""
-
-    def appoint(self, _job: Job, _seconds: float) -> None:
-        """Nobody would keep it: the node is tried when it is due."""
-
-    def counts_for(self, _rule: str) -> bool:
-        """There are no other workers."""
-        return True
-
-    def deadline(self, _seconds: float, _about: str = "") -> AbstractContextManager[None]:
-        """The timeouts of the session are all there is: SIGALRM belongs to the program that called us."""
-        return nullcontext()
-
-
-def _of_one_sender(nodes: dict[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
-    """Those that the same sends to as to the first, and the others: they came through a list that has an owner."""
-    senders = {key: node.from_ for key, node in nodes.items()}
-    first = next(iter(senders.values()), "")
-    others = {key: nodes[key] for key, sender in senders.items() if sender != first}
-    return {key: node for key, node in nodes.items() if key not in others}, others
-
-
 def _seal(nodes: Iterable[Node]) -> None:
     for node in nodes:
         node.seal()
-
-
-def _is_open(lot: Lot) -> bool:
-    """Whether a delivery may be begun ahead of its turn, or its turn passed over."""
-    return lot.error is None and (lot.delivery is not None or not lot.whole)
 
 
 def _result(outcome: Outcome) -> Result:

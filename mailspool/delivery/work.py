@@ -20,7 +20,8 @@ from mailspool import log
 from mailspool.config.common import fingerprint
 from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
-from mailspool.delivery.door import Alone, Door, preload
+from mailspool.delivery.alone import Alone
+from mailspool.delivery.door import Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lease import LeaseService, lease_of
 from mailspool.delivery.order import perform_smallest_first
