@@ -89,7 +89,7 @@ def test_what_dns_rules_out_bounces_at_once(recipient, status, bounce_of):
 
 def test_a_message_larger_than_the_peer_takes_bounces_with_its_header_only(bounce_of):
     sender, recipient = "box-big@exim.peers.test", "box-too-big@postfix.peers.test"
-    text = TEXT % (sender.encode(), recipient.encode()) + (b"x" * 76 + b"\n") * 45_000
+    text = TEXT % (sender.encode(), recipient.encode()) + (b"x" * 76 + b"\n") * 170_000
     bounce = bounce_of(recipient, sender=sender, text=text)
     _, _, (case,), original = parts(bounce)
     assert case["Status"] == "5.3.4"
