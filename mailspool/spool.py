@@ -407,6 +407,14 @@ class Spool:
         self._door = Door(self, self.settings, station)
         return self._door
 
+    @property
+    def overridden(self) -> frozenset[str]:
+        """Which of the next three methods are a subclass's own, or this one object's."""
+        names = ("lookup_mx", "lookup_host", "open_smtp_connection")
+        return frozenset(
+            name for name in names if getattr(getattr(self, name), "__func__", None) is not getattr(Spool, name)
+        )
+
     def lookup_mx(self, domain: str) -> Sequence[str]:
         """Names of the hosts that take mail for a domain, best first. Raises TransientError, PermanentError."""
         return self.door.network.lookup_mx(domain)

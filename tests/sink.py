@@ -40,8 +40,9 @@ class Mail(NamedTuple):
 class Sink:
     """greeting: "at once", "hang" (accept, never greet), "drip" (one octet now and then), or a line to refuse with.
 
-    at_quit: "bye", "drop" (close without a word). `hold`: replies to the final dot wait until `release`.
-    extensions: what it offers.
+    at_quit: "bye", "drop" (close without a word). stall: a verb, or "." for the final dot, that is never answered.
+    flood: a verb, or "greeting", that is answered by lines without end. `hold`: replies to the final dot wait until
+    `release`. extensions: what it offers.
     `clients`: connections now; `most`: at once, ever; `accepted`: all.
     """
 
@@ -50,6 +51,8 @@ class Sink:
         *,
         greeting="at once",
         at_quit="bye",
+        stall="",
+        flood="",
         name="sink.test",
         keep=True,
         hold=False,
@@ -58,6 +61,7 @@ class Sink:
         extensions=EXTENSIONS,
     ):
         self.extensions = extensions
+        self.stall, self.flood = stall, flood
         self.greeting, self.at_quit, self.name, self.keep = greeting, at_quit, name, keep
         self.mails: list[Mail] = []
         self.octets = 0
@@ -131,8 +135,13 @@ class Talk:
             return
         while line := await self.reader.readline():
             self.sink.commands.append(line)
-            verb = line.split(b":")[0].split()[0].upper() if line.strip() else b""
-            if not await getattr(self, verb.decode().lower(), self.unknown)(line):
+            verb = line.split(b":")[0].split()[0].upper().decode() if line.strip() else ""
+            if verb == self.sink.stall:
+                await self.reader.read()  # until the client has had enough
+                return
+            if verb == self.sink.flood:
+                await self.say_for_ever(b"250-and another thing\r\n")
+            if not await getattr(self, verb.lower(), self.unknown)(line):
                 return
 
     async def say(self, octets):
@@ -140,7 +149,13 @@ class Talk:
         await self.writer.drain()
         return True
 
+    async def say_for_ever(self, line):
+        while not self.reader.at_eof():
+            await self.say(line * 1000)
+
     async def greet(self):
+        if self.sink.flood == "greeting":
+            await self.say_for_ever(b"220-and welcome\r\n")
         match self.sink.greeting:
             case "at once":
                 return await self.say(f"220 {self.sink.name} ESMTP\r\n".encode())
@@ -207,6 +222,10 @@ class Talk:
         return await (self.finish(b"".join(self.chunks)) if last else self.say(b"250 2.0.0 Ok: more\r\n"))
 
     async def finish(self, content):
+        if self.sink.stall == ".":
+            self.sink.waiting += 1
+            await self.reader.read()
+            return False
         sender, accepted = self.sender, self.accepted
         self.clear()
         kinds = {kind_of(address) for address in accepted}

@@ -60,7 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often the dice are rolled for each tier."""
 
     max_dequeue_processes: Annotated[int, Meta(ge=1, le=1000)] = 20
-    """How many workers deliver at once, at most."""
+    """How many workers deliver at once, at most. One that has waited for 5 s for the reply to a final dot, which is
+    never given up early, is not counted, so that there may be more; but no more than ten times as many."""
 
     max_connection_time: Timeout = 21600.0
     """The longest that one look at one node may take, whatever its size. Then the worker is stopped."""
@@ -163,6 +164,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_per_destination: Count = 10
     """How many workers deliver to one destination at once, at most. It begins with two, gets one more as often as it
     takes mail, and half as many when it refuses a session."""
+
+    max_per_host: Count = 10
+    """How many workers speak with one IP address at once, at most, whatever the destinations are; never more than half
+    of all. As many as one destination may have: who serves ten thousand domains is one host."""
 
     cool_down: Seconds = 60.0
     """How long a destination that refuses sessions is left alone before one message finds out whether it takes mail

@@ -7,14 +7,14 @@ which may be begun on it before this one is answered. It claims nothing and sett
 outcomes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import IO
 
 from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.delivery import Answer, Delivery
 from mailspool.delivery.hooks import Hooks
-from mailspool.delivery.route import Host, Route
+from mailspool.delivery.route import Route
 from mailspool.errors import (
     DeadlineExceeded,
     DeliveryError,
@@ -27,6 +27,7 @@ from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Outcome
+from mailspool.model.target import Host
 from mailspool.smtp.flight import always
 from mailspool.smtp.session import Session
 
@@ -40,6 +41,7 @@ class DeliveryAgent:
     """One per worker. own_name: as said in EHLO. patience: the timeout of `open_smtp_connection` at a first attempt.
 
     alarm: told (host:port, text) of a host that wants a login. now: Unix seconds; clock: monotonic ones.
+    contact: a host of the destination at hand that is known to speak.
     bounds: what the administrator grants a host.
     """
 
@@ -54,7 +56,9 @@ class DeliveryAgent:
         now: Callable[[], float],
         clock: Callable[[], float],
         bounds: Bounds,
+        contact: Callable[[], Host | None] = lambda: None,
     ) -> None:
+        self._contact = contact
         self._bounds, self._left = bounds, 0  # messages that the session may still take
         self._hooks, self._route, self._alarm, self._own_name = hooks, route, alarm, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
@@ -151,8 +155,8 @@ class DeliveryAgent:
         if self._resume(delivery) and self._send(delivery, behind, kept=True):
             return delivery.outcomes()
         try:
-            for host in self._route.find_hosts(delivery.domain):
-                if str(host) in delivery.heard:  # on the session that was kept
+            for host in self._hosts(delivery.domain):
+                if str(host) in delivery.heard:  # on the session that was kept, or as the first of all
                     continue
                 if self._connect(delivery, host) and self._send(delivery, behind):
                     break
@@ -161,6 +165,12 @@ class DeliveryAgent:
         except TransientError as error:
             return delivery.deferred(error)
         return delivery.outcomes()
+
+    def _hosts(self, domain: str) -> Iterator[Host | TransientError]:
+        """The one that is known to speak first, so that no name is looked up as long as it takes mail."""
+        if contact := self._contact():
+            yield contact
+        yield from self._route.find_hosts(domain)
 
     def _resume(self, delivery: Delivery) -> bool:
         """Whether the session of the last message can be used for this one."""

@@ -3,9 +3,10 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
+from mailspool.delivery.network import no_connection
 from mailspool.log import get_logger
 from mailspool.model.phase import nobody_watches
-from mailspool.supervisor.job import Job
+from mailspool.supervisor.job import NOTHING, Job
 
 log = get_logger()
 
@@ -16,6 +17,8 @@ class Alone:
     serial = 0
     finishing = False
     watch = staticmethod(nobody_watches)
+    order = NOTHING
+    connection_to = staticmethod(no_connection)
 
     def alarm(self, subject: str, text: str) -> None:
         """Nobody collects them here."""

@@ -9,11 +9,11 @@ from typing import IO, NamedTuple
 
 from msgspec.structs import replace
 
-from mailspool.delivery.route import Host
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
+from mailspool.model.target import Host
 from mailspool.smtp.flight import Letter
 
 
@@ -82,6 +82,7 @@ class Delivery:
     def note_refusal(self, error: DeliveryError) -> None:
         """The host has let us say nothing."""
         self._refusals.append(error)
+        self.heard.add(self.host)
         for index in self._open():
             self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
 

@@ -27,6 +27,7 @@ from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lot import Lot, of_one_sender
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
+from mailspool.delivery.scout import refusal, unreached
 from mailspool.delivery.settle import Policy, Settler, unless_lost
 from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
@@ -67,19 +68,21 @@ class Door:
 
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
         self._hooks, self._settings, self._station = hooks, settings, station
+        self.watch = guarded(station.watch, self._check_lease)
         self._enough = False  # the host wants no more of the batch
         self.network = Network(
             resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
             helo_name=settings.hostname,
             timeouts=settings.timeouts,
             tls=TlsPolicy(TlsLevel(settings.tls)),
-            watch=guarded(station.watch, self._check_lease),
+            watch=self.watch,
             alarm=station.alarm,
             keyring=lambda: hooks.credentials,
             shuffle=random.shuffle,
             judge=hooks.check_sock_status,
             families=_FAMILIES[settings.address_families],
             min_rate=settings.min_rate,
+            connection_to=station.connection_to,
         )
         self.route = Route(
             hooks,
@@ -99,6 +102,7 @@ class Door:
             hooks.now,
             time.monotonic,
             Bounds(Rules(settings.limits), station),
+            lambda: station.order.host,
         )
         self.settler = Settler(
             Policy(
@@ -262,7 +266,7 @@ class Door:
     def _try(self, lot: Lot, behind: Sequence[Delivery]) -> tuple[dict[str, Node], list[Outcome]]:
         """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
         if not lot.whole or lot.delivery is None:
-            return lot.whole, [self._untried(node, lot.job.refusal) for node in lot.whole.values()]
+            return lot.whole, [self._not_to_be_tried(node, lot.job.refusal) for node in lot.whole.values()]
         try:
             return lot.whole, self._deliver(lot.delivery, behind, list(lot.whole.values()))
         except Unreadable as error:
@@ -291,7 +295,9 @@ class Door:
             return [self._at_fault(first, f"internal error: {type(error).__name__}: {error}")] * len(nodes)
         return outcomes
 
-    def _untried(self, node: Node, refusal: str) -> Deferred:
+    def _not_to_be_tried(self, node: Node, refusal: str) -> Deferred:
+        if found := self._station.order.found:
+            return unreached(found)
         text = f"not tried, the destination refuses sessions {refusal}"
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.NO_ANSWER, text)
         return Deferred(attempt.status, "", text, (attempt,), untried=True)
@@ -299,8 +305,7 @@ class Door:
     def _tell_refusal(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, Deferred) and outcome.refused:
-                since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._hooks.now()))
-                self._station.refused(f"since {since}: {outcome.text}")
+                self._station.refused(refusal(outcome.text, self._hooks.now()))
                 break
 
     def _hear_hints(self, nodes: Mapping[str, Node], outcomes: Sequence[Outcome]) -> list[tuple[Node, float]]:
@@ -323,7 +328,9 @@ class Door:
         for node, seconds in wanted:
             at = node.location
             if at.state is State.QUEUED and not self._is_due(at, seconds):
-                self._station.appoint(Job(f"{at.tier}/{at.name}", job.destination, job.group), seconds)
+                self._station.appoint(
+                    Job(f"{at.tier}/{at.name}", job.destination, job.group, patient=job.patient or at.tier > 0), seconds
+                )
 
     def _is_due(self, at: Location, seconds: float) -> bool:
         """Whether it is by then."""

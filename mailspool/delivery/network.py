@@ -7,6 +7,7 @@ the machine. Two names need no DNS: an IP address is itself, and localhost is th
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -21,12 +22,20 @@ from mailspool.model.target import SUBMISSIONS_PORT
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.session import Session
+from mailspool.smtp.stream import has_tired
 from mailspool.tls.policy import TlsPolicy
+
+if TYPE_CHECKING:
+    import socket
 
 _IMPATIENT = ("connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data")
 """Phases in which a host that hangs is given up early; not AUTH, since hosts delay their refusals on purpose."""
 
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+def no_connection(_address: str, _port: int) -> None:
+    """Nobody has opened one."""
 
 
 class Network:
@@ -36,6 +45,7 @@ class Network:
     shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
     families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
     is a route is not asked for, since connecting without one fails at once. min_rate: see `smtp.pace`.
+    connection_to: gives the connection to an address and port that the scout has opened, if it has.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Network:
         judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
         min_rate: float = 0.0,
+        connection_to: Callable[[str, int], "socket.socket | None"] = no_connection,
     ) -> None:
         self._resolver = resolver
         self._helo_name = helo_name
@@ -64,6 +75,7 @@ class Network:
         self._judge = judge
         self._families = families
         self._min_rate = min_rate
+        self._connection_to = connection_to
         self._own_names = frozenset({helo_name.lower(), "localhost"})
 
     def lookup_mx(self, domain: str) -> list[str]:
@@ -100,12 +112,13 @@ class Network:
                 port=port,
                 name=name,
                 helo_name=self._helo_name,
-                timeouts=_at_most(self._timeouts, timeout) if timeout else self._timeouts,
+                timeouts=at_most(self._timeouts, timeout) if timeout else self._timeouts,
                 tls=replace(self._tls, wrap=port == SUBMISSIONS_PORT),
                 watch=self._watch,
                 judge=self._judge,
                 credentials=credentials,
                 min_rate=self._min_rate,
+                connection=self._taken_over(address, port),
             )
         except TransientError as error:
             if credentials and error.status in (NO_LOGIN, TLS_TROUBLE):
@@ -115,11 +128,20 @@ class Network:
             self._alarm(f"{name}:{port}", "")
         return session
 
+    def _taken_over(self, address: str, port: int) -> "socket.socket | None":
+        """The scout's connection, unless the host has tired of waiting for us: that is not held against it."""
+        connection = self._connection_to(address, port)
+        if connection and has_tired(connection):
+            connection.close()
+            return None
+        return connection
+
     def _locked_out(self, host: str, error: TransientError) -> LoginFailed:
         """TLS that is asked for the password's sake is a part of the login: no message is given up for it."""
         self._alarm(host, error.text)
         return LoginFailed(NO_LOGIN, "", error.text)
 
 
-def _at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
+def at_most(timeouts: Timeouts, seconds: float) -> Timeouts:
+    """For a host that may hang: no phase before the content takes longer than so many seconds."""
     return replace(timeouts, **{phase: min(getattr(timeouts, phase), seconds) for phase in _IMPATIENT})

@@ -10,34 +10,17 @@ Only what the recipient's own domain says in DNS is ever permanent: no fault of 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 from mailspool.delivery.hooks import Hooks
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.address import literal_address
 from mailspool.model.status import DNS_TROUBLE, NOT_ROUTED, as_permanent
-from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Target, parse_pattern, parse_targets, patterns_of
+from mailspool.model.target import SMTP_PORT, ByHost, ByMx, Host, Target, parse_pattern, parse_targets, patterns_of
 
 NO_HOST = as_permanent(NOT_ROUTED)
 
 _OWN_MX = (ByMx(),)
 _MAX_REMEMBERED = 100_000  # domains
-
-
-class Host(NamedTuple):
-    """One address to try. name: what TLS verifies and what people read; the address itself where there is none."""
-
-    name: str
-    address: str
-    port: int
-
-    @property
-    def label(self) -> str:
-        """`mx.example.org[192.0.2.1]`: what `open_smtp_connection` is given."""
-        return f"{self.name}[{self.address}]"
-
-    def __str__(self) -> str:
-        return f"{self.label}:{self.port}"
 
 
 class Route:

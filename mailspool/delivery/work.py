@@ -25,6 +25,7 @@ from mailspool.delivery.door import Door, preload
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lease import LeaseService, lease_of
 from mailspool.delivery.order import perform_smallest_first
+from mailspool.delivery.scout import Search
 from mailspool.errors import ClaimLost, NotRunning, SpoolError
 from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
@@ -42,6 +43,7 @@ from mailspool.submission.mailer import Mailer
 from mailspool.supervisor import control
 from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.job import UNSHARED, Job, Lease, Limits, Look, Reload, Result, Service, Station
+from mailspool.supervisor.scout import Scout
 from mailspool.supervisor.trigger import poke
 from mailspool.version import VERSION
 
@@ -71,6 +73,10 @@ class Workplace(Hooks, Mailer, Protocol):
     """What the daemon asks of the spool above it; see the methods of the same names in `mailspool.spool.Spool`."""
 
     settings: Settings
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        """Which of `lookup_mx`, `lookup_host` and `open_smtp_connection` are a subclass's own."""
 
     @property
     def door(self) -> Door:
@@ -130,6 +136,7 @@ class SpoolWork:
         return Limits(
             workers=settings.max_dequeue_processes,
             per_destination=settings.max_per_destination,
+            per_host=settings.max_per_host,
             cool_down=settings.cool_down,
             tick=settings.dequeue_timeout,
             worker_jobs=settings.worker_nodes,
@@ -138,12 +145,23 @@ class SpoolWork:
         )
 
     def services(self) -> Sequence[Service]:
-        """The lease's, the same each time; new ones of the listener, at the same entrance, and of the rounds."""
+        """The lease's, the same each time; new ones of the listener, at the same entrance, of the rounds, the scout."""
         look = partial(poke, self._spool.settings.run_dir)
         accept = partial(answer, self._spool, look, partial(tell, self._spool.store))
         listener = [Listener(self._entrance, accept)] if self._entrance else []
         beat = [self._beat] if self._beat else []
-        return [*beat, *listener, *self._rounds()]
+        return [*beat, *listener, *self._rounds(), *self._scout()]
+
+    def _scout(self) -> list[Scout]:
+        """None where an override connects in a way of its own; look-ups of others are made by one thread at a time."""
+        spool, overridden = self._spool, self._spool.overridden
+        if "open_smtp_connection" in overridden:
+            return []
+        door = spool.door
+        search = Search(
+            door.route, spool.settings, watch=door.watch, in_turn=bool(overridden), now=spool.now, clock=time.monotonic
+        )
+        return [Scout(search)]
 
     def _rounds(self) -> list[Rounds]:
         """Only in a spool of directories there are other owners."""
@@ -217,10 +235,11 @@ class SpoolWork:
     def jobs(self, look: Look) -> Iterator[Job]:
         """The nodes that are due, tier by tier, oldest first. Raises SpoolError."""
         destination = self._spool.door.route.destination
+        patient = not self._spool.settings.first_attempt_timeout
         for handle in self._handles(look):
             tier = handle.tier.number
             for node in handle.open_spool():
-                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id)
+                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id, patient=patient or tier > 0)
             self._depths[tier] = handle.seen
 
     def _handles(self, look: Look) -> list[Handle]:

@@ -10,6 +10,7 @@ and follows CNAMEs within one answer. Answers are kept as RFC 2308 says, failure
 /etc/resolv.conf is read at the first look-up, so each worker sees it as it is then; /etc/hosts is never read.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -73,7 +74,7 @@ _Result = Answer | Absent | _Failed
 
 
 class Resolver:
-    """A stub resolver with a cache of its own; not for use by several threads at once.
+    """A stub resolver with a cache of its own. Several threads may use it: each step on the cache is one of its own.
 
     nameservers: "ip", "ip:port" or "[v6]:port" (ValueError otherwise); empty: those of /etc/resolv.conf.
     timeout: seconds for one whole look-up, with all its retries. clock: monotonic seconds.
@@ -84,7 +85,7 @@ class Resolver:
         self._nameservers = [dns.nameserver.Do53Nameserver(*parse_nameserver(text)) for text in nameservers]
         self._clock = clock
         self._stub: dns.resolver.Resolver | None = None
-        self._cache: dict[tuple[str, str], tuple[float, _Result]] = {}
+        self._cache: OrderedDict[tuple[str, str], tuple[float, _Result]] = OrderedDict()
 
     def mx(self, domain: str) -> tuple[Mx, ...] | Absent:
         """The MX records of a domain, in no order. Raises TransientError."""
@@ -124,7 +125,7 @@ class Resolver:
     def _remember(self, key: tuple[str, str], result: _Result, ttl: float) -> None:
         self._cache.pop(key, None)
         if len(self._cache) >= MAX_ENTRIES:
-            del self._cache[next(iter(self._cache))]  # the one asked for longest ago
+            self._cache.popitem(last=False)  # the one asked for longest ago
         self._cache[key] = self._clock() + ttl, result
 
     def _ask(self, name: str, rdtype: str, seconds: float) -> tuple[_Result, float]:

@@ -41,6 +41,27 @@ class ByHost(NamedTuple):
         return f"[{self.host}]:{self.port}" if bracketed else f"{self.host}:{self.port}"
 
 
+class Host(NamedTuple):
+    """One address to try. name: what TLS verifies and what people read; the address itself where there is none."""
+
+    name: str
+    address: str
+    port: int
+
+    @property
+    def label(self) -> str:
+        """`mx.example.org[192.0.2.1]`: what `open_smtp_connection` is given."""
+        return f"{self.name}[{self.address}]"
+
+    def __str__(self) -> str:
+        return f"{self.label}:{self.port}"
+
+
+def address_in(text: str) -> str:
+    """The address in what str() of a `Host` gives; "" where there is none."""
+    return text.partition("[")[2].rpartition("]")[0]
+
+
 Target = ByMx | ByHost
 """`parse_target(str(target)) == target` for each of them."""
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from mailspool.errors import DeliveryError, TransientError
 from mailspool.model.credentials import Credentials
@@ -32,6 +32,9 @@ from mailspool.smtp.transaction import WINDOW
 from mailspool.smtp.transcript import Transcript
 from mailspool.tls.context import context_for
 from mailspool.tls.policy import NO_TLS, TlsLevel, TlsPolicy
+
+if TYPE_CHECKING:
+    import socket
 
 WIDEST = 10
 """Messages past their final dots at once: so many copies can a lost connection cost. See docs/architecture.md."""
@@ -80,12 +83,14 @@ class Session:
         watch: Watch = nobody_watches,
         judge: Judge = judge_by_code,
         credentials: Credentials | None = None,
+        connection: "socket.socket | None" = None,
         clock: Callable[[], float] = time.monotonic,
         min_rate: float = 0.0,
     ) -> Self:
         """A session that is ready for mail: connected, greeted, in TLS as `tls` and the credentials demand, logged in.
 
         address: numeric, IPv4 or IPv6. name: the host's name, for logs and its certificate. helo_name: our own.
+        connection: one to that address that somebody else has opened, of which nothing was read.
         clock: monotonic, in seconds. min_rate: octets per second, see `pace`.
         Where TLS may be but need not, a handshake that fails is answered by one more connection, in clear. Raises
         TransientError, of which LoginFailed is one; PermanentError where the host refuses for good (5yz).
@@ -96,7 +101,8 @@ class Session:
             tls = tls.at_least(TlsLevel(credentials.tls))
         while True:
             watch(Phase.CONNECT, host, timeouts.connect)
-            stream = Stream(connect(address, port, timeouts.connect, host), host, clock, min_rate)
+            stream = Stream(connection or connect(address, port, timeouts.connect, host), host, clock, min_rate)
+            connection = None
             dialogue = Dialogue(host, helo_name, judge, credentials)
             session = cls(stream, dialogue, name, timeouts=timeouts, tls=tls, watch=watch)
             session.transcript.note(note)

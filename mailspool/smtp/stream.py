@@ -20,11 +20,12 @@ from mailspool.model.phase import Phase
 from mailspool.model.status import BAD_CONNECTION, LOCAL_FAULT, NO_ANSWER, TLS_TROUBLE
 from mailspool.smtp.content import BLOCK, Block, Part
 from mailspool.smtp.pace import GRACE, Pace, TooSlow
-from mailspool.smtp.reply import Reply, ReplyParser
+from mailspool.smtp.reply import MAX_OCTETS, Reply, ReplyParser
 
 _NEVER = float("inf")
 
 _READ = 16384  # octets at once: what a TLS record can hold
+_DRIP = 0.05  # seconds between two looks at a reply that comes in pieces
 
 
 class HandshakeFailed(TransientError):
@@ -50,6 +51,16 @@ def connect(address: str, port: int, seconds: float, host: str) -> socket.socket
             raise
         raise TransientError(NO_ANSWER, "", f"connect to {host}: {_reason(error)}") from error
     return sock
+
+
+def has_tired(sock: socket.socket) -> bool:
+    """Whether a host has welcomed us, with words that nobody has read, and has hung up since. Never waits."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    try:
+        return bool(poll.poll(0)) and sock.recv(1, socket.MSG_PEEK) == b"2"
+    except OSError:
+        return True
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -129,6 +140,35 @@ class Stream:
         if self._fault and len(self._unread) == due:
             raise self._fault
         return None
+
+    def await_reply(self, phase: Phase, seconds: float) -> None:
+        """Until a whole reply has come, which is left for whoever is given the socket. Raises as `read_reply` does.
+
+        It looks at what there is only now and then, so that who drips does not keep us busy.
+        """
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | select.POLLRDHUP)
+        deadline = self._clock() + seconds
+        try:
+            while (left := deadline - self._clock()) > 0:
+                events = poll.poll(left * 1000)
+                if events and self._holds_reply():
+                    return
+                if events and events[0][1] & ~select.POLLIN:
+                    raise ConnectionResetError("closed by the peer")
+                select.select([], [], [], min(left, _DRIP))
+            raise TimeoutError
+        except OSError as error:
+            raise self._trouble(error, phase, seconds) from error
+
+    def _holds_reply(self) -> bool:
+        replies = ReplyParser(self._host)
+        replies.feed(self._socket.recv(MAX_OCTETS, socket.MSG_PEEK))
+        return replies.take() is not None
+
+    def detach(self) -> socket.socket:
+        """The socket, which is the caller's from now on."""
+        return self._socket
 
     def early(self, due: int) -> bool:
         """Whether the peer has said anything beyond so many unread replies, or has hung up. Never waits."""

@@ -4,11 +4,14 @@
 Its concurrency starts low, grows by one with each batch of which it takes something, and is halved when it refuses a
 session. When a single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one
 worker with one group of jobs, the probe, finds out whether it takes mail again. All other jobs are put off meanwhile.
+A stranger gets a worker only once some host of it has spoken with the scout, who keeps the connection open for it.
 """
 
+import socket
 from collections import deque
 from itertools import takewhile
 
+from mailspool.model.target import Host
 from mailspool.supervisor.job import Job
 
 FIRST_CONCURRENCY = 2
@@ -19,11 +22,23 @@ LONGEST_COOL_DOWN = 3600.0
 REMEMBERED = 3600.0
 """Seconds after its last delivery in which a destination is no stranger, and after a cool-down till it is forgotten."""
 
+SPOKEN = 120.0
+"""Seconds after it has spoken in which a stranger needs no scout."""
+
+HELD = 5.0
+"""Seconds for which a connection waits for a worker; hosts drop who says nothing, but not so soon."""
+
+FIRST_REST, LONGEST_REST = 4.0, 60.0
+"""Seconds until the scout is asked again about a destination whose host was busy; doubled each time."""
+
+_NEVER = float("-inf")
+
 
 class Destination:
     """more: a look found more jobs than fit. most: how many waited after the last one was added.
 
     refusals: cool-downs since it last took something. refusal: how it refused the first of them, and when.
+    address: of the host that was spoken with last, "" if unknown.
     """
 
     def __init__(self) -> None:
@@ -35,7 +50,18 @@ class Destination:
         self.cool_until = 0.0
         self.refusals = 0
         self.refusal = ""
+        self.address = ""
+        self.patient = False  # the last batch was
         self._known_until = 0.0
+        # what the scout said
+        self.asked = False
+        self.rest_until = 0.0
+        self._rest = 0.0
+        self._spoken_until = _NEVER
+        self._host: Host | None = None
+        self._connection: socket.socket | None = None
+        self.held_until = _NEVER
+        self._found = b""
 
     def stranger(self, now: float) -> bool:
         """Whether it has taken nothing lately."""
@@ -56,9 +82,24 @@ class Destination:
         """How many of the waiting jobs, the first ones, are of one group."""
         return sum(1 for _ in takewhile(lambda job: job.group == self.waiting[0].group, self.waiting))
 
+    def put_off(self, now: float, most: int) -> list[Job]:
+        """At most so many jobs that are not to be tried while it cools down, taken out: not the probe.
+
+        What the scout has tried is settled by what it found, before the others.
+        """
+        if now >= self.cool_until or self.workers or not self.waiting:
+            return []
+        probe = self.probe()
+        if self._found:
+            return [self.waiting.popleft()._replace(refusal=self.refusal) for _ in range(min(probe, most))]
+        count = min(most, len(self.waiting) - probe)
+        return [self.waiting.pop()._replace(refusal=self.refusal) for _ in range(count)]
+
     def may_put_off(self, now: float) -> bool:
-        """Whether jobs wait in vain behind the probe."""
-        return now < self.cool_until and not self.workers and len(self.waiting) > self.probe()
+        """Whether `put_off` would give any."""
+        if now >= self.cool_until or self.workers or not self.waiting:
+            return False
+        return bool(self._found) or len(self.waiting) > self.probe()
 
     def took(self, now: float, most: int) -> None:
         """It has taken something of a batch. most: workers that any destination may have."""
@@ -68,6 +109,7 @@ class Destination:
 
     def refused(self, now: float, cool_down: float, refusal: str) -> None:
         """It has refused a session. cool_down: seconds, the first time. refusal: how."""
+        self._spoken_until = _NEVER
         if now < self.cool_until:  # a worker that had set out before
             return
         if self.concurrency > 1 and not self.stranger(now):
@@ -85,9 +127,69 @@ class Destination:
 
     def end_cool_down(self) -> None:
         """It is as if it had never refused."""
-        self.cool_until, self.refusals, self.refusal = 0.0, 0, ""
+        self.cool_until, self.refusals, self.refusal, self._found = 0.0, 0, "", b""
+        self.rest_until = self._rest = 0.0
 
     def idle(self, now: float) -> bool:
         """Whether nothing is left to remember of it."""
+        if self.waiting or self.workers or self.asked or self._connection:
+            return False
         remembered = self.cool_until + REMEMBERED if self.refusals else 0.0
-        return not self.waiting and not self.workers and now >= max(remembered, self._known_until)
+        return now >= max(remembered, self._known_until)
+
+    # --- with a scout
+
+    def spoken(self, now: float) -> bool:
+        """Whether a worker need not fear that nobody answers there."""
+        return now < self._spoken_until or not self.stranger(now)
+
+    def needs_scout(self, now: float) -> bool:
+        """Whether it is to be asked about it."""
+        return not (
+            self.asked or self.workers or now < self.cool_until or now < self.rest_until or self.spoken(now)
+        ) and bool(self.waiting)
+
+    def spoke(self, now: float, host: Host | None = None, connection: socket.socket | None = None) -> None:
+        """It may be tried by workers; host: which of its hosts has spoken."""
+        self.release()
+        self._spoken_until = now + SPOKEN
+        self.rest_until = self._rest = 0.0
+        self._host, self._connection = host, connection
+        if host:
+            self.address = host.address
+        if connection:
+            self.held_until = now + HELD
+
+    def silent(self, now: float, cool_down: float, refusal: str, found: bytes) -> None:
+        """None of its hosts has spoken. The job that the scout was asked about has been tried thereby."""
+        cooling = now < self.cool_until
+        self.refused(now, cool_down, refusal)
+        if not cooling:
+            self._found = found
+
+    def busy(self, now: float) -> None:
+        """Its host has been asked by so many others that the answer is better waited for."""
+        self._rest = min(LONGEST_REST, max(FIRST_REST, self._rest * 2))
+        self.rest_until = now + self._rest
+
+    def found(self) -> bytes:
+        """What the scout met, for the job that it has tried; once."""
+        found, self._found = self._found, b""
+        return found
+
+    def contact(self, now: float) -> tuple[Host | None, socket.socket | None]:
+        """The host that has spoken, for a worker; for the first one with the connection."""
+        connection, self._connection = self._connection, None
+        self.held_until = _NEVER
+        return self._host if now < self._spoken_until else None, connection
+
+    @property
+    def holds(self) -> bool:
+        """Whether a connection waits for a worker."""
+        return self._connection is not None
+
+    def release(self) -> None:
+        """Nobody came for the connection in time: that is not the host's fault."""
+        if self._connection:
+            self._connection.close()
+        self._connection, self.held_until = None, _NEVER

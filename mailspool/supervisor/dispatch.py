@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Who may go next: round robin over destinations, so that none holds up another. No I/O; time is an argument.
 
-At most `per_destination` workers, and never more than half of them all, work for one destination. Strangers, who
-have taken nothing lately, get a part of the workers together, and a part of that each: those that hang, however
-many, leave room for those that work. How many one destination bears, and when it cools down, stands in
+At most `per_destination` workers, and never more than half of them all, work for one destination, and at most
+`per_host` for all destinations at one address. Strangers, who have taken nothing lately, get a part of the workers
+together, and a part of that each; one whose scout runs gets none until it has spoken. So those that hang, however many,
+leave room for those that work. How many one destination bears, and when it cools down, stands in
 `destination`. A job waits here from the look that found it until its worker reports; until then later looks that
 find it again are ignored.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.held import Held
-from mailspool.supervisor.job import Job, Limits, Result, Slower
+from mailspool.supervisor.inquiry import Inquiries, patience
+from mailspool.supervisor.job import Job, Limits, Order, Result, Slower
 from mailspool.supervisor.restraint import Restraints
+from mailspool.supervisor.scout import Answer, Question
 
 MAX_WAITING = 5000
 """Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
@@ -30,14 +35,24 @@ The rest of the last one's group comes on top of it.
 FAULT_REST = 10.0
 """Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
 
+_NEVER = float("inf")
+
 
 class Dispatch:
-    """The waiting jobs of this supervisor and the one rule by which they go."""
+    """The waiting jobs of this supervisor and the one rule by which they go. scouted: whether a scout runs.
+
+    awaiting: how many workers only wait for the reply to a final dot, by destination: they take no place.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.restraints = Restraints(limits.rules)
-        self._destinations: dict[str, Destination] = {}  # in the order of the round
+        self.scouted = False
+        self.awaiting: Mapping[str, int] = {}
+        self._destinations: dict[str, Destination] = {}
+        self._round: dict[str, Destination] = {}  # those with waiting jobs, whose turn it is first in front
+        self._busy: dict[str, Destination] = {}  # those with workers
+        self.inquiries = Inquiries(self._destinations)
         self._known: set[str] = set()
         self._done: set[str] | None = None  # reported on since the present look began, which may have seen them before
         self._crowded = False  # so many destinations have jobs that there is no room to be made
@@ -45,12 +60,17 @@ class Dispatch:
 
     def __len__(self) -> int:
         """Jobs that wait here."""
-        return sum(len(destination.waiting) for destination in self._destinations.values())
+        return sum(len(destination.waiting) for destination in self._round.values())
 
     @property
     def per_destination(self) -> int:
         """Workers that one destination may have: never more than half, so that there is always room for another."""
         return max(1, min(self.limits.per_destination, self.limits.workers // 2))
+
+    @property
+    def per_host(self) -> int:
+        """Workers that all destinations at one address may have: never more than half, as above."""
+        return max(1, min(self.limits.per_host, self.limits.workers // 2))
 
     @property
     def strangers(self) -> int:
@@ -68,6 +88,7 @@ class Dispatch:
                 continue
             destination.waiting.append(job)
             destination.most = len(destination.waiting)
+            self._round[job.destination] = destination  # where it stands already, if it does
             self._known.add(job.key)
 
     def _has_room(self) -> bool:
@@ -101,18 +122,41 @@ class Dispatch:
         """Nothing more is offered of what it found."""
         self._done = None
 
-    def ready(self, now: float) -> list[str]:
+    # --- workers
+
+    def ready(self, now: float) -> Iterator[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
-        strangers = [each for each in self._destinations.values() if each.stranger(now)]
-        room = self.strangers - sum(each.workers for each in strangers)
-        most_known = self.per_destination
-        most_strange = min(most_known, max(1, self.strangers // 3)) if room > 0 else 0
-        return [
-            name
-            for name, each in self._destinations.items()
-            if each.may_have_more(most_strange if each.stranger(now) else most_known, now)
-            and self.restraints.room(name, now)
-        ]
+        may_go = self._rule(now)
+        return (name for name, each in self._round.items() if may_go(name, each))
+
+    def _rule(self, now: float) -> Callable[[str, Destination], bool]:
+        """Whether a destination with waiting jobs may be given one more worker, as things stand."""
+        at, strange, patient = self._at_work(now)
+        most_known, most_strange = self.per_destination, min(self.per_destination, max(1, self.strangers // 3))
+
+        def may_go(name: str, each: Destination) -> bool:
+            most = most_strange if each.stranger(now) else most_known
+            if not each.may_have_more(most, now) or at[each.address] >= self.per_host:
+                return False
+            if each.stranger(now) and (strange >= self.strangers or (self.scouted and not each.spoken(now))):
+                return False
+            if each.stranger(now) and each.waiting[0].patient and patient >= most_strange:
+                return False
+            return bool(self.restraints.room(name, now))
+
+        return may_go
+
+    def _at_work(self, now: float) -> tuple[Counter[str], int, int]:
+        """The workers at each address; those with strangers, and those of them that wait long for each answer."""
+        at: Counter[str] = Counter()
+        strange = patient = 0
+        for name, each in self._busy.items():
+            if each.address:
+                at[each.address] += each.workers
+            if each.stranger(now):
+                strange += each.workers - self.awaiting.get(name, 0)
+                patient += each.workers if each.patient else 0
+        return at, strange, patient
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
         """Jobs of one destination for one worker, [] if there are none.
@@ -120,14 +164,24 @@ class Dispatch:
         last: the destination that this worker comes from and has a session with. It stays with it if nobody
         else is waiting, or if there are spare workers for the others.
         """
-        ready = self.ready(now)
-        if not ready:
+        may_go = self._rule(now)
+        if spare and last in self._round and may_go(last, self._round[last]):
+            name = last
+        else:
+            name = next((name for name, each in self._round.items() if may_go(name, each)), "")
+        if not name:
             return self._put_off(now)
-        name = last if last in ready and (spare or len(ready) == 1) else ready[0]
-        destination = self._destinations.pop(name)
-        self._destinations[name] = destination  # to the end of the round
+        destination = self._round.pop(name)
+        batch = self.restraints.begin(self._cut(self._take(destination), destination, now), now)
+        if destination.waiting:
+            self._round[name] = destination  # at the end of the round
+        self._employ(destination, batch)
+        return batch
+
+    def _employ(self, destination: Destination, batch: Sequence[Job]) -> None:
         destination.workers += 1
-        return self.restraints.begin(self._cut(self._take(destination), destination, now), now)
+        destination.patient = batch[0].patient
+        self._busy[batch[0].destination] = destination
 
     def _cut(self, batch: list[Job], destination: Destination, now: float) -> list[Job]:
         """As much of it as the restraints allow; the rest waits on."""
@@ -148,18 +202,18 @@ class Dispatch:
         return batch
 
     def _put_off(self, now: float) -> list[Job]:
-        """Jobs that are not to be tried, since nobody else needs the worker; the probe stays."""
-        destination = next((each for each in self._destinations.values() if each.may_put_off(now)), None)
-        if destination is None:
-            return []
-        destination.workers += 1
-        waiting = destination.waiting
-        count = min(MAX_BATCH, len(waiting) - destination.probe())
-        return [waiting.pop()._replace(refusal=destination.refusal) for _ in range(count)]
+        """Jobs that are not to be tried, since nobody else needs the worker."""
+        for name, destination in self._round.items():
+            if batch := destination.put_off(now, MAX_BATCH):
+                if not destination.waiting:
+                    del self._round[name]
+                self._employ(destination, batch)
+                return batch
+        return []
 
     def idle(self, now: float) -> bool:
         """Whether there is nothing to do for one more worker."""
-        return not self.ready(now) and not any(each.may_put_off(now) for each in self._destinations.values())
+        return not next(self.ready(now), "") and not any(each.may_put_off(now) for each in self._round.values())
 
     def finished(
         self,
@@ -169,28 +223,41 @@ class Dispatch:
         refusal: str = "",
         rules: Sequence[str] = (),
         slower: Slower | None = None,
+        address: str = "",
     ) -> None:
-        """A worker has reported on its batch. refusal: how a session was refused. rules, slower: as of `job.Report`."""
+        """A worker has reported on its batch. refusal: how a session was refused. The others: as of `job.Report`."""
         destination = self._release(batch)
-        if batch[0].refusal:  # it was not tried
-            pass
-        elif slower:
-            self._slow_down(batch[0].destination, destination, slower, now)
-        elif Result.DELIVERED in results:
-            destination.took(now, self.per_destination)
-            self.restraints.took(batch[0].destination)
-        elif Result.REFUSED in results:
-            destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
-        elif Result.SETTLED in results:  # it spoke with us, whatever it said
-            destination.end_cool_down()
-        if not batch[0].refusal:
+        if not batch[0].refusal:  # it was tried
+            destination.address = address or destination.address
+            self._learn(batch[0].destination, destination, results, now, refusal, slower)
             self.restraints.ended(batch, results, rules, now)
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(job._replace(refusal="", rules=()) for job in reversed(returned))
+        if returned:
+            self._round[batch[0].destination] = destination
         self._known.update(job.key for job in returned)
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
+
+    def _learn(
+        self,
+        name: str,
+        destination: Destination,
+        results: Sequence[Result],
+        now: float,
+        refusal: str,
+        slower: Slower | None,
+    ) -> None:
+        if slower:
+            self._slow_down(name, destination, slower, now)
+        elif Result.DELIVERED in results:
+            destination.took(now, self.per_destination)
+            self.restraints.took(name)
+        elif Result.REFUSED in results:
+            destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
+        elif Result.SETTLED in results:  # it spoke with us, whatever it said
+            destination.end_cool_down()
 
     def _slow_down(self, name: str, destination: Destination, slower: Slower, now: float) -> None:
         """Who wants less, and has one worker or names a time, is left alone; its jobs wait, and none falls back."""
@@ -201,6 +268,54 @@ class Dispatch:
         """A worker has ended without a report: a later look will find what is still there."""
         self._release(batch)
 
+    def _release(self, batch: Sequence[Job]) -> Destination:
+        keys = [job.key for job in batch]
+        self._known.difference_update(keys)
+        if self._done is not None:
+            self._done.update(keys)
+        name = batch[0].destination
+        destination = self._destinations.setdefault(name, Destination())
+        destination.workers = max(0, destination.workers - 1)
+        if not destination.workers:
+            self._busy.pop(name, None)
+        return destination
+
+    # --- with a scout
+
+    def order(self, batch: list[Job], now: float) -> tuple[Order, socket.socket | None]:
+        """A batch with what the scout found at its destination, and the connection, if nobody has it yet."""
+        name = batch[0].destination
+        if batch[0].refusal:
+            return Order(batch, found=self._destinations[name].found()), None
+        host, connection = self.inquiries.contact(name, now)
+        return Order(batch, host), connection
+
+    def questions(self, now: float) -> Iterator[Question]:
+        """What the scout is to be asked, each question once it is taken; none where one connection were too many."""
+        names = (name for name in self._round if self.restraints.room(name, now))
+        return self.inquiries.put(names if self.scouted else (), len(self._round), now)
+
+    def answered(self, answer: Answer, connection: socket.socket | None, now: float) -> None:
+        """What the scout found. The connection is ours now."""
+        self.inquiries.answered(answer, connection, self.limits.cool_down, now)
+
+    def hurry(self, now: float) -> float:
+        """Seconds that strangers have for each answer at a first attempt, because others wait for their workers."""
+        _, strange, _ = self._at_work(now)
+        if strange < self.strangers:
+            return _NEVER
+        waiting = sum(1 for each in self._round.values() if each.stranger(now) and self._might_go(each, now))
+        return patience(self.strangers, waiting)
+
+    def may_hurry(self, batch: Sequence[Job], now: float) -> bool:
+        """Whether `hurry` is about the worker of this batch."""
+        return bool(batch) and not batch[0].patient and self._destinations[batch[0].destination].stranger(now)
+
+    def _might_go(self, each: Destination, now: float) -> bool:
+        return not each.workers and now >= each.cool_until and (not self.scouted or each.spoken(now))
+
+    # --- time passes
+
     def forget_idle(self, now: float) -> None:
         """Drop destinations of which nothing is left to remember."""
         for name in [n for n, d in self._destinations.items() if d.idle(now)]:
@@ -208,19 +323,20 @@ class Dispatch:
         self.restraints.forget(self._destinations, now)
 
     def next_change(self, now: float) -> float:
-        """Seconds until some destination with waiting jobs may be tried again; inf if none waits for that."""
-        waits = (
-            max(each.cool_until - now, self.restraints.wait(name, now))
-            for name, each in self._destinations.items()
-            if each.waiting
-        )
-        return min((wait for wait in waits if wait > 0), default=float("inf"))
+        """Seconds until some destination with waiting jobs may be tried again, or a connection has waited too long."""
+        times = [
+            max(each.cool_until - now, each.rest_until - now, self.restraints.wait(name, now))
+            for name, each in self._round.items()
+        ]
+        return min((time for time in [*times, self.inquiries.left(now)] if time > 0), default=_NEVER)
 
     def forget_waiting(self) -> None:
         """What waits was found under another configuration: a look finds what is still due, and its destination."""
         for destination in self._destinations.values():
             self._known.difference_update(job.key for job in destination.waiting)
             destination.waiting.clear()
+        self._round.clear()
+        self.inquiries.forget()
 
     def end_cool_downs(self) -> None:
         """An operator wants all of it tried now."""
@@ -235,27 +351,25 @@ class Dispatch:
 
     def held_back(self, now: float) -> Iterator[tuple[str, Held]]:
         """Destinations with waiting jobs that may have no more workers for now, and the rule that says so."""
-        strangers = sum(each.workers for each in self._destinations.values() if each.stranger(now))
-        for name, each in self._destinations.items():
-            if each.waiting and (held := self._held(name, each, strangers, now)):
+        at, strangers, _ = self._at_work(now)
+        for name, each in self._round.items():
+            if held := self._why(name, each, at[each.address], strangers, now):
                 yield name, held
 
-    def _held(self, name: str, each: Destination, strangers: int, now: float) -> Held | None:
+    def _why(self, name: str, each: Destination, at_host: int, strangers: int, now: float) -> Held | None:
         if now < each.cool_until:
             return Held("cool_down", f"refuses sessions {each.refusal}", each.cool_until - now)
         if held := self.restraints.why(name, now):
             return held
+        if each.asked or now < each.rest_until:
+            return Held("scout", "whether its hosts speak is being found out")
+        return self._why_no_worker(each, at_host, strangers, now)
+
+    def _why_no_worker(self, each: Destination, at_host: int, strangers: int, now: float) -> Held | None:
+        if at_host >= self.per_host:
+            return Held("max_per_host", f"{at_host} workers speak with {each.address}, as many as one address may have")
         if each.stranger(now) and strangers >= self.strangers:
             return Held("strangers", f"the {strangers} workers for those that have taken nothing lately are busy")
         if each.workers and not each.may_have_more(self.per_destination, now):
             return Held("concurrency", f"{each.workers} of its nodes are being delivered, as many as it bears at once")
         return None
-
-    def _release(self, batch: Sequence[Job]) -> Destination:
-        keys = [job.key for job in batch]
-        self._known.difference_update(keys)
-        if self._done is not None:
-            self._done.update(keys)
-        destination = self._destinations.setdefault(batch[0].destination, Destination())
-        destination.workers = max(0, destination.workers - 1)
-        return destination

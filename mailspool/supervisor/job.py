@@ -4,6 +4,7 @@
 `Spool` satisfies `Work`; the tests run the real supervisor with work that only counts.
 """
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, IntEnum, auto
@@ -11,12 +12,14 @@ from typing import NamedTuple, Protocol
 
 from mailspool.model.phase import Watch
 from mailspool.model.rules import NO_RULES, Rules
+from mailspool.model.target import Host
 
 
 class Job(NamedTuple):
     """One piece of work. key names it; jobs of one group are best done together, in one batch.
 
     refusal: how its destination refuses sessions, and since when. Then it is not to be tried, but put off.
+    patient: it has failed before, so that whoever tries it now waits long for each answer.
     rules: in the first job of a batch, the patterns of hosts whose limits the batch was counted for.
     """
 
@@ -25,6 +28,7 @@ class Job(NamedTuple):
     group: str
     refusal: str = ""
     rules: tuple[str, ...] = ()
+    patient: bool = False
 
 
 MAX_RULES = 8
@@ -70,6 +74,21 @@ class Look(Enum):
     ALL = auto()  # in every place, because somebody asked for it
 
 
+class Order(NamedTuple):
+    """What a worker is given: jobs of one destination.
+
+    host: one of it that has spoken just now, if one is known. found: what the scout met, who has tried these jobs
+    already; then they are settled by that.
+    """
+
+    jobs: list[Job]
+    host: Host | None = None
+    found: bytes = b""
+
+
+NOTHING = Order([])
+
+
 class Station(Protocol):
     """A worker's place, as the work sees it."""
 
@@ -82,6 +101,13 @@ class Station(Protocol):
     @property
     def watch(self) -> Watch:
         """To be told of each phase."""
+
+    @property
+    def order(self) -> Order:
+        """What is to be done."""
+
+    def connection_to(self, address: str, port: int) -> socket.socket | None:
+        """The connection on which the order's host has spoken, its words still unread; once."""
 
     def alarm(self, subject: str, text: str) -> None:
         """Something that an administrator must mend, in one line; "": it works. Said as often as it is met."""
@@ -110,6 +136,7 @@ class Report(NamedTuple):
 
     rules: patterns of hosts that it came upon, and that the batch was not counted for.
     slower: if the destination wants less. appointments: what jobs have become that it wants soon again.
+    address: of the host that it spoke with last, "" if with none.
     """
 
     results: list[Result]
@@ -118,6 +145,7 @@ class Report(NamedTuple):
     rules: tuple[str, ...] = ()
     slower: Slower | None = None
     appointments: Sequence[Appointment] = ()
+    address: str = ""
 
 
 class Lease(Protocol):
@@ -174,6 +202,7 @@ class Limits(NamedTuple):
     tick: float
     worker_jobs: int  # a worker retires after so many
     shutdown: float
+    per_host: int = 10  # workers at one address
     rules: Rules = NO_RULES
 
 

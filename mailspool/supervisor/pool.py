@@ -5,8 +5,10 @@ It never waits for a worker. A batch whose worker ended without a report is foun
 worker had claimed is handed to `abandoned`.
 """
 
+import contextlib
 import selectors
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -17,9 +19,10 @@ from mailspool.supervisor.alarms import Alarms
 from mailspool.supervisor.appointments import Appointments
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
-from mailspool.supervisor.job import FAULT, LEASE, Job, Result, Work
+from mailspool.supervisor.job import FAULT, LEASE, Job, Order, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.scoreboard import Scoreboard
+from mailspool.supervisor.scout import Answer, Scout, Verdict
 from mailspool.supervisor.station import KILL_GRACE
 from mailspool.supervisor.worker import Worker, fork_worker
 
@@ -38,8 +41,17 @@ SLEPT = 30.0
 STALE = 1.0
 """Seconds between two looks at a lease that is not fresh: nobody tells when it is again."""
 
+AWAITING, MOST_AWAITING = 5.0, 10
+"""Seconds after its final dot from which a worker, that only waits for the reply, gives its place to another; and how
+many may do so, for each of those that are wanted: the wait is not cut, but hosts that never reply hold up nobody."""
+
+HURRY = 0.5
+"""Seconds between two looks at strangers for which others wait."""
+
 FORGOTTEN = 600.0
 """Seconds after which a job that met a local fault, and was not tried again, is somebody else's, or no more."""
+
+_BEFORE_CONTENT = range(Phase.RESOLVE, Phase.CONTENT)
 
 _NEVER = float("inf")
 
@@ -77,6 +89,7 @@ class Pool:
         self._fault = Pause("", clock)  # `alarms` tells of it
         self._faulty: set[str] = set()  # groups that met a local fault since something last went well
         self._unwell: dict[str, float] = {}  # jobs that met one the last time they were tried, and when
+        self._scout: Scout | None = None
         self._last_turn = clock()
         self._spare_until = 0.0  # nobody is overdue before
 
@@ -94,9 +107,12 @@ class Pool:
     def assign(self) -> None:
         """Give every idle worker a batch, and fork more while there are jobs that may go."""
         now = self._clock()
+        self.dispatch.inquiries.release_held(now)
+        self._count_awaiting(now)
         if self.paused or self._fault.left or not self._may_begin():
             return
         self.dispatch.offer(self.appointments.due(now))
+        self._ask_scout(now)
         for worker in list(self._workers.values()):
             if not (worker.batch or worker.leaving):
                 self._give(worker, now)
@@ -124,19 +140,39 @@ class Pool:
     def _has_room(self) -> bool:
         """Places of stuck ones are given away, but each only once: a dead file server shall not fill the machine."""
         most = self.dispatch.limits.workers
-        return len(self._workers) < min(most, 2 * most - len(self._stuck))
+        return self._in_their_places < min(most, 2 * most - len(self._stuck)) and len(self._workers) < MAX_SLOTS
+
+    @property
+    def _in_their_places(self) -> int:
+        """Workers but for those that have given theirs away."""
+        return len(self._workers) - min(
+            sum(self.dispatch.awaiting.values()), MOST_AWAITING * self.dispatch.limits.workers
+        )
+
+    def _count_awaiting(self, now: float) -> None:
+        awaiting = (worker for worker in self._workers.values() if worker.batch and self._awaits(worker, now))
+        self.dispatch.awaiting = Counter(worker.destination for worker in awaiting)
+
+    def _awaits(self, worker: Worker, now: float) -> bool:
+        entry = worker.slot.read()
+        return entry.phase is Phase.FINAL and now - entry.since >= AWAITING
 
     def _give(self, worker: Worker, now: float) -> None:
         self._count_connections(now, worker)
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
         if batch:
-            try:
-                worker.give(batch)
-            except OSError:  # it has ended and will be reaped
-                self.dispatch.lost(batch)
-                worker.batch = []
+            order, connection = self.dispatch.order(batch, now)
+            with connection or contextlib.nullcontext():  # which is the worker's then
+                self._hand_over(worker, order, connection)
         elif now - worker.idle_since > IDLE_WORKER:
             self._retire(worker)
+
+    def _hand_over(self, worker: Worker, order: Order, connection: socket.socket | None) -> None:
+        try:
+            worker.give(order, connection)
+        except OSError:  # it has ended and will be reaped
+            self.dispatch.lost(order.jobs)
+            worker.batch = []
 
     def _fork_worker(self) -> Worker | None:
         slot = self._scoreboard.take()
@@ -157,6 +193,37 @@ class Pool:
             return None
         return worker
 
+    # --- the scout
+
+    def attend(self, scout: Scout | None, *, runs: bool) -> None:
+        """From now on this one is asked, while it runs."""
+        if scout is not self._scout:
+            self._let_go_of_scout()
+            if scout:
+                self._selector.register(scout, selectors.EVENT_READ, scout)
+            self._scout = scout
+        if self.dispatch.scouted and not runs:
+            self.dispatch.inquiries.unanswered(self._clock())
+        self.dispatch.scouted = runs
+
+    def _let_go_of_scout(self) -> None:
+        if self._scout:
+            self._selector.unregister(self._scout)
+            self._scout.close(unlink=False)
+            self.dispatch.inquiries.forget()
+
+    def _ask_scout(self, now: float) -> None:
+        for question in self.dispatch.questions(now):
+            if not (self._scout and self._scout.ask(question)):
+                self.dispatch.answered(Answer(question.number, Verdict.BUSY), None, now)
+                break
+
+    def hear_scout(self) -> None:
+        """It has answers."""
+        now = self._clock()
+        for answer, connection in self._scout.answers() if self._scout else ():
+            self.dispatch.answered(answer, connection, now)
+
     # --- hearing
 
     def hear(self, worker: Worker) -> None:
@@ -170,14 +237,18 @@ class Pool:
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
         worker.reported(worker.idle_since)
-        self.dispatch.finished(batch, results, worker.idle_since, report.refusal, report.rules, report.slower)
+        self.dispatch.finished(
+            batch, results, worker.idle_since, report.refusal, report.rules, report.slower, report.address
+        )
         self.appointments.add(report.appointments, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended
             self.alarms.hear(report.alarms)
         self._fork.over()
         self._judge_faults(batch, results)
-        if worker.leaving or worker.jobs_done >= self.dispatch.limits.worker_jobs:
+        self._count_awaiting(worker.idle_since)
+        too_many = self._in_their_places > self.dispatch.limits.workers
+        if worker.leaving or too_many or worker.jobs_done >= self.dispatch.limits.worker_jobs:
             self._retire(worker)
 
     def _judge_faults(self, batch: Sequence[Job], results: Sequence[Result]) -> None:
@@ -265,6 +336,16 @@ class Pool:
                 worker.killed = True
                 worker.slot.write(entry.phase, entry.host, now + DYING, entry.since)  # nobody else writes here now
 
+    def hurry_strangers(self) -> None:
+        """While others wait for their workers, strangers have less time for each answer before the content."""
+        now = self._clock()
+        seconds = self.dispatch.hurry(now)
+        for worker in self._workers.values() if seconds < _NEVER else ():
+            entry = worker.slot.read()
+            slow = entry.phase in _BEFORE_CONTENT and now - entry.since >= seconds
+            if slow and self.dispatch.may_hurry(worker.batch, now):
+                worker.signal(signal.SIGALRM)
+
     def _give_up(self, worker: Worker) -> None:
         """SIGKILL does not reach who is in a system call that does not return: another one gets its place.
 
@@ -318,6 +399,8 @@ class Pool:
         """Seconds until things that happen by themselves."""
         now = self._clock()
         yield self.dispatch.next_change(now)
+        if self.dispatch.hurry(now) < _NEVER:
+            yield HURRY
         yield self.appointments.left(now)
         yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
         if self.dispatch.restraints.rules:  # a connection that is let go makes room for another

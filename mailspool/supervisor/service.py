@@ -10,11 +10,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mailspool.supervisor.child import Ended, fork_child
 from mailspool.supervisor.job import Service
 from mailspool.supervisor.pause import LONGEST_PAUSE, Pause
+
+_Kind = TypeVar("_Kind")
 
 
 class _Running(NamedTuple):
@@ -94,6 +96,20 @@ class Services:
         for service in self._wanted:
             if service is not but:
                 service.close(unlink=unlink)
+
+    def find(self, kind: type[_Kind]) -> _Kind | None:
+        """The one of this kind among those that should run."""
+        return next((service for service in self._wanted if isinstance(service, kind)), None)
+
+    def runs(self, service: Service | None) -> bool:
+        """Whether it has a child."""
+        return any(child.service is service for child in self._children.values())
+
+    def kill(self, service: Service) -> None:
+        """It is started again, as after any other end."""
+        for pid, child in self._children.items():
+            if child.service is service:
+                _signal(pid, signal.SIGKILL)
 
     @property
     def left(self) -> float:

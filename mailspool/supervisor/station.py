@@ -20,7 +20,8 @@ from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
-from mailspool.supervisor.job import MAX_RULES, Appointment, Job, Report, Result, Slower, Work
+from mailspool.model.target import address_in
+from mailspool.supervisor.job import MAX_RULES, NOTHING, Appointment, Job, Order, Report, Result, Slower, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 
@@ -48,7 +49,7 @@ MAX_REFUSAL = 200
 _FOREVER = float("inf")
 
 _encode = msgspec.msgpack.encode
-_decode_batch = msgspec.msgpack.Decoder(list[Job]).decode
+_decode_order = msgspec.msgpack.Decoder(Order).decode
 
 
 class WorkerStation:
@@ -62,9 +63,10 @@ class WorkerStation:
         self._until = _FOREVER  # end of the present budget
         self._host = self._about = ""
         self._alarms: dict[str, str] = {}
-        self._refusal = ""
-        self._counted: tuple[str, ...] = ()  # the patterns that the batch counts for
-        self._rules: dict[str, None] = {}  # those that it should
+        self._refusal = self._spoken_with = ""
+        self.order = NOTHING
+        self._connection: socket.socket | None = None
+        self._rules: dict[str, None] = {}  # patterns that the batch does not count for, and should
         self._slower: Slower | None = None
         self._appointments: list[Appointment] = []
         self._since, self._next_second = "", 0.0  # for the title, a second old at most
@@ -81,23 +83,25 @@ class WorkerStation:
 
     def run(self, work: Work) -> None:
         """Until the parent closes the channel or asks to finish."""
-        while not self.finishing and (batch := self._next_batch(work)):
+        while not self.finishing and (order := self._next_order(work)):
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
-            self._counted = batch[0].rules
-            results = work.perform(batch, self)
+            self.order = order
+            results = work.perform(order.jobs, self)
+            self._drop_connection()
             self._report(Phase.IDLE, self._host, _FOREVER)
             self._channel.send(_encode(self._take_report(results)))
         work.idle()
 
     def _take_report(self, results: list[Result]) -> Report:
-        report = Report(results, self._alarms, self._refusal, tuple(self._rules), self._slower, self._appointments)
+        met, address = tuple(self._rules), address_in(self._spoken_with)
+        report = Report(results, self._alarms, self._refusal, met, self._slower, self._appointments, address)
         self._alarms, self._refusal, self._rules, self._slower, self._appointments = {}, "", {}, None, []
         return report
 
     # --- waiting for jobs
 
-    def _next_batch(self, work: Work) -> list[Job]:
-        """[] if the parent wants no more. A batch that a signal takes from us is found again: nothing is claimed."""
+    def _next_order(self, work: Work) -> Order | None:
+        """None if the parent wants no more. What a signal takes from us is found again: nothing is claimed."""
         try:
             packet = self._receive(LINGER)
             if packet is None:
@@ -106,8 +110,8 @@ class WorkerStation:
                 setproctitle(f"mailspool: worker {self.serial} idle")
                 packet = self._receive(None)
         except (OSError, ShutdownRequested):
-            return []
-        return _decode_batch(packet) if packet else []
+            return None
+        return _decode_order(packet) if packet else None
 
     def _receive(self, seconds: float | None) -> bytes | None:
         """b"" if there will be no more, None if nothing came in time."""
@@ -116,9 +120,12 @@ class WorkerStation:
             if self.finishing:  # the signal came before it could interrupt
                 return b""
             try:
-                return self._channel.recv(MAX_PACKET)
+                packet, descriptors, *_ = socket.recv_fds(self._channel, MAX_PACKET, 1)
             except TimeoutError:
                 return None
+            if descriptors:
+                self._connection = socket.socket(fileno=descriptors[0])
+            return packet
 
     @contextlib.contextmanager
     def _may_be_interrupted(self) -> Iterator[None]:
@@ -151,9 +158,24 @@ class WorkerStation:
 
     def counts_for(self, rule: str) -> bool:
         """The parent is told of a pattern that the batch does not count for."""
-        if rule not in self._counted and len(self._rules) < MAX_RULES:
+        counted = self.order.jobs[0].rules
+        if rule not in counted and len(self._rules) < MAX_RULES:
             self._rules[rule] = None
-        return rule in self._counted
+        return rule in counted
+
+    def connection_to(self, address: str, port: int) -> socket.socket | None:
+        """What the parent has handed over with the batch, if it leads there."""
+        host = self.order.host
+        if not host or (host.address, host.port) != (address, port):
+            return None
+        connection, self._connection = self._connection, None
+        return connection
+
+    def _drop_connection(self) -> None:
+        """It was not needed."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
 
     @property
     def watch(self) -> Watch:
@@ -178,6 +200,8 @@ class WorkerStation:
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
 
     def _watch(self, phase: Phase, host: str, seconds: float) -> None:
+        if phase is Phase.EHLO:
+            self._spoken_with = host
         if phase >= Phase.SEAL:
             self._disarm()
             now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet

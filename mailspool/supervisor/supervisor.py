@@ -26,6 +26,7 @@ from mailspool.supervisor.notify import Notifier
 from mailspool.supervisor.pause import FIRST_PAUSE, Pause
 from mailspool.supervisor.pool import Pool
 from mailspool.supervisor.recovery import Recovery
+from mailspool.supervisor.scout import Scout
 from mailspool.supervisor.service import Services
 from mailspool.supervisor.shutdown import Shutdown
 from mailspool.supervisor.signals import Signals, has_terminal
@@ -44,7 +45,7 @@ class Supervisor:
     """One per host and spool. `clock` is monotonic: it neither runs while the machine sleeps nor jumps."""
 
     def __init__(self, work: Work, run_dir: str, clock: Callable[[], float]) -> None:
-        self._run_dir = run_dir
+        self._run_dir, self._clock = run_dir, clock
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(work, self._selector, clock, self._release_all_in_child, self._abandoned)
         self._looks = Looks(work, self._pool.dispatch, self._selector, clock, self._release_all_in_child)
@@ -100,9 +101,11 @@ class Supervisor:
             self._begin_anew()
         self._reap()
         self._pool.kill_overdue()
+        self._pool.hurry_strangers()
         self._shutdown.end_if_due()
         self._recovery.begin()
         self._services.begin()
+        self._attend_scout()
         self._notifier.ping_if_due()
         if self._shutdown:
             self._shutdown.harder_if_due()
@@ -220,6 +223,13 @@ class Supervisor:
             if self._pool.ended(child) or self._recovery.ended(child):
                 self._looks.poked()  # what was given back may be due
 
+    def _attend_scout(self) -> None:
+        scout = self._services.find(Scout)
+        if scout and not scout.listens(self._clock()):
+            log.error("scout does not listen, killed")
+            self._services.kill(scout)
+        self._pool.attend(scout, runs=self._services.runs(scout))
+
     def _abandoned(self, serial: int, how: str) -> None:
         self._recovery.add(partial(self._pool.work.recover_worker, serial, how))
 
@@ -249,6 +259,8 @@ class Supervisor:
                 self._pool.hear(key.data)
             elif isinstance(key.data, Lookout):
                 self._looks.hear(key.data)
+            elif isinstance(key.data, Scout):
+                self._pool.hear_scout()
             elif key.fileobj is self._control:
                 self._control.serve()
             elif key.fileobj is self._trigger:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from mailspool.supervisor.child import fork_child
-from mailspool.supervisor.job import Job, Report, Work
+from mailspool.supervisor.job import Job, Order, Report, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.station import LINGER, MAX_PACKET, WorkerStation
 
@@ -34,11 +34,11 @@ class Worker:
         self.closed = False
         self._connections: dict[str, float] = {}  # by destination and pattern of hosts, and for how long
 
-    def give(self, batch: list[Job]) -> None:
-        """Raises OSError if the worker is gone."""
-        self.batch, self.destination = batch, batch[0].destination
-        self._connections |= dict.fromkeys((self.destination, *batch[0].rules), float("inf"))
-        self.channel.send(_encode(batch))
+    def give(self, order: Order, connection: socket.socket | None = None) -> None:
+        """connection: with `order.host`, of which nothing was read yet. Raises OSError if the worker is gone."""
+        self.batch, self.destination = order.jobs, order.jobs[0].destination
+        self._connections |= dict.fromkeys((self.destination, *self.batch[0].rules), float("inf"))
+        socket.send_fds(self.channel, [_encode(order)], [connection.fileno()] if connection else [])
 
     def reported(self, now: float) -> None:
         """It has nothing to do, and soon lets go of its session."""

@@ -37,14 +37,13 @@ def test_twenty_messages_to_a_host_that_never_answers_do_not_hold_up_one_hundred
     eventually(lambda: len(good.mails) == 100)
     alone = time.monotonic() - began
     send(spool, 20, "silent.example")
-    expected = {20: 2, 4: 1}[workers]  # what one stranger gets
-    eventually(lambda: silent.clients == expected)
+    eventually(lambda: silent.clients == 1)  # the scout
     began = time.monotonic()
     send(spool, 100, "good.example")
     eventually(lambda: len(good.mails) == 200)
     beside = time.monotonic() - began
     print(f"\n{workers} workers: 100 messages alone {alone:.2f} s, beside the twenty {beside:.2f} s")
-    assert silent.clients == expected  # they all still hang
+    assert silent.clients == 1  # it still hangs
     assert silent.cuts == []
 
 
@@ -58,12 +57,12 @@ def test_two_hundred_hosts_that_never_answer_do_not_hold_up_one_that_works(daemo
     eventually(lambda: good.mails)
     for domain in hosts:
         send(spool, 1, domain)
-    eventually(lambda: silent.clients == 15)  # what all strangers get
+    eventually(lambda: silent.clients == 200)  # the scout is with each of them
     began = time.monotonic()
     send(spool, 100, "good.example")
     eventually(lambda: len(good.mails) == 101)
     print(f"\n100 messages beside two hundred silent hosts {time.monotonic() - began:.2f} s")
-    assert silent.clients == 15
+    assert silent.clients == 200
     assert silent.cuts == []
 
 
@@ -75,7 +74,7 @@ def test_a_host_that_never_greets_is_cut_at_its_timeout_and_left_alone_for_a_whi
     eventually(lambda: len(silent.cuts) >= 1)
     eventually(lambda: running.status()["cooling"])
     eventually(lambda: silent.clients == 0)
-    assert silent.accepted <= 4  # each worker found out once
+    assert silent.accepted == 1
     assert all(0.2 < seconds < 5 for seconds in silent.cuts)
 
 

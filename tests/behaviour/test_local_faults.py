@@ -136,6 +136,7 @@ def test_what_a_full_disk_cannot_record_is_no_verdict_and_is_tried_again(
         running.send(signal.SIGCONT)
         eventually(lambda: "claims are given back: " in running.log)
         eventually(lambda: states(spool) == [("queued", 0)] * 3)
+        assert text in running.log
         assert "status=deferred" not in running.log
         assert "status=bounced" not in running.log
     if answer == "later":
@@ -174,7 +175,7 @@ def test_nothing_is_tried_on_a_disk_that_is_read_only_and_all_of_it_afterwards(d
         running.send(signal.SIGCONT)
         eventually(lambda: "claims are given back" in running.log)
         assert states(spool) == [("queued", 0)] * 3
-        assert sink.accepted == 0
+        assert sink.commands == []
     eventually(lambda: len(sink.mails) == 3, timeout=60)
     eventually(lambda: states(spool) == [])
     eventually(lambda: 'works again what="local fault"' in running.log)

@@ -126,7 +126,7 @@ def test_a_login_that_fails_is_said_once_and_costs_no_mail_and_after_a_hup_all_i
     }
     running = daemon(**options)
     spool = make_spool(**options)
-    (first, *_) = send(spool, 5)
+    ids = send(spool, 5)
     eventually(lambda: len(relay.passwords) > 5, what="many a try, though each waits longer")
     assert running.log.count(ALARM) == 1
     assert "status=bounced" not in running.log
@@ -136,7 +136,9 @@ def test_a_login_that_fails_is_said_once_and_costs_no_mail_and_after_a_hup_all_i
     assert "AUTH PLAIN was refused: 535" in mailspool(running, "status").stdout.replace("\n", " ")
     told = ("status 4.7.8", "to be mended here")  # why speaks of the present while the node is claimed or falls back
     why = eventually(
-        lambda: next((w for w in [mailspool(running, "why", first).stdout] if all(t in w for t in told)), "")
+        lambda: next(
+            (w for w in [mailspool(running, "why", each).stdout for each in ids] if all(t in w for t in told)), ""
+        )
     )
     histories = "".join(path.read_text() for path in Path(spool.settings.dequeue_dir, "history").rglob("*.*"))
     assert "535" in histories

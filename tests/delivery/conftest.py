@@ -7,6 +7,7 @@ import pytest
 
 from mailspool.delivery.work import SpoolWork
 from mailspool.spool import Spool
+from mailspool.supervisor.job import NOTHING
 
 
 class Clock:
@@ -26,6 +27,7 @@ class Station:
     """A worker's place without a worker. interrupt: (phase, n, error): raise it when that phase begins the nth time."""
 
     serial = 7
+    order = NOTHING
 
     def __init__(self, interrupt=None):
         self.finishing = False
@@ -54,6 +56,9 @@ class Station:
     def counts_for(self, rule):
         self.rules.append(rule)
         return rule in self.counted
+
+    def connection_to(self, address, port):
+        return None
 
     def refused(self, text):
         self.refusals.append(text)

@@ -134,7 +134,7 @@ class Operator:
     def __init__(self, station, spool, phase, act):
         self._place, self._spool, self._phase, self._act = station(), spool, phase, act
         self.serial, self.finishing, self.deadline = self._place.serial, False, self._place.deadline
-        self.alarm = self._place.alarm
+        self.alarm, self.order, self.connection_to = self._place.alarm, self._place.order, self._place.connection_to
 
     def watch(self, phase, host, seconds):
         if phase is self._phase:

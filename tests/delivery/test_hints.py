@@ -32,7 +32,8 @@ def test_who_says_when_to_come_back_gets_an_appointment(make_spool, sink, statio
     spool = make_spool(sink=sink, clock=clock)
     ((job, wait),) = deferred(spool, station, jobs_of, to)
     (at,) = spool.store.locations()
-    assert (job, wait) == (Job(f"1/{at.name}", sink.address, at.name.split("-")[1].partition(".")[0]), seconds)
+    group = at.name.split("-")[1].partition(".")[0]
+    assert (job, wait) == (Job(f"1/{at.name}", sink.address, group, patient=True), seconds)
 
 
 def test_who_says_nothing_of_it_gets_none(make_spool, sink, station, jobs_of, clock):

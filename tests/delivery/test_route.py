@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.delivery.route import Host, Route
+from mailspool.delivery.route import Route
 from mailspool.errors import PermanentError, TransientError
+from mailspool.model.target import Host
 
 TROUBLE = TransientError("4.4.3", "", "DNS look-up of x A failed: timed out")
 

@@ -62,6 +62,7 @@ class Place:
     def __init__(self, station, phase, nth, act):
         self._place, self._phase, self._left, self._act = station(), phase, nth, act
         self.serial, self.finishing, self.deadline = 7, False, self._place.deadline
+        self.order, self.connection_to = self._place.order, self._place.connection_to
         self.alarm, self.refused = self._place.alarm, self._place.refused
 
     def watch(self, phase, host, seconds):

@@ -13,7 +13,7 @@ from mailspool import log
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase
 from mailspool.supervisor.child import EXIT_BROKEN, fork_child
-from mailspool.supervisor.job import Job, Result
+from mailspool.supervisor.job import Job, Order, Result
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.signals import Signals
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE, MAX_ALARM, MAX_ALARMS
@@ -97,7 +97,7 @@ def alarming(jobs, station, _say):
 def test_alarms_go_with_the_report_of_the_batch_once_each_and_bounded(start):
     worker, _ = start(alarming)
     for _ in range(2):
-        worker.give([JOB] * 1000)
+        worker.give(Order([JOB] * 1000))
         results, alarms, *_ = worker.report()
         assert len(results) == 1000
         assert alarms["mx:587"] == ("39 " + "ä" * 4000)[:MAX_ALARM]
@@ -107,7 +107,7 @@ def test_alarms_go_with_the_report_of_the_batch_once_each_and_bounded(start):
 def test_it_does_its_batch_reports_and_waits_for_the_next(start):
     worker, _ = start(settled)
     for _ in range(3):
-        worker.give([JOB, JOB])
+        worker.give(Order([JOB, JOB]))
         assert worker.report().results == [Result.SETTLED, Result.SETTLED]
 
 
@@ -120,17 +120,17 @@ def test_it_ends_when_its_channel_is_closed(start):
 
 def test_without_jobs_it_lets_go_of_its_session_and_goes_on(start):
     worker, work = start(settled)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     worker.report()
     assert work.heard() == ["idle"]
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.SETTLED]
 
 
 @pytest.mark.parametrize("rested", [False, True])
 def test_term_ends_an_idle_worker_at_once(start, rested):
     worker, work = start(settled)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     worker.report()
     if rested:
         assert work.heard() == ["idle"]
@@ -148,7 +148,7 @@ def test_term_lets_it_finish_what_is_begun(start):
             return [Result.DELIVERED]
 
     worker, work = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert work.heard() == ["begun"]
     worker.signal(signal.SIGTERM)
     assert worker.report().results == [Result.DELIVERED]
@@ -167,7 +167,7 @@ def test_after_term_nothing_new_is_begun(start):
             return [Result.RETURNED]
 
     worker, work = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert work.heard() == ["begun"]
     worker.signal(signal.SIGTERM)
     assert worker.report().results == [Result.RETURNED]
@@ -186,7 +186,7 @@ def test_quit_interrupts_every_phase_before_the_seal(start, phase):
         return [Result.DELIVERED]
 
     worker, work = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     work.heard()
     worker.signal(signal.SIGINT)
     assert worker.report().results == [Result.RETURNED]
@@ -203,7 +203,7 @@ def test_the_deadline_interrupts_before_the_final_dot(start):
         return [Result.DELIVERED]
 
     worker, _ = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.REFUSED]
 
 
@@ -220,7 +220,7 @@ def test_from_the_seal_on_nothing_interrupts(start, number, phase):
         return [Result.DELIVERED]
 
     worker, work = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     work.heard()
     worker.signal(number)
     assert worker.report().results == [Result.DELIVERED]
@@ -239,7 +239,7 @@ def test_on_the_next_host_the_rest_of_the_budget_counts_again(start):
         return [Result.DELIVERED]
 
     worker, _ = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.REFUSED]
 
 
@@ -254,7 +254,7 @@ def test_claiming_and_settling_are_never_interrupted(start):
         return [Result.SETTLED]
 
     worker, work = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     work.heard()
     worker.signal(signal.SIGINT)
     assert worker.report().results == [Result.SETTLED]
@@ -277,7 +277,7 @@ def test_a_storm_of_signals_around_a_deadline_only_ever_ends_in_one_of_its_two_e
         return results
 
     worker, work = start(do)
-    worker.give([JOB] * 150)
+    worker.give(Order([JOB] * 150))
     work.heard()
     results = worker.report().results
     assert results is not None
@@ -303,7 +303,7 @@ def test_the_parent_reads_by_when_it_must_have_gone_on(start):
     gate, key = os.pipe()
     worker, work = start(do)
     began = time.monotonic()
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     budget, final, local = 100.0, 600.0, LOCAL_PATIENCE  # a seal that hangs on a file server is within the budget
     waits = {Phase.MAIL: budget, Phase.SEAL: budget, Phase.FINAL: final, Phase.SETTLE: local}
     for phase, seconds in waits.items():
@@ -318,11 +318,11 @@ def test_the_parent_reads_by_when_it_must_have_gone_on(start):
 
 def test_hangups_from_a_terminal_are_the_parent_s_business(start):
     worker, _ = start(settled)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.SETTLED]
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         worker.signal(number)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.SETTLED]
 
 
@@ -331,7 +331,7 @@ def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_c
         raise RuntimeError("a bug")
 
     worker, _ = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report() is None
     assert end_of(worker) == EXIT_BROKEN
 
@@ -341,7 +341,7 @@ def test_a_shutdown_that_reaches_where_nothing_may_be_interrupted_ends_the_worke
         raise ShutdownRequested
 
     worker, _ = start(do)
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report() is None
     assert end_of(worker) == EXIT_BROKEN
 
@@ -359,7 +359,7 @@ def test_a_signal_in_a_worker_s_first_moment_is_heard_as_any_later_one(start, mo
     if number in (signal.SIGTERM, signal.SIGINT):
         assert end_of(worker) == 0
     else:
-        worker.give([JOB])
+        worker.give(Order([JOB]))
         assert worker.report().results == [Result.SETTLED]
 
 
@@ -374,7 +374,7 @@ def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
     with Signals() as signals:
         worker, _ = start(settled)
         assert signals.take() == [signal.SIGUSR2]
-    worker.give([JOB])
+    worker.give(Order([JOB]))
     assert worker.report().results == [Result.SETTLED]
 
 
@@ -436,6 +436,6 @@ def test_giving_to_a_worker_that_is_gone_raises(start):
     worker.signal(signal.SIGKILL)
     eventually(lambda: not is_running(worker.pid))
     with pytest.raises(OSError):
-        worker.give([JOB])
+        worker.give(Order([JOB]))
     assert worker.report() is None
     assert isinstance(worker.channel, socket.socket)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the scout does for a stranger: finds its hosts, connects, and waits for a whole greeting, but leaves it unread.
+
+The hosts are those that a worker would try, in the same order and with the same patience. Only that none of them
+speaks is decided here; what a host says, and all else that may be wrong, is for a worker to judge. It says nothing
+to any host, and sends no message.
+"""
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
+from typing import NamedTuple
+
+import msgspec
+
+from mailspool.config.schema import Settings
+from mailspool.delivery.network import at_most
+from mailspool.delivery.route import Route
+from mailspool.errors import DeliveryError, SpoolError, TransientError
+from mailspool.model.outcome import Attempt, Deferred
+from mailspool.model.phase import Phase, Watch
+from mailspool.model.rules import Rules
+from mailspool.model.status import LOCAL_FAULT
+from mailspool.model.target import SUBMISSIONS_PORT, Host
+from mailspool.model.timeouts import Timeouts
+from mailspool.smtp.stream import Stream, connect
+from mailspool.store import nodename
+from mailspool.supervisor.scout import Answer, Question, Verdict
+
+MOST_STRANGE, MOST_KNOWN = 3, 20
+"""Connections at a time to one address: while nobody has heard from it, and once it has greeted."""
+
+MAX_REMEMBERED = 10_000
+"""Addresses."""
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
+
+
+def refusal(text: str, now: float) -> str:
+    """How a destination refuses sessions since `now` (Unix seconds), in words."""
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    return f"since {since}: {text}"
+
+
+def unreached(found: bytes) -> Deferred:
+    """The outcome for a node that the scout has tried. found: as in `Answer`."""
+    attempts = _decode(found)
+    return Deferred(attempts[-1].status, "", attempts[-1].text, attempts)
+
+
+class NotForUs(Exception):
+    """A worker must find out."""
+
+
+class Crowded(Exception):
+    """Enough others wait for this address already."""
+
+
+class Search:
+    """A `supervisor.scout.Search`. watch: asked before each connection. in_turn: one name is looked up at a time.
+
+    now: Unix seconds; clock: monotonic ones.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        settings: Settings,
+        *,
+        watch: Watch,
+        in_turn: bool,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._route, self._timeouts, self._impatience = route, settings.timeouts, settings.first_attempt_timeout
+        self._rules = Rules(settings.limits)
+        self._turn: AbstractContextManager[object] = Lock() if in_turn else nullcontext()
+        self._now = now
+        self._addresses = Addresses(watch, settings.cool_down, clock)
+
+    def __call__(self, question: Question) -> tuple[Answer, socket.socket | None]:
+        """The first host that speaks, or how none does."""
+        try:
+            return self._ask_hosts(question)
+        except Crowded:
+            return Answer(question.number, Verdict.BUSY), None
+        except (NotForUs, DeliveryError, SpoolError):
+            return Answer(question.number, Verdict.UNKNOWN), None
+
+    def _ask_hosts(self, question: Question) -> tuple[Answer, socket.socket | None]:
+        tier, _, name = question.job.key.partition("/")
+        attempts: list[Attempt] = []
+        for host in self._hosts(nodename.destination_in(name)):
+            began = self._now()
+            try:
+                connection = self._open(host, self._patience(question))
+            except TransientError as error:
+                if error.status == LOCAL_FAULT:
+                    raise
+                label = "" if isinstance(host, TransientError) else str(host)
+                seconds = round(self._now() - began, 3)
+                attempts.append(Attempt(began, int(tier), label, error.status, error.text, seconds))
+            else:
+                assert isinstance(host, Host)  # the other kind is never opened
+                return Answer(question.number, Verdict.SPEAKS, host), connection
+        return self._silent(question.number, attempts), None
+
+    def _hosts(self, domain: str) -> Iterator[Host | TransientError]:
+        """Those of the route; that they cannot be found is one more trouble with one of them."""
+        hosts = self._route.find_hosts(domain)
+        while True:
+            with self._turn:
+                try:
+                    host = next(hosts, None)
+                except TransientError as error:
+                    host = error
+            if host is None:
+                return
+            yield host
+
+    def _open(self, host: Host | TransientError, timeouts: Timeouts) -> socket.socket | None:
+        if isinstance(host, TransientError):
+            raise host
+        rule = self._rules.of_host(host.name)
+        if host.port == SUBMISSIONS_PORT or (rule and rule.is_shared):
+            raise NotForUs  # it waits for us to speak first; or connections to it are counted
+        return self._addresses.open(host, timeouts)
+
+    def _patience(self, question: Question) -> Timeouts:
+        """A worker's: see `DeliveryAgent`."""
+        if question.job.patient:
+            return self._timeouts
+        return at_most(self._timeouts, min(self._impatience, question.patience))
+
+    def _silent(self, number: int, attempts: Sequence[Attempt]) -> Answer:
+        if not attempts:
+            raise NotForUs
+        why = refusal(attempts[-1].text, attempts[0].time)
+        return Answer(number, Verdict.SILENT, refusal=why, found=_encode(attempts))
+
+
+class _Silence(NamedTuple):
+    """patience: seconds that were not enough; until: monotonic, when to try again."""
+
+    error: TransientError
+    patience: float
+    until: float
+
+
+class Addresses:
+    """Connects, and knows which addresses speak. Of one that does not it is enough that a few found out.
+
+    rest: seconds for which nobody else tries it. clock: monotonic.
+    """
+
+    def __init__(self, watch: Watch, rest: float, clock: Callable[[], float]) -> None:
+        self._watch, self._rest, self._clock = watch, rest, clock
+        self._lock = Lock()  # for what follows
+        self._waiting: Counter[tuple[str, int]] = Counter()
+        self._silent: dict[tuple[str, int], _Silence] = {}
+        self._spoken: set[tuple[str, int]] = set()
+
+    def open(self, host: Host, timeouts: Timeouts) -> socket.socket | None:
+        """A connection with a whole greeting to read; None if it speaks, but has enough connections.
+
+        Raises TransientError, `Crowded`, and what the watch does.
+        """
+        place = host.address, host.port
+        with self._lock:
+            if not self._may_enter(place, timeouts):
+                return None
+            self._waiting[place] += 1
+        try:
+            connection = self._connect(host, timeouts)
+        except TransientError as error:
+            self._note_silence(place, error, timeouts)
+            raise
+        finally:
+            with self._lock:
+                self._waiting[place] -= 1
+                if not self._waiting[place]:
+                    del self._waiting[place]
+        with self._lock:
+            self._spoken.add(place)
+            self._silent.pop(place, None)
+        return connection
+
+    def _may_enter(self, place: tuple[str, int], timeouts: Timeouts) -> bool:
+        silence = self._silent.get(place)
+        if silence and self._clock() < silence.until and timeouts.greeting <= silence.patience:
+            raise TransientError(silence.error.status, "", f"just now, for another destination: {silence.error.text}")
+        if place in self._spoken:
+            return self._waiting[place] < MOST_KNOWN
+        if self._waiting[place] >= MOST_STRANGE:
+            raise Crowded
+        return True
+
+    def _connect(self, host: Host, timeouts: Timeouts) -> socket.socket:
+        label = str(host)
+        self._watch(Phase.CONNECT, label, timeouts.connect)
+        stream = Stream(connect(host.address, host.port, timeouts.connect, label), label, self._clock)
+        try:
+            stream.await_reply(Phase.GREETING, timeouts.greeting)
+        except BaseException:
+            stream.close()
+            raise
+        return stream.detach()
+
+    def _note_silence(self, place: tuple[str, int], error: TransientError, timeouts: Timeouts) -> None:
+        if error.status == LOCAL_FAULT:
+            return
+        gave_up = isinstance(error.__cause__, TimeoutError)  # else more patience would have been in vain
+        patience = timeouts.greeting if gave_up else float("inf")
+        with self._lock:
+            self._spoken.discard(place)
+            if len(self._silent) >= MAX_REMEMBERED:
+                self._silent.clear()
+            self._silent[place] = _Silence(error, patience, self._clock() + self._rest)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The scout: tries the hosts of strangers, hundreds at a time, so that who never speaks costs no worker.
+
+A service. The parent asks it about one job of a destination; it answers what the search found there, and with a host
+that speaks comes the connection to it. Each question has a thread of its own, since all that it does is wait.
+Nothing depends on the scout: what it was asked when it dies, and what it cannot tell, goes to a worker untried.
+"""
+
+import fcntl
+import socket
+import struct
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+from mailspool.log import get_logger
+from mailspool.model.target import Host
+from mailspool.supervisor.job import Job
+
+MAX_ASKED = 250
+"""Questions at a time, so threads and connections; the usual limit of 1024 open files has room for them."""
+
+STACK = 1 << 18
+"""Octets of a thread's stack. Those of Python's own calls are not on it."""
+
+DEAF = 10.0
+"""Seconds after which it should have taken a question, to wait for the answer."""
+
+_MAX_PACKET = 1 << 16
+_MAX_FOUND = _MAX_PACKET // 2
+
+log = get_logger()
+
+
+class Verdict(IntEnum):
+    """What was found at a destination."""
+
+    SPEAKS = 0  # a host has greeted, or has just greeted others
+    SILENT = 1  # none of its hosts does: nothing is to be tried there for now
+    BUSY = 2  # others ask its host already: ask again
+    UNKNOWN = 3  # a worker must find out
+
+
+class Question(NamedTuple):
+    """patience: seconds for each answer of a host, for a job that is tried for the first time."""
+
+    number: int
+    job: Job
+    patience: float
+
+
+class Answer(NamedTuple):
+    """host: which speaks. refusal, found: how none does, see `Job`."""
+
+    number: int
+    verdict: Verdict
+    host: Host | None = None
+    refusal: str = ""
+    found: bytes = b""
+
+
+Search = Callable[[Question], tuple[Answer, socket.socket | None]]
+"""Looks for a host that speaks; with it may come the connection on which its greeting is still to be read."""
+
+_encode = msgspec.msgpack.encode
+_decode_question = msgspec.msgpack.Decoder(Question).decode
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+
+class Scout:
+    """Both ends of the channel. search: runs in the child, in many threads at once."""
+
+    name = "scout"
+    to_the_end = False
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._near.setblocking(False)
+        self._unheard_since = 0.0
+
+    def close(self, *, unlink: bool) -> None:  # noqa: ARG002 - it has no name that could be unlinked
+        """Let go of the channel."""
+        self._near.close()
+        self._far.close()
+
+    # --- in the parent
+
+    def fileno(self) -> int:
+        """For a selector: readable when there is an answer."""
+        return self._near.fileno()
+
+    def ask(self, question: Question) -> bool:
+        """Whether the question could be put: it is not, for now, to who does not listen."""
+        try:
+            self._near.send(_encode(question))
+        except OSError:
+            return False
+        return True
+
+    def listens(self, now: float) -> bool:
+        """Whether it has taken what it was asked lately; if not, it is as good as dead. now: monotonic seconds."""
+        if not struct.unpack("i", fcntl.ioctl(self._near, termios.TIOCOUTQ, bytes(4)))[0]:
+            self._unheard_since = 0.0
+        elif not self._unheard_since:
+            self._unheard_since = now
+        elif now - self._unheard_since > DEAF:
+            self._unheard_since = 0.0
+            return False
+        return True
+
+    def answers(self) -> Iterator[tuple[Answer, socket.socket | None]]:
+        """Those that have come. The connections are the caller's to close."""
+        with suppress(OSError):
+            while True:
+                packet, descriptors, *_ = socket.recv_fds(self._near, _MAX_PACKET, 1)
+                yield _decode_answer(packet), socket.socket(fileno=descriptors[0]) if descriptors else None
+
+    # --- in its own child
+
+    def run(self) -> None:
+        """Until it is killed: what it has begun is nobody's loss."""
+        self._near.close()
+        threading.stack_size(STACK)
+        while packet := self._far.recv(_MAX_PACKET):
+            question = _decode_question(packet)
+            try:
+                threading.Thread(target=self._look, args=(question,), daemon=True).start()
+            except RuntimeError:  # no thread is to be had
+                self._answer(Answer(question.number, Verdict.UNKNOWN), None)
+
+    def _look(self, question: Question) -> None:
+        try:
+            answer, connection = self._search(question)
+        except Exception:  # of ours, or of an override that does not like threads
+            log.exception("scout failed, a worker finds out", destination=question.job.destination)
+            answer, connection = Answer(question.number, Verdict.UNKNOWN), None
+        if len(answer.found) > _MAX_FOUND:
+            answer = Answer(question.number, Verdict.UNKNOWN)
+        self._answer(answer, connection)
+
+    def _answer(self, answer: Answer, connection: socket.socket | None) -> None:
+        if connection is None:
+            self._far.send(_encode(answer))
+            return
+        with connection:
+            socket.send_fds(self._far, [_encode(answer)], [connection.fileno()])

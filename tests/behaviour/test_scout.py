@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""Hosts that misbehave in every way, and many at once: healthy mail flows, the places come back, memory is bounded."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.running import eventually, is_running, title_of
+
+MESSAGE = "Subject: hello\n\nworld\n"
+
+
+def send(spool, domains, each=1):
+    for domain in domains:
+        for n in range(each):
+            spool.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
+
+
+def at_addresses(kind, count, sink, network):
+    """So many domains, each at an address of its own."""
+    return {f"{kind}{n}.example": f"127.0.{network}.{n}:{sink.port}" for n in range(1, count + 1)}
+
+
+def at_one_address(count, sink):
+    """So many domains, each at a host of another name, but all of them at the sink's address."""
+    return {f"silent{n}.example": f"mx{n}.localhost:{sink.port}" for n in range(count)}
+
+
+def scout_of(running):
+    return next((service["pid"] for service in running.status()["services"] if service["role"] == "scout"), 0)
+
+
+def resident(pid):
+    """Octets that are the process's own."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+IMPATIENT = {"smarthost": "", "dequeue_timeout": 3600, "first_attempt_timeout": 5.0}
+"""None of these tests takes so long as to see the end of it, unless it is about that."""
+
+
+@pytest.mark.parametrize("addresses", [200, 1])
+def test_two_hundred_healthy_domains_behind_two_hundred_silent_ones_are_all_served(
+    daemon, make_spool, sinks, addresses
+):
+    """With as many workers as there are, not one of which is ever given to who does not speak."""
+    silent, good = sinks(greeting="hang", host="0.0.0.0"), sinks(host="0.0.0.0")
+    bad = at_addresses("silent", 200, silent, 1)
+    if addresses == 1:
+        bad = at_one_address(200, silent)
+    healthy = at_addresses("good", 200, good, 2)
+    options = {"smarthost": "", "dequeue_timeout": 3600, "address_families": "ipv4", "routes": {**bad, **healthy}}
+    spool = make_spool(**options)
+    send(spool, bad)
+    send(spool, healthy)
+    running = daemon(**options)
+    eventually(lambda: len(good.mails) == 200, timeout=120)
+    assert silent.cuts == []  # they all wait still
+    assert silent.accepted == (200 if addresses == 200 else 3)
+    assert resident(scout_of(running)) < 100e6
+    assert running.stop() == 0
+
+
+def test_what_is_at_an_address_that_was_silent_is_put_off_without_a_connection(daemon, make_spool, sinks):
+    silent = sinks(greeting="hang")
+    options = {"smarthost": "", "dequeue_timeout": 3600, "address_families": "ipv4", "first_attempt_timeout": 0.5,
+               "routes": at_one_address(20, silent)}  # fmt: skip
+    spool = make_spool(**options)
+    send(spool, options["routes"])
+    running = daemon(**options)
+    eventually(lambda: [at.tier for at in spool.store.locations() if at.state == "queued"] == [1] * 20, timeout=90)
+    assert silent.accepted == 3
+    assert running.log.count("just now, for another destination: ") == 17
+    assert running.log.count("timed out after 0.5 s in GREETING") == 20
+
+
+def test_a_message_that_only_the_scout_has_tried_has_that_in_its_history(daemon, make_spool, sinks):
+    silent = sinks(greeting="hang")
+    options = {"sink": silent, "dequeue_timeout": 3600, "first_attempt_timeout": 0.5}
+    spool, running = make_spool(**options), daemon(**options)
+    send(spool, ["x.example"])
+    (location,) = eventually(lambda: [at for at in spool.store.locations() if (at.state, at.tier) == ("queued", 1)])
+    (attempt,) = spool.node_at(location).history()
+    assert attempt.host == f"127.0.0.1[127.0.0.1]:{silent.port}"
+    assert (attempt.tier, attempt.status) == (0, "4.4.2")
+    assert attempt.text.endswith("timed out after 0.5 s in GREETING")
+    assert 0.4 < attempt.seconds < 30
+    assert "workers" in running.status()
+
+
+def test_the_connection_that_the_scout_has_made_is_the_one_that_the_message_goes_over(daemon, make_spool, sink):
+    spool = make_spool(sink=sink)
+    daemon(sink=sink, dequeue_timeout=3600)
+    send(spool, ["x.example"])
+    eventually(lambda: sink.mails)
+    assert sink.accepted == 1
+
+
+MISBEHAVIOUR = {
+    "never greets": {"greeting": "hang"},
+    "drips": {"greeting": "drip"},
+    "endless banner": {"flood": "greeting"},
+    "endless 250- lines": {"flood": "EHLO"},
+    "hangs at MAIL": {"stall": "MAIL"},
+    "hangs at DATA": {"stall": "DATA"},
+    "hangs after the final dot": {"stall": "."},
+}
+
+
+@pytest.mark.parametrize("kind", MISBEHAVIOUR)
+def test_beside_a_host_that_misbehaves_all_mail_to_others_flows_and_the_places_come_back(
+    daemon, make_spool, sinks, kind
+):
+    bad, good = sinks(**MISBEHAVIOUR[kind]), sinks()
+    options = {**IMPATIENT, "first_attempt_timeout": 3.0, "final_timeout": 4.0, "max_dequeue_processes": 4,
+               "routes": {"bad.example": bad.address, "good.example": good.address}}  # fmt: skip
+    spool = make_spool(**options)
+    send(spool, ["bad.example"], each=20)
+    send(spool, ["good.example"], each=100)
+    running = daemon(**options)
+    eventually(lambda: len(good.mails) == 100, timeout=90)
+    eventually(lambda: not any(worker["host"] and "bad" in worker["destination"] and worker["phase"] != "IDLE"
+                               for worker in running.status()["workers"]), timeout=90)  # fmt: skip
+    eventually(lambda: sum(at.tier for at in spool.store.locations()) >= 1, timeout=90)
+    eventually(lambda: bad.clients == 0, timeout=90)
+    for pid in [running.pid, scout_of(running), *running.workers()]:
+        assert resident(pid) < 100e6
+    send(spool, ["good.example"], each=10)
+    eventually(lambda: len(good.mails) == 110)
+    assert running.stop(timeout=60) == 0
+
+
+def test_strangers_that_greet_and_hang_hurry_while_others_wait_for_their_workers(daemon, make_spool, sinks):
+    bad, good = sinks(stall="MAIL", host="0.0.0.0"), sinks(host="0.0.0.0")
+    stalling, healthy = at_addresses("bad", 6, bad, 1), at_addresses("good", 60, good, 2)
+    options = {"smarthost": "", "dequeue_timeout": 3600, "max_dequeue_processes": 4, "routes": {**stalling, **healthy}}
+    assert make_spool(**options).settings.first_attempt_timeout == 300.0  # which nobody waits for
+    spool = make_spool(**options)
+    send(spool, stalling)
+    send(spool, healthy)
+    running = daemon(**options)
+    eventually(lambda: len(good.mails) == 60, timeout=120)
+    assert running.log.count("the delivery took too long") >= 3
+    assert running.stop(signal.SIGINT) == 0
+
+
+def test_hosts_that_never_reply_to_the_final_dot_are_waited_for_and_hold_up_nobody(daemon, make_spool, sinks):
+    bad, good = sinks(stall=".", host="0.0.0.0"), sinks(host="0.0.0.0")
+    hanging, healthy = at_addresses("bad", 8, bad, 1), at_addresses("good", 8, good, 2)
+    options = {"smarthost": "", "dequeue_timeout": 3600, "max_dequeue_processes": 4, "routes": {**hanging, **healthy}}
+    spool = make_spool(**options)
+    send(spool, hanging)
+    send(spool, healthy)
+    running = daemon(**options)
+    eventually(lambda: len(good.mails) == 8, timeout=120)
+    assert "status=deferred" not in running.log
+    eventually(lambda: bad.waiting == 8, timeout=120)  # each of them still has its worker
+    assert len(running.workers()) >= 8
+    bad.stall = ""
+    send(spool, healthy)
+    eventually(lambda: len(good.mails) == 16)
+
+
+# --- the scout itself
+
+
+def test_a_scout_that_is_killed_comes_back_and_mail_flows_meanwhile(daemon, make_spool, sinks):
+    silent, good = sinks(greeting="hang"), sinks()
+    options = {**IMPATIENT, "routes": {"silent.example": silent.address, "good.example": good.address}}
+    running, spool = daemon(**options), make_spool(**options)
+    first = eventually(lambda: scout_of(running))
+    send(spool, ["silent.example"])
+    eventually(lambda: silent.clients == 1)
+    running.send(signal.SIGKILL, first)
+    send(spool, ["good.example"])
+    eventually(lambda: good.mails)
+    eventually(lambda: scout_of(running) not in (0, first))
+    eventually(lambda: silent.accepted == 2)  # a worker finds out what the scout was asked
+
+
+def test_a_scout_that_does_not_run_holds_up_nobody_who_is_known(daemon, make_spool, sinks):
+    good, other = sinks(), sinks()
+    options = {**IMPATIENT, "routes": {"good.example": good.address, "other.example": other.address}}
+    running, spool = daemon(**options), make_spool(**options)
+    send(spool, ["good.example"])
+    eventually(lambda: good.mails)
+    stopped = scout_of(running)
+    running.send(signal.SIGSTOP, stopped)
+    send(spool, ["other.example"])
+    send(spool, ["good.example"])
+    eventually(lambda: len(good.mails) == 2)
+    eventually(lambda: other.mails, timeout=120)  # it is replaced, since it does not answer
+    eventually(lambda: not is_running(stopped))
+
+
+def test_a_reload_replaces_the_scout(daemon, make_spool, sink):
+    spool, running = make_spool(sink=sink), daemon(sink=sink, dequeue_timeout=3600)
+    first = eventually(lambda: scout_of(running))
+    eventually(lambda: title_of(first) == "mailspool: scout")
+    running.send(signal.SIGHUP)
+    eventually(lambda: scout_of(running) not in (0, first) and not is_running(first))
+    send(spool, ["x.example"])
+    eventually(lambda: sink.mails)
+    assert running.stop() == 0

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""What the scout finds at a stranger: real connections to servers on loopback, and names from a subclass."""
+
+import threading
+import time
+
+import pytest
+
+from mailspool.delivery.network import at_most
+from mailspool.delivery.scout import MAX_REMEMBERED, MOST_STRANGE, Addresses, Crowded, Search, unreached
+from mailspool.delivery.work import SpoolWork
+from mailspool.errors import LeaseStale, PermanentError, TransientError
+from mailspool.model.phase import Phase, nobody_watches
+from mailspool.model.status import LOCAL_FAULT
+from mailspool.model.target import Host
+from mailspool.model.timeouts import Timeouts
+from mailspool.spool import Spool
+from mailspool.supervisor.job import Job
+from mailspool.supervisor.scout import Question, Scout, Verdict
+from tests.running import eventually
+
+
+class Domains(Spool):
+    """answers: MX hosts by domain; an exception is raised."""
+
+    answers = None
+
+    def lookup_mx(self, domain):
+        answer = self.answers[domain]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def search(make_spool):
+    """search(hosts of x.example, …): what is found there. watch: as a `Search` has it."""
+
+    def look(answer, *, watch=nobody_watches, patient=False, patience=0.3, domain="x.example", **options):
+        spool = make_spool(cls=Domains, smarthost="", **options)
+        spool.answers = {domain: answer}
+        one = Search(spool.door.route, spool.settings, watch=watch, in_turn=True, now=spool.now, clock=time.monotonic)
+        return one(Question(7, Job(f"2/0-ID.0-{domain}", domain, "g", patient=patient), patience))
+
+    return look
+
+
+def test_the_first_host_that_speaks_is_found_and_its_greeting_is_left_to_be_read(search, sinks):
+    silent = sinks(greeting="hang")
+    good = sinks(host="127.0.0.2", port=silent.port)
+    answer, connection = search(["127.0.0.1", "127.0.0.2"], smtp_port=silent.port)
+    assert (answer.number, answer.verdict) == (7, Verdict.SPEAKS)
+    assert answer.host == Host("127.0.0.2", "127.0.0.2", silent.port)
+    with connection:
+        assert connection.recv(100) == b"220 sink.test ESMTP\r\n"
+    assert good.commands == []
+
+
+def test_a_host_that_greets_with_a_refusal_speaks_and_a_worker_judges_it(search, sinks):
+    sink = sinks(greeting="554 5.3.2 no service")
+    answer, connection = search(["127.0.0.1"], smtp_port=sink.port)
+    connection.close()
+    assert answer.verdict is Verdict.SPEAKS
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "text"),
+    [
+        ({"greeting": "hang"}, "timed out after 0.3 s in GREETING"),
+        ({"greeting": "drip"}, "timed out after 0.3 s in GREETING"),
+        ({"greeting": "nonsense"}, "does not speak SMTP"),
+        ({"flood": "greeting"}, "does not speak SMTP"),
+        ({"greeting": "220-and then"}, "lost in GREETING: closed by the peer"),
+    ],
+)
+def test_who_never_says_a_whole_greeting_is_silent_and_every_host_tried_is_told_of(search, sinks, behaviour, text):
+    sink = sinks(**behaviour)
+    answer, connection = search(["127.0.0.1", "127.0.0.3"], smtp_port=sink.port)  # there is nobody at the second
+    assert (answer.verdict, connection) == (Verdict.SILENT, None)
+    outcome = unreached(answer.found)
+    assert [attempt.host for attempt in outcome.attempts] == [
+        f"{host}[{host}]:{sink.port}" for host in ("127.0.0.1", "127.0.0.3")
+    ]
+    assert text in outcome.attempts[0].text
+    assert {attempt.tier for attempt in outcome.attempts} == {2}
+    assert (outcome.status, outcome.text) == (outcome.attempts[1].status, outcome.attempts[1].text)
+    assert answer.refusal.endswith(f" UTC: {outcome.text}")
+
+
+def test_a_later_attempt_is_as_patient_as_configured(search, sinks):
+    sink = sinks(greeting="hang")
+    answer, _ = search(["127.0.0.1"], smtp_port=sink.port, patient=True, patience=0.01, greeting_timeout=0.5)
+    assert "timed out after 0.5 s" in answer.refusal
+
+
+def test_a_domain_whose_name_servers_are_in_trouble_is_silent(search):
+    answer, _ = search(TransientError("4.4.3", "", "DNS look-up of x.example MX failed: SERVFAIL"))
+    assert answer.verdict is Verdict.SILENT
+    (attempt,) = unreached(answer.found).attempts
+    assert (attempt.host, attempt.status) == ("", "4.4.3")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        PermanentError("5.1.2", "", "domain x.example does not exist"),
+        TransientError(LOCAL_FAULT, "", "no name server answers"),
+        ["nobody.invalid."],
+    ],
+)
+def test_what_it_cannot_judge_a_worker_finds_out(search, trouble):
+    answer, connection = search(trouble, nameservers=["127.0.0.1:9"], dns_timeout=0.1)
+    assert (answer.verdict, connection) == (Verdict.UNKNOWN, None)
+
+
+def test_where_tls_comes_before_the_first_word_a_worker_connects(search, sink):
+    answer, _ = search(["127.0.0.1"], smtp_port=465)
+    assert answer.verdict is Verdict.UNKNOWN
+
+
+def test_without_a_fresh_lease_it_connects_to_nobody(search, sink):
+    def stale(phase, _host, _seconds):
+        if phase is Phase.CONNECT:
+            raise LeaseStale("not renewed")
+
+    answer, _ = search(["127.0.0.1"], smtp_port=sink.port, watch=stale)
+    assert answer.verdict is Verdict.UNKNOWN
+    assert sink.accepted == 0
+
+
+# --- addresses
+
+
+def addresses(clock=time.monotonic, rest=60.0):
+    return Addresses(nobody_watches, rest, clock)
+
+
+def host_of(sink):
+    return Host("mx", sink.host, sink.port)
+
+
+def test_an_address_that_was_silent_is_not_tried_again_before_its_rest_is_over(sinks, clock):
+    sink, impatient = sinks(greeting="hang"), at_most(Timeouts(), 0.2)
+    ours = addresses(lambda: time.monotonic() + clock.now)
+    for _ in range(3):
+        with pytest.raises(TransientError, match=r"timed out after 0\.2 s in GREETING"):
+            ours.open(host_of(sink), impatient)
+    assert sink.accepted == 1
+    clock.now += 60.0
+    with pytest.raises(TransientError):
+        ours.open(host_of(sink), impatient)
+    assert sink.accepted == 2
+
+
+def test_more_patience_than_anybody_had_is_a_reason_to_try_again(sinks):
+    sink, ours = sinks(greeting="hang"), addresses()
+    for seconds in (0.1, 0.2):
+        with pytest.raises(TransientError):
+            ours.open(host_of(sink), at_most(Timeouts(), seconds))
+    assert sink.accepted == 2
+
+
+def test_patience_does_not_help_with_who_refuses(sinks):
+    sink, ours = sinks(greeting="nonsense"), addresses()
+    for seconds in (1.0, 2.0):
+        with pytest.raises(TransientError):
+            ours.open(host_of(sink), at_most(Timeouts(), seconds))
+    assert sink.accepted == 1
+
+
+def test_only_a_few_wait_for_one_address_until_it_has_spoken(sinks):
+    sink, ours = sinks(greeting="hang"), addresses()
+
+    def wait():
+        with pytest.raises(TransientError):
+            ours.open(host_of(sink), at_most(Timeouts(), 1.0))
+
+    threads = [threading.Thread(target=wait) for _ in range(MOST_STRANGE)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: sink.clients == MOST_STRANGE)
+    with pytest.raises(Crowded):
+        ours.open(host_of(sink), Timeouts())
+    for thread in threads:
+        thread.join()
+    assert sink.accepted == MOST_STRANGE
+
+
+def test_what_is_known_of_addresses_is_bounded(monkeypatch, sinks):
+    monkeypatch.setattr("mailspool.delivery.scout.MAX_REMEMBERED", 3)
+    assert MAX_REMEMBERED == 10_000
+    sink, ours = sinks(greeting="nonsense", host="0.0.0.0"), addresses()
+    for n in range(1, 6):
+        with pytest.raises(TransientError):
+            ours.open(Host("mx", f"127.0.0.{n}", sink.port), Timeouts())
+    assert len(ours._silent) <= 3
+
+
+# --- whose spool has one
+
+
+def scouts(spool):
+    return [service for service in SpoolWork(spool).services() if isinstance(service, Scout)]
+
+
+def test_a_subclass_that_connects_in_a_way_of_its_own_has_no_scout(make_spool):
+    class Tunnel(Spool):
+        def open_smtp_connection(self, host, port=25, timeout=0.0):
+            raise TransientError("4.4.1", host, "no tunnel")
+
+    spool = make_spool(cls=Tunnel)
+    assert spool.overridden == {"open_smtp_connection"}
+    assert scouts(spool) == []
+    (scout,) = scouts(make_spool())
+    scout.close(unlink=True)
+
+
+def test_what_one_object_overrides_counts_too(make_spool):
+    spool = make_spool()
+    assert spool.overridden == set()
+    spool.lookup_mx = lambda domain: ["mx.example.org"]
+    assert spool.overridden == {"lookup_mx"}
