@@ -85,9 +85,9 @@ class Destination:
     def put_off(self, now: float, most: int) -> list[Job]:
         """At most so many jobs that are not to be tried while it cools down, taken out: not the probe.
 
-        What the scout has tried is settled by what it found, before the others.
+        What the scout has tried is settled by what it found, before the others, even if no cool-down is wanted.
         """
-        if now >= self.cool_until or self.workers or not self.waiting:
+        if not self.may_put_off(now):
             return []
         probe = self.probe()
         if self._found:
@@ -97,9 +97,9 @@ class Destination:
 
     def may_put_off(self, now: float) -> bool:
         """Whether `put_off` would give any."""
-        if now >= self.cool_until or self.workers or not self.waiting:
+        if self.workers or not self.waiting:
             return False
-        return bool(self._found) or len(self.waiting) > self.probe()
+        return bool(self._found) or (now < self.cool_until and len(self.waiting) > self.probe())
 
     def took(self, now: float, most: int) -> None:
         """It has taken something of a batch. most: workers that any destination may have."""
@@ -146,7 +146,7 @@ class Destination:
     def needs_scout(self, now: float) -> bool:
         """Whether it is to be asked about it."""
         return not (
-            self.asked or self.workers or now < self.cool_until or now < self.rest_until or self.spoken(now)
+            self.asked or self._found or self.workers or now < max(self.cool_until, self.rest_until) or self.spoken(now)
         ) and bool(self.waiting)
 
     def spoke(self, now: float, host: Host | None = None, connection: socket.socket | None = None) -> None:

@@ -218,6 +218,19 @@ def test_a_silent_destination_is_put_off_and_what_the_scout_has_tried_is_settled
     assert [job.key for job in one.next_batch(60.0)] == ["0/a-1"]
 
 
+def test_without_a_cool_down_what_the_scout_has_tried_is_settled_too_and_the_next_one_is_asked_about():
+    one = Dispatch(limits(cool_down=0.0))
+    one.scouted = True
+    one.offer(jobs("a", 2))
+    for number in range(2):
+        assert say(one, Verdict.SILENT, now=float(number), refusal="silence", found=b"story") == ["a"]
+        assert list(one.questions(float(number))) == []
+        tried = one.next_batch(float(number))
+        assert [job.key for job in tried] == [f"0/a-{number}"]
+        assert one.order(tried, float(number))[0].found == b"story"
+        one.finished(tried, [Result.SETTLED], float(number))
+
+
 def test_what_could_not_be_settled_by_what_the_scout_met_is_asked_about_again(one):
     one.offer(jobs("a", 1))
     say(one, Verdict.SILENT, refusal="silence", found=b"story")
