@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What `mailspool` promises beside a running supervisor. Its dice practically never fall, and nobody ever greets."""
+"""What `mailspool` promises beside a running supervisor. Its dice practically never fall; who greets says no more."""
 
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,15 +33,14 @@ def until(what):
 
 
 @pytest.fixture
-def silent():
-    """A host of many addresses that takes connections and never says a word."""
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        yield server
+def silent(sinks):
+    """A host of many addresses that greets and never says another word."""
+    return sinks(host="0.0.0.0", stall="EHLO")
 
 
 @pytest.fixture
 def house(make_house, silent):
-    house = make_house(silent.getsockname()[1])
+    house = make_house(silent.port)
     house.spool.create_dequeue_dirs()
     return house
 
@@ -75,19 +73,19 @@ def answers(house):
         return None
 
 
-def in_greeting(house):
+def stalled(house):
     workers = json.loads(answers(house))["workers"]
-    return [one for one in workers if one["phase"] == "GREETING"]
+    return [one for one in workers if one["phase"] == "EHLO"]
 
 
 def test_status_ends_with_0_and_tells_of_the_workers(house):
     with running(house):
         house.send("sue@example.net")
-        (worker,) = until(lambda: in_greeting(house))
+        (worker,) = until(lambda: stalled(house))
         ran = house.run("status")
         assert (ran.code, ran.err) == (0, "")
         assert re.match(r"supervisor \d+ looks again in [\dhms ]+\n1 worker, 0 nodes waiting .*, 0 delivered", ran.out)
-        assert re.search(rf"\n{worker['worker']} +{worker['pid']} +0 +\d+s +GREETING +\S*127\.0\.0\.1", ran.out)
+        assert re.search(rf"\n{worker['worker']} +{worker['pid']} +0 +\d+s +EHLO +\S*127\.0\.0\.1", ran.out)
         assert max(map(len, ran.out.splitlines())) <= 80
         found = json.loads(house.run("status", "--json").out)
         assert found["supervisor"]["workers"][0]["pid"] == worker["pid"]
@@ -97,7 +95,7 @@ def test_status_ends_with_0_and_tells_of_the_workers(house):
 def test_ps_lists_each_process_with_what_it_is_at(house):
     with running(house):
         message, _ = house.node()
-        (worker,) = until(lambda: in_greeting(house))
+        (worker,) = until(lambda: stalled(house))
         supervisor = json.loads(answers(house))["pid"]
         ran = house.run("ps")
         assert (ran.code, ran.err) == (0, "")
@@ -105,7 +103,7 @@ def test_ps_lists_each_process_with_what_it_is_at(house):
         assert heading.split() == ["PID", "ROLE", "TIER", "FOR", "PHASE", "DESTINATION", "HOST"]
         assert first.split() == [str(supervisor), "supervisor"]
         (line,) = [line for line in rest if " worker " in line]
-        assert re.match(rf"{worker['pid']} +worker +0 +\d+s +GREETING +\S*127\.0\.0\.1", line)
+        assert re.match(rf"{worker['pid']} +worker +0 +\d+s +EHLO +\S*127\.0\.0\.1", line)
         found = [json.loads(line) for line in house.run("ps", "--json").out.splitlines()]
         (one,) = [one for one in found if one["role"] == "worker"]
         assert (one["pid"], one["tier"], one["nodes"]) == (worker["pid"], 0, [f"{message}.0"])
@@ -119,14 +117,14 @@ def test_status_on_a_terminal_is_one_screen(house, silent):
     config = house.config.read_text()
     for three, more in seven.items():
         config = config.replace(three, more)
-    port = silent.getsockname()[1]
+    port = silent.port
     routes = (f'routes."d{n}.example" = "127.0.1.{n + 1}:{port}"\n' for n in range(30))
     house.config.write_text(config + "".join(routes))
     for n in range(30):
         house.fall_back(house.node(f"sue@d{n}.example")[1], 1 + n % 6, text=f"451 4.0.0 {'no room ' * 20}")
     with running(house):
         house.run("retry", "ALL")
-        until(lambda: len(in_greeting(house)) > 5)
+        until(lambda: len(stalled(house)) > 5)
         out = house.on_terminal("status", NO_COLOR="1").out
         assert len(out.splitlines()) < 24
         assert max(map(len, out.splitlines())) <= 80
@@ -136,10 +134,10 @@ def test_status_on_a_terminal_is_one_screen(house, silent):
 def test_a_node_that_is_being_delivered_is_explained_and_not_retried(house):
     with running(house):
         message = house.send("sue@example.net")
-        until(lambda: in_greeting(house))
+        until(lambda: stalled(house))
         out = house.run("why", message).out
         assert re.search(r"\n  claimed out of tier 0 by worker \d+ of the supervisor \d+ on ", out)
-        assert re.search(r"\n  in phase GREETING with \S*127\.0\.0\.1\S* for \d+s\n", out)
+        assert re.search(r"\n  in phase EHLO with \S*127\.0\.0\.1\S* for \d+s\n", out)
         assert house.run("retry", message).code == 1
         assert [at.state for at in house.store.find(message)] == [State.CLAIMED]
 

@@ -17,6 +17,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _UNSHARE = ("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
 
+_ENTER = ("--mount", "--pid", "--ipc", "--uts", "--root")  # all of them: `hostname` must not rename the machine below
+
 _BUILD = """
 set -e
 root=$1 lower=$2 upper=$3 work=$4
@@ -78,7 +80,7 @@ class Machine:
         assert self._process.stdout.readline() == b"up\n"  # said when it has left our own root
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self.pid = int(children[0])
-        self._words = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--root", "env", "--chdir=/"]
+        self._words = ["nsenter", "--target", str(self.pid), *_ENTER, "env", "--chdir=/"]
         if systemd:
             booted = {"running\n", "degraded\n"}  # degraded: something that is no business of ours
             eventually(lambda: self.call("systemctl", "is-system-running").stdout in booted, what="a boot")
