@@ -84,6 +84,7 @@ class Search:
 
     def __call__(self, question: Question) -> tuple[Answer, socket.socket | None]:
         """The first host that speaks, or how none does."""
+        self._addresses.enter_era(question.era)
         try:
             return self._ask_hosts(question)
         except Crowded:
@@ -163,6 +164,14 @@ class Addresses:
         self._waiting: Counter[tuple[str, int]] = Counter()
         self._silent: dict[tuple[str, int], _Silence] = {}
         self._spoken: set[tuple[str, int]] = set()
+        self._era = 0
+
+    def enter_era(self, era: int) -> None:
+        """See `Question`: what was silent before may be tried again."""
+        with self._lock:
+            if era > self._era:
+                self._era = era
+                self._silent.clear()
 
     def open(self, host: Host, timeouts: Timeouts) -> socket.socket | None:
         """A connection with a whole greeting to read; None if it speaks, but has enough connections.

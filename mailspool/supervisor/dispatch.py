@@ -343,6 +343,7 @@ class Dispatch:
         for destination in self._destinations.values():
             destination.end_cool_down()
         self.restraints.end_patience()
+        self.inquiries.begin_era()
         self._faulty = dict.fromkeys(self._faulty, 0.0)
 
     def cooling(self, now: float) -> dict[str, float]:

@@ -35,6 +35,7 @@ class Inquiries:
         self._asked: dict[int, str] = {}  # by the number of the question
         self._held: dict[str, Destination] = {}  # those whose connection waits, the oldest first
         self._numbers = count()
+        self._era = 0
 
     def put(self, names: Iterable[str], waiting: int, now: float) -> Iterator[Question]:
         """Questions to ask at once, about those of the destinations that need it. waiting: how many may need it."""
@@ -50,7 +51,7 @@ class Inquiries:
             destination.asked, destination.patient = True, is_patient
             number = next(self._numbers)
             self._asked[number] = name
-            yield Question(number, destination.waiting[0], patience(MAX_ASKED, waiting))
+            yield Question(number, destination.waiting[0], patience(MAX_ASKED, waiting), self._era)
             if len(self._asked) >= MAX_ASKED:
                 return
 
@@ -75,6 +76,10 @@ class Inquiries:
                 destination.spoke(now)
         if connection:
             self._held[name] = destination
+
+    def begin_era(self) -> None:
+        """From now on no earlier silence counts."""
+        self._era += 1
 
     def unanswered(self, now: float) -> None:
         """The scout has ended: workers find out what it was asked."""

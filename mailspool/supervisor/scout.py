@@ -47,11 +47,15 @@ class Verdict(IntEnum):
 
 
 class Question(NamedTuple):
-    """patience: seconds for each answer of a host, for a job that is tried for the first time."""
+    """patience: seconds for each answer of a host, for a job that is tried for the first time.
+
+    era: how often an operator has wanted all of it tried; what was silent in an earlier one may speak.
+    """
 
     number: int
     job: Job
     patience: float
+    era: int = 0
 
 
 class Answer(NamedTuple):

@@ -152,6 +152,15 @@ def test_an_address_that_was_silent_is_not_tried_again_before_its_rest_is_over(s
     assert sink.accepted == 2
 
 
+def test_what_an_operator_wants_tried_is_tried_once_whatever_was_silent_before(sinks):
+    sink, ours = sinks(greeting="hang"), addresses()
+    for era in (0, 1, 1):
+        ours.enter_era(era)
+        with pytest.raises(TransientError):
+            ours.open(host_of(sink), at_most(Timeouts(), 0.2))
+    assert sink.accepted == 2
+
+
 def test_more_patience_than_anybody_had_is_a_reason_to_try_again(sinks):
     sink, ours = sinks(greeting="hang"), addresses()
     for seconds in (0.1, 0.2):

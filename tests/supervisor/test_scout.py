@@ -264,6 +264,13 @@ def test_only_so_many_connections_are_held(one):
             each.close()
 
 
+def test_the_scout_is_told_when_an_operator_wants_all_of_it_tried(one):
+    one.offer(jobs("a", 1))
+    say(one, Verdict.SILENT, refusal="silence")
+    one.end_cool_downs()
+    assert [question.era for question in one.questions(0.0)] == [1]
+
+
 def test_who_is_busy_is_asked_about_again_ever_later(one):
     one.offer(jobs("a", 1))
     say(one, Verdict.BUSY)
