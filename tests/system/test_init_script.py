@@ -95,12 +95,12 @@ def test_a_second_stop_is_no_error(host):
 
 
 def test_a_delivery_that_does_not_end_is_cut_and_stays_in_the_spool(host, sinks):
-    silent = sinks(greeting="hang")
+    silent = sinks(stall="EHLO")
     host.deliver_to(silent, "shutdown_timeout = 60")
     host.default("STOP_TIMEOUT=1")
     host.start()
     assert host.sendmail("sue@example.net").returncode == 0
-    eventually(lambda: silent.clients, what="a delivery")
+    eventually(lambda: silent.commands, what="a delivery")
     pid = host.pid
     code, said = host.init("stop")
     assert (code, "takes too long" in said) == (0, True)
