@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def eventually(condition, timeout=PATIENCE, what=""):
 def me():
     """The name of the user who runs the tests."""
     return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def open_to_all(folder):
+    """Let every user go into a temporary folder, and through those on the way to it, which are their maker's alone."""
+    for each in (folder, *folder.parents):
+        if Path(tempfile.gettempdir()) in each.parents:
+            each.chmod(0o755)
 
 
 def children_of(pid):

@@ -152,7 +152,8 @@ def test_a_connection_that_is_lost_costs_a_second_copy_of_no_more_than_the_windo
     queued = [at for at in spool.store.locations() if at.tier == 0]
     doubtful = [at for at in spool.store.locations() if at.tier == 1]
     assert 1 <= len(doubtful) <= WIDEST
-    assert len(queued) + len(doubtful) == 21 - (len(sink.mails) - 1)
+    settled = 21 - len(queued) - len(doubtful)  # an answer may be lost with the connection that it was on its way on
+    assert settled < len(sink.mails) <= settled + len(doubtful)
     while queued:  # all that were not past their final dots wait for the next look, as if nothing had happened
         work_off(spool, lambda spool: [job for job in jobs_of(spool) if job.key.startswith("0/")], station())
         queued = [at for at in spool.store.locations() if at.tier == 0]

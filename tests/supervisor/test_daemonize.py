@@ -15,7 +15,7 @@ import pytest
 
 from mailspool.errors import NotRunning
 from mailspool.supervisor import control, trigger
-from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
+from tests.running import ENVIRONMENT, ROOT, eventually, is_running, open_to_all, write_config
 
 FOR_ALL = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
 
@@ -24,6 +24,14 @@ def running_pid(run_dir):
     """The pid in the pid file, 0 if there is none."""
     file = Path(run_dir, "pid")
     return int(file.read_text()) if file.exists() else 0
+
+
+def end(run_dir):
+    """Whoever runs there."""
+    if pid := running_pid(run_dir):  # 0 would be all of us
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid))
 
 
 @pytest.fixture
@@ -39,10 +47,7 @@ def background(properties, tmp_path):
         )  # fmt: skip
 
     yield start
-    if pid := running_pid(run_dir):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not is_running(pid))
+    end(run_dir)
 
 
 def test_in_the_background_it_returns_when_it_is_ready(background, properties, make_spool, sink):
@@ -129,8 +134,7 @@ def test_a_run_dir_that_is_too_long_for_a_socket_is_said_on_the_terminal(backgro
 def test_who_may_not_make_run_dir_is_told_what_to_do(background, arguments, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     options = {"dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", options)
     command = [python, str(ROOT / "bin/mailspoold"), "-c", str(tmp_path / "own.toml"), *arguments]
@@ -175,8 +179,7 @@ print(code, os.geteuid(), oct(os.umask(0o22)), os.getcwd())
 def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     options = {"user": "daemon", "dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", properties(**options))
     command = [python, "-c", f"import os; os.umask(0o22)\n{AS_A_LIBRARY}", str(tmp_path / "own.toml")]
@@ -186,8 +189,7 @@ def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path)
         assert done.stdout.split() == ["0", "0", "0o22", "/etc"], done.stderr
         assert re.search(r"Uid:\s+1\s", Path(f"/proc/{pid}/status").read_text())
     finally:
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not is_running(pid))
+        end(f"{tmp_path}/r")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
@@ -211,8 +213,7 @@ def python_for_all():
 def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
     done = background(python=python, env=FOR_ALL, **options)
     assert done.returncode == 0, done.stderr
@@ -225,8 +226,7 @@ def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properti
         assert (tmp_path / "d").stat().st_uid == 1
         assert (tmp_path / "d").stat().st_mode & 0o777 == 0o700
     finally:
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not is_running(pid))
+        end(str(tmp_path / "r"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
