@@ -192,10 +192,14 @@ class Dispatch:
     def _take(self, destination: Destination) -> list[Job]:
         """A fair share of what waits; a group is cut in two only if it is larger than a batch.
 
-        Of what has refused sessions one job only, with its group: whether it takes that tells of the others.
+        It is meant for as many workers as each in the round could have: among many that is one, and one session. Where
+        not all jobs fit into memory it is a small one, so that those do not run out one by one, each with a look. Of
+        what has refused sessions it is one job only, with its group: whether it takes that tells of the others.
         """
         waiting = destination.waiting
-        share = 1 if destination.refusals else min(MAX_BATCH, -(-len(waiting) // self.per_destination))
+        each = self.limits.workers if destination.more else self.limits.workers // (len(self._round) + 1)
+        workers = max(1, min(self.per_destination, each))
+        share = 1 if destination.refusals else min(MAX_BATCH, -(-len(waiting) // workers))
         batch = [waiting.popleft() for _ in range(share)]
         while waiting and waiting[0].group == batch[-1].group and len(batch) < share + MAX_BATCH:
             batch.append(waiting.popleft())

@@ -239,6 +239,14 @@ def test_what_a_worker_lost_is_taken_up_by_the_next_look():
     assert len(one.next_batch(0.0)) == 1
 
 
+@pytest.mark.parametrize(("others", "share"), [(0, 1), (1, 1), (3, 2), (500, 10)])
+def test_among_many_destinations_each_has_one_session_and_alone_it_has_many(others, share):
+    one = Dispatch(limits(workers=20, per_destination=10))
+    one.offer(jobs("a", 10))
+    one.offer(all_of([f"d{n}" for n in range(others)], 10))
+    assert len(one.next_batch(0.0)) == share
+
+
 def test_a_group_goes_to_one_worker_though_the_share_ends_within_it():
     one = Dispatch(limits(workers=20, per_destination=10))
     one.offer(jobs("a", 30, group="one"))
