@@ -155,14 +155,15 @@ def meet(place: str, me: Owner, number: int, seconds: float) -> Trial:
 
 
 def _present(mine: Trial, greeted: set[str]) -> list[str]:
-    """Greet who is new; who has greeted us is here."""
+    """Greet who is new; who has greeted us, and been greeted, is here: who came between the two looks still waits."""
     me = str(mine.me)
     others = [other for other in folder.owners(mine.place) if other != me]
     for other in others:
         if other not in greeted and _HELLO in _names(mine.place, other):
             mine.say(f"{_SAW}{other}")
             greeted.add(other)
-    return [me, *(other for other in others if f"{_SAW}{me}" in _names(mine.place, other))]
+    known = [other for other in others if other in greeted]
+    return [me, *(other for other in known if f"{_SAW}{me}" in _names(mine.place, other))]
 
 
 def _names(place: str, other: str) -> list[str]:

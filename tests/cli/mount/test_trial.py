@@ -4,6 +4,7 @@
 import os
 from functools import partial
 
+import msgspec
 import pytest
 
 from mailspool.cli.mount import crew, trial
@@ -43,6 +44,25 @@ def test_what_a_killed_run_has_left_is_none_of_them(place):
         pass
     found = crew.race([partial(meet, place, host, 2) for host in hosts], tuple[str, ...], SECONDS)
     assert found == [tuple(sorted(map(str, hosts)))] * 2
+
+
+def test_who_comes_between_two_looks_is_greeted_before_we_go_on(place, monkeypatch):
+    one, two = owners(2)
+    members = tuple(sorted(map(str, (one, two))))
+    come(place, one)
+    folder.make(place, str(two))
+    look = trial._names
+
+    def look_and_let_it_come(place, other):
+        names = look(place, other)
+        if not names:
+            for step, data in (("hello", b""), (f"saw~{one}", b""), ("members", msgspec.json.encode(members))):
+                trial.alone(place, two).say(step, data)
+        return names
+
+    monkeypatch.setattr(trial, "_names", look_and_let_it_come)
+    assert trial.meet(place, one, 2, SECONDS).members == members
+    assert f"saw~{two}" in os.listdir(folder.path_of(place, str(one)))
 
 
 def test_who_does_not_come_is_waited_for_only_so_long(place):
