@@ -15,7 +15,7 @@ import msgspec
 from mailspool.dsn.notify import Kind, Notify, Quarantine, Verdict, whom_to_tell
 from mailspool.dsn.report import Report, build_report
 from mailspool.errors import ClaimLost, SpoolError
-from mailspool.log import get_logger
+from mailspool.log import get_logger, record
 from mailspool.model import status
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
 from mailspool.store.handle import Node
@@ -61,7 +61,8 @@ class Settler:
             if isinstance(outcome, Delivered):
                 self._log(node, outcome, "sent")
                 self._end_delivered(node)
-        self._settle_failures([case for case in cases if not isinstance(case[1], Delivered)])
+        if failures := [case for case in cases if not isinstance(case[1], Delivered)]:
+            self._settle_failures(failures)
 
     def finish(self) -> None:
         """End what was delivered and could not be removed, if the disk lets us now."""
@@ -171,7 +172,7 @@ class Settler:
         return build_report(report, stored.file)
 
     def _log(self, node: Node, outcome: Outcome, word: str) -> None:
-        log.info(
+        record(
             "delivery",
             id=node.id,
             to=node.to,

@@ -125,7 +125,8 @@ class Datagrams(Writer):
     def _write(self, octets: bytes, patience: float) -> None:
         self._socket = opened = self._socket or self._connect()
         try:
-            opened.settimeout(0)  # a socket that is to wait wants much more room than one line needs (unix_writable)
+            if opened.gettimeout():  # one that is to wait wants much more room than one line needs (unix_writable)
+                opened.settimeout(0)
             opened.send(octets)
         except BlockingIOError:
             if not patience:
@@ -168,6 +169,7 @@ class Stream(Writer):
     """To a descriptor of its own, which does not block wherever that can be had."""
 
     _fd = -1
+    _is_file = False  # which always has room: to ask for it costs as much as to write
     _torn = b""  # what ends a line of which the reader took only a part
 
     def _open(self) -> int:
@@ -179,7 +181,7 @@ class Stream(Writer):
         fd, octets, sent = self._fd, self._torn + octets, 0
         while sent < len(octets):
             try:
-                if not _has_room(fd, patience):
+                if not (self._is_file or _has_room(fd, patience)):
                     raise BlockingIOError
                 sent += os.write(fd, octets[sent:])
             except OSError:
@@ -197,6 +199,8 @@ class Stream(Writer):
 
 class LogFile(Stream):
     """To the end of a file, which is opened again after `close`: for logrotate."""
+
+    _is_file = True
 
     def __init__(self, path: str, form: Form, otherwise: Writer) -> None:
         super().__init__(f"log file {path}", form, otherwise)
@@ -218,6 +222,7 @@ class Stderr(Stream):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         fd = sys.stderr.fileno()
         mode = os.fstat(fd).st_mode
+        self._is_file = stat.S_ISREG(mode)
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             with suppress(OSError):  # it may be somebody else's, whose user we are no more
                 return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
