@@ -57,6 +57,9 @@ log = get_logger()
 
 Item = TypeVar("Item")
 
+_ENOUGH = frozenset({Result.REFUSED, Result.FAULT})
+"""After one of these no more of a batch is begun."""
+
 _FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
 
 
@@ -69,7 +72,7 @@ class Door:
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
         self._hooks, self._settings, self._station = hooks, settings, station
         self.watch = guarded(station.watch, self._check_lease)
-        self._enough = False  # the host wants no more of the batch
+        self._enough = False  # no more of the batch is begun
         self.network = Network(
             resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
             helo_name=settings.hostname,
@@ -143,11 +146,13 @@ class Door:
         results: dict[str, Result] = {}
         self._enough = False
         try:
-            while (waiting and not self._is_over(results)) or lots:
-                while waiting and not self._is_over(results) and len(lots) < self.agent.room:
+            while (waiting and not self._is_over) or lots:
+                while waiting and not self._is_over and len(lots) < self.agent.room:
                     lots.append(self._take(waiting.popleft()))
                 lot = lots.popleft()
-                results |= self._work_off(lot, lots) if self._may_go_on(lot, results) else self._return_untried(lot)
+                told = self._work_off(lot, lots) if self._may_go_on(lot) else self._return_untried(lot)
+                self._enough = self._enough or not _ENOUGH.isdisjoint(told.values())
+                results |= told
                 if lot.others:
                     waiting.appendleft(lot.others)
         except BaseException:
@@ -157,15 +162,14 @@ class Door:
             raise
         return [results.get(job.key, Result.RETURNED) for job in jobs]
 
-    def _is_over(self, results: Mapping[str, Result]) -> bool:
+    @property
+    def _is_over(self) -> bool:
         """Whether what was not tried yet is returned."""
-        told = results.values()
-        return self._enough or self._station.finishing or Result.REFUSED in told or Result.FAULT in told
+        return self._enough or self._station.finishing
 
-    def _may_go_on(self, lot: Lot, results: Mapping[str, Result]) -> bool:
+    def _may_go_on(self, lot: Lot) -> bool:
         """What is past its final dot must."""
-        past_dot = lot.delivery is not None and self.agent.past_dot(lot.delivery)
-        return past_dot or not self._is_over(results)
+        return not self._is_over or (lot.delivery is not None and self.agent.past_dot(lot.delivery))
 
     def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Of one message, one destination, one transaction."""

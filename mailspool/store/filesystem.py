@@ -13,8 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import partial
-from types import TracebackType
+from functools import lru_cache, partial
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -93,7 +92,7 @@ class FileStore(Store):
     ) -> tuple[str, ...]:
         until = self.writing_ends()
         names = nodename.names_of(envelope, entered)
-        directory = self._directory(Location(state, 0, ""))
+        directory = _directory(self.root, state, 0)
         if state is not State.QUEUED and fsops.make_directory(directory):
             fsops.sync_directory(os.path.dirname(directory))
         self.publish({self.draft(envelope, chunks, until): names}, directory, until)
@@ -186,7 +185,7 @@ class FileStore(Store):
     # --- looking
 
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
-        names = fsops.read_names(self._directory(Location(state, tier, "", self._owner)))
+        names = fsops.read_names(_directory(self.root, state, tier, self._owner))
         return [n for n in names if not n.endswith(nodename.REASON)] if state is State.QUARANTINED else names
 
     def locations(self) -> Iterator[Location]:
@@ -204,8 +203,11 @@ class FileStore(Store):
 
     def open(self, location: Location) -> Stored:
         path = self.path(location)
-        with _Ours(location, path):
+        try:
             file, size = fsops.open_regular(path)
+        except ClaimLost as lost:
+            _check_gone(lost, location, path)
+            raise
         try:
             return messagefile.read(file, size, location)
         except BaseException as error:
@@ -230,14 +232,14 @@ class FileStore(Store):
         return self._take(location, claim)
 
     def seal(self, claim: Location) -> Location:
-        return self._take(claim, claim._replace(name=nodename.sealed(claim.name)))
+        return self._take(claim, Location(claim.state, claim.tier, nodename.sealed(claim.name), claim.owner))
 
     def _take(self, source: Location, claim: Location) -> Location:
         path, target = self.path(source), self._path_made(claim)
         try:
-            with _Ours(source, path):
-                fsops.rename(path, target)
-        except ClaimLost:
+            fsops.rename(path, target)
+        except ClaimLost as lost:
+            _check_gone(lost, source, path)
             # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
             if not fsops.is_there(target):
                 raise
@@ -245,15 +247,21 @@ class FileStore(Store):
 
     def move(self, source: Location, target: Location) -> Location:
         path = self.path(source)
-        with _Ours(source, path):
+        try:
             fsops.rename_to_new(path, self._path_made(target))
+        except ClaimLost as lost:
+            _check_gone(lost, source, path)
+            raise
         self._forget_reason(source)
         return target
 
     def delete(self, location: Location) -> None:
         path = self.path(location)
-        with _Ours(location, path):
+        try:
             fsops.unlink(path)
+        except ClaimLost as lost:
+            _check_gone(lost, location, path)
+            raise
         self._forget_reason(location)
         if _may_have_failed(location):
             with suppress(SpoolError):  # the node has ended; a history left over is swept
@@ -264,9 +272,14 @@ class FileStore(Store):
         for target in (
             Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(location.node or location.name)
         ):
-            with suppress(fsops.Exists), _Ours(location, source):
+            try:
                 self._quarantine_as(source, self._path_made(target), reason)
-                return target
+            except fsops.Exists:
+                continue
+            except ClaimLost as lost:
+                _check_gone(lost, location, source)
+                raise
+            return target
         raise AssertionError  # there is always another name
 
     def _quarantine_as(self, source: str, path: str, reason: str) -> None:
@@ -329,25 +342,15 @@ class FileStore(Store):
 
     def path(self, location: Location) -> str:
         """Where a location is on disk. Raises Unreadable for a name that would lead out of its directory."""
-        return f"{self._directory(location)}/{_safe(location.name)}"
-
-    def _directory(self, location: Location) -> str:
-        match location.state:
-            case State.QUEUED:
-                return f"{self.root}/{location.tier}"
-            case State.CLAIMED:
-                return f"{self.root}/claimed/{_safe(location.owner)}/{location.tier}"
-            case State.HELD:
-                return f"{self.root}/held/{location.tier}"
-            case State.QUARANTINED:
-                return f"{self.root}/quarantine"
+        state, tier, name, owner = location
+        return f"{_directory(self.root, state, tier, owner)}/{_safe(name)}"
 
     def _path_made(self, target: Location) -> str:
         """The path of a place to move to, its directory made if we have not seen it yet."""
         return f"{self._directory_made(target)}/{_safe(target.name)}"
 
     def _directory_made(self, target: Location) -> str:
-        directory = self._directory(target)
+        directory = _directory(self.root, target.state, target.tier, target.owner)
         if directory not in self._made:
             if target.state is State.CLAIMED:
                 fsops.make_directory(os.path.dirname(directory))
@@ -356,23 +359,26 @@ class FileStore(Store):
         return directory
 
 
-class _Ours:
+@lru_cache(1000)  # asked for six times for each message
+def _directory(root: str, state: State, tier: int, owner: str = "") -> str:
+    match state:
+        case State.QUEUED:
+            return f"{root}/{tier}"
+        case State.CLAIMED:
+            return f"{root}/claimed/{_safe(owner)}/{tier}"
+        case State.HELD:
+            return f"{root}/held/{tier}"
+        case State.QUARANTINED:
+            return f"{root}/quarantine"
+
+
+def _check_gone(lost: ClaimLost, location: Location, path: str) -> None:
     """A claim is lost only if its name is gone: else it would stay claimed, and nobody would know.
 
-    ENOENT may mean the directory to move to, and NFS says ESTALE of more than what is gone.
+    ENOENT may mean the directory to move to, and NFS says ESTALE of more than what is gone. Raises SpoolError.
     """
-
-    __slots__ = ("location", "path")
-
-    def __init__(self, location: Location, path: str) -> None:
-        self.location, self.path = location, path
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if isinstance(error, ClaimLost) and self.location.state is State.CLAIMED and fsops.is_there(self.path):
-            raise SpoolError(f"{error}, but it is there") from error
+    if location.state is State.CLAIMED and fsops.is_there(path):
+        raise SpoolError(f"{lost}, but it is there") from lost
 
 
 def tiers_in(directory: str) -> list[int]:

@@ -212,10 +212,11 @@ class Node:
     @property
     def recipient(self) -> Recipient:
         """Which of the envelope's recipients it is for. Raises Unreadable if there is none of that number."""
-        recipients = self.envelope.recipients
-        if self.parsed.index >= len(recipients):
-            raise Unreadable(f"{self.name}: its envelope has only {len(recipients)} recipients")
-        return recipients[self.parsed.index]
+        recipients = self.open().envelope.recipients
+        try:
+            return recipients[self.parsed.index]
+        except IndexError:
+            raise Unreadable(f"{self.name}: its envelope has only {len(recipients)} recipients") from None
 
     @property
     def to(self) -> str:

@@ -8,7 +8,7 @@ was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it whil
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, count
 from typing import NamedTuple
 
@@ -31,7 +31,11 @@ _DESTINATION = (
 ARRIVAL_WITHIN = 60.0
 """Seconds between the moment that an id tells and the arrival in its envelope."""
 
-_NEW_ID = r"[0-9A-Z]{20}[0-9A-Za-z]*"
+
+@cache
+def _new_id_matcher() -> Callable[[str], re.Match[str] | None]:
+    """Ids that `new_id` has made, whatever stands behind."""
+    return re.compile(r"[0-9A-Z]{20}[0-9A-Za-z]*").fullmatch
 
 
 @cache
@@ -70,6 +74,7 @@ class NodeName(NamedTuple):
         return f"{self.id}.{self.index}"
 
 
+@lru_cache(100)  # who has claimed a node opens it next
 def parse(text: str) -> NodeName:
     """The node that a name in a tier stands for; str() of it is `text` again. Raises Unreadable."""
     found = _name_matcher()(text)
@@ -193,7 +198,7 @@ def new_id(now: float, random: Callable[[int], bytes]) -> str:
 
 def arrival_of(message_id: str) -> float:
     """When the message with this id arrived, Unix seconds. Raises Unreadable if `new_id` did not make its beginning."""
-    if not re.fullmatch(_NEW_ID, message_id):
+    if not _new_id_matcher()(message_id):
         raise Unreadable(f"message id {message_id!r} does not tell when the message arrived")
     return float(int(message_id[:7], 36))
 
