@@ -21,10 +21,27 @@ hypothesis.settings.register_profile("here", deadline=None, suppress_health_chec
 hypothesis.settings.load_profile("here")
 
 
+LAB = "tests/lab"
+
+
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first: where several run at a time, none of those is the last."""
+    """Files with slow tests come first, the lab before all: where several run at a time, none of those is the last."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, not item.nodeid.startswith(LAB)))
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Who runs a file runs all of it; who boots the lab's hosts for a version of NFS runs all that they are for."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, name = nodeid.partition("::")
+            _, parameter, version = name.partition("[")
+            return f"{LAB}[{version}" if parameter and file.startswith(LAB) else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 class Clock:

@@ -13,6 +13,8 @@ from tests.crash.conservation import Case, cases_of
 from tests.crash.operations import OPERATIONS
 from tests.crash.shim import DENY, ERRORS, KILL, SHORT
 
+pytestmark = pytest.mark.slow  # by their number
+
 
 @pytest.fixture(autouse=True)
 def no_disk_to_wait_for(monkeypatch):

@@ -22,7 +22,7 @@ from tests.running import PATIENCE, ROOT
 HERE = Path(__file__).parent
 PRIVATE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailspool-lab"
 COMMAND_PATIENCE = 120.0  # seconds, for a command in a host
-MACHINE = "chroot /machine env -C {root} PYTHONPATH={root} PYTHONDONTWRITEBYTECODE=1 {more} {python} {arguments}"
+MACHINE = "chroot /machine env -C {root} PYTHONPATH={root} {more} {python} {arguments}"
 
 
 class Result(NamedTuple):

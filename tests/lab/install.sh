@@ -56,6 +56,9 @@ exec /bin/sh "/machine$LAB_INIT"
 INIT
 chmod 755 init
 gcc -shared -fPIC -O2 -o xstate.so "$here/xstate.c" -ldl
+# A host cannot keep what it compiles: its root is read-only.
+PYTHONHOME=$lab/root/usr lib/*/ld-linux-*.so.2 --library-path "$(echo "$lab"/root/lib/*-linux-gnu):$(
+    echo "$lab"/root/usr/lib/*-linux-gnu)" usr/bin/python3 -m compileall -q usr/lib/python3.*
 
 printf '%s\n' "$stamp" >"$lab/installed"
 say "$(du -sh "$lab/root" | cut -f1) unpacked"
