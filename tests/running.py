@@ -23,12 +23,12 @@ PATIENCE = 30.0  # seconds until a test that waits in vain fails, on a machine t
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def eventually(condition, timeout=PATIENCE, what=""):
-    """The condition's value as soon as it is true."""
+def eventually(condition, timeout=PATIENCE, what="", pause=0.01):
+    """The condition's value as soon as it is true. pause: seconds between two looks, for one that is costly."""
     until = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < until, f"not within {timeout:g} s: {what or condition}"
-        time.sleep(0.01)
+        time.sleep(pause)
     return value
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-POLL = 0.02  # seconds: nobody tells a host that a file came into a folder of the machine below it
+POLL = 0.05  # seconds: nobody tells a host that a file came into a folder of the machine below it
 
 
 def run(folder, name, command):

@@ -5,6 +5,7 @@ A claim is sealed from just before its final dot until its end, so those that ar
 that may come twice.
 """
 
+from tests.lab.shared import LOOK
 from tests.running import eventually
 
 MESSAGES = 1000
@@ -26,7 +27,7 @@ class Fault:
     def until_at_final_dots(self, host):
         """With replies held back: until some of a host's workers wait for one."""
         self.shared.hold()
-        eventually(lambda: self.at_final_dot(host))
+        eventually(lambda: self.at_final_dot(host), pause=LOOK)
 
     def at_final_dot(self, host=None):
         """The ids of messages that are, at this host or at any."""

@@ -13,6 +13,7 @@ from tests.running import eventually, write_config
 ON_CLIENT, ON_SERVER = f"{nfs.SPOOL}/mail", f"{nfs.EXPORT}/mail"
 LEASE_TIME = 8.0  # seconds
 MAKE = "import sys; from mailspool.spool import Spool; Spool.from_config(sys.argv[1]).create_dequeue_dirs()"
+LOOK = 0.25  # seconds between two looks by a command in a host, which costs it far more than one here
 LONG = 150.0  # seconds until a test that waits for many deliveries in vain fails, on a machine that is busy
 
 
@@ -89,7 +90,7 @@ class Shared:
         for host in hosts:
             self.configure(host, **options)
             self.start(host)
-        eventually(lambda: len(self.owners()) == len(hosts), what="a lease of each host")
+        eventually(lambda: len(self.owners()) == len(hosts), what="a lease of each host", pause=LOOK)
         yield
         self.stop()
 
@@ -121,7 +122,7 @@ class Shared:
     def until_taken(self, accepted, part=1.0):
         """Until the world has taken that part of them."""
         enough = len(accepted) * part
-        eventually(lambda: len(self.taken().keys() & accepted) >= enough, LONG, f"{enough:.0f} messages taken")
+        eventually(lambda: len(self.taken().keys() & accepted) >= enough, LONG, f"{enough:.0f} messages taken", LOOK)
 
     def hold(self):
         """From now on the world does not reply to the final dot, nor to RCPT for the local part "wait"."""
@@ -147,14 +148,15 @@ class Shared:
 
     def until_empty(self):
         """Until nothing is in the spool any more."""
-        eventually(lambda: self.left() == [], LONG, "an empty spool")
+        eventually(lambda: self.left() == [], LONG, "an empty spool", LOOK)
 
-    def owners(self):
-        """Whose leases stand, as the server sees it."""
-        return {name for name in self.server.run(f"ls {ON_SERVER}/hosts", check=False).text.split() if is_owner(name)}
+    def owners(self, of=""):
+        """Whose leases stand, as the server sees it; those of one host, if its name is given."""
+        names = self.server.run(f"ls {ON_SERVER}/hosts", check=False).text.split()
+        return {name for name in names if is_owner(name) and of in ("", name.partition(".")[0])}
 
     def until_taken_for_dead(self, host):
-        eventually(lambda: not any(owner.startswith(f"{host.name}.") for owner in self.owners()), what="a lease gone")
+        eventually(lambda: not self.owners(host.name), what="a lease gone", pause=LOOK)
 
 
 class Fill:

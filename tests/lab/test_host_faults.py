@@ -4,6 +4,7 @@
 import pytest
 
 from tests.lab.fault import Fault
+from tests.lab.shared import LOOK
 from tests.running import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -31,7 +32,7 @@ def test_a_host_is_frozen_at_its_final_dots_for_longer_than_the_lease_and_wakes(
     fault.in_flight = fault.at_final_dot(victim)
     running.until_taken_for_dead(victim)
     running.release()
-    eventually(lambda: not running.claims(victim))
+    eventually(lambda: not running.claims(victim), pause=LOOK)
     victim.thaw()
     fault.end()
 
@@ -40,7 +41,7 @@ def test_a_host_is_frozen_before_its_final_dots_for_longer_than_the_lease_and_do
     victim = running.hosts[0]
     fault = Fault(running, "frozen before the final dot", local="wait")
     running.hold()
-    eventually(lambda: running.claims(victim))
+    eventually(lambda: running.claims(victim), pause=LOOK)
     victim.freeze()
     running.until_taken_for_dead(victim)
     victim.thaw()

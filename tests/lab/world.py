@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.sink import Sink
 
 PORT = 25
-POLL = 0.02  # seconds: nobody tells a host that a file came into a folder of the machine below it
+POLL = 0.05  # seconds: nobody tells a host that a file came into a folder of the machine below it
 
 
 class Taken(list):
