@@ -173,7 +173,7 @@ class Door:
 
     def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Of one message, one destination, one transaction."""
-        for _, group in groupby(jobs, key=lambda job: job.group):
+        for _, group in groupby(jobs, key=attrgetter("group")):
             yield from cut(group, self._settings.max_recipients)
 
     def idle(self) -> None:
@@ -192,16 +192,19 @@ class Door:
             lot.results |= dict.fromkeys(lot.later, Result.RETURNED)
             if lot.whole and not lot.job.refusal:
                 lot.delivery = self._prepare(list(lot.whole.values()))
+            lot.is_open = lot.delivery is not None or not lot.whole
         except SpoolError as error:
             lot.error = error
         return lot
 
     def _prepare(self, nodes: Sequence[Node]) -> Delivery:
         first = nodes[0]
-        stored = first.open()
-        envelope, recipients = replace(stored.envelope, sender=first.from_), [node.recipient for node in nodes]
+        envelope, file = first.envelope, first.filehandle()
+        if (sender := first.from_) != envelope.sender:
+            envelope = replace(envelope, sender=sender)
+        recipients = [node.recipient for node in nodes]
         domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
-        return self.agent.prepare(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
+        return self.agent.prepare(envelope, recipients, file, domain, tier, partial(_seal, nodes))
 
     def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> dict[str, Result]:
         """Deliver and settle it. behind: those whose turn comes next."""
@@ -212,12 +215,12 @@ class Door:
                 lot, [each.delivery for each in takewhile(attrgetter("is_open"), behind) if each.delivery]
             )
             self._tell_refusal(outcomes)
-            lot.results |= {key: _result(outcome) for key, outcome in zip(whole, outcomes, strict=True)}
-            size = next(iter(whole.values())).size if whole else 0  # what is settled cannot be read any more
+            lot.results |= zip(whole, map(_result, outcomes), strict=True)
             hints = self._hear_hints(whole, outcomes)
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
             self._appoint(hints, lot.job)
-            self._count(size, outcomes)
+            if lot.delivery and Result.DELIVERED in lot.results.values():
+                self._count(lot.delivery.envelope.facts.size)
             self._give_back(lot.later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
@@ -256,8 +259,8 @@ class Door:
         whole: dict[str, Node] = {}
         for key, node in nodes.items():
             try:
-                for other in islice(whole.values(), 1):
-                    node.adopt(other.open())
+                if whole:
+                    node.adopt(next(iter(whole.values())).open())
                 node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
             except Unreadable as error:
                 self._put_aside(node, str(error))
@@ -345,13 +348,12 @@ class Door:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
         return Deferred(attempt.status, attempt.host, text, (attempt,))
 
-    def _count(self, size: int, outcomes: Sequence[Outcome]) -> None:
+    def _count(self, size: int) -> None:
         """Figures are not worth a message: it has been settled, and an override that fails changes nothing."""
-        if any(isinstance(outcome, Delivered) for outcome in outcomes):
-            try:
-                self._hooks.log_usage(size, "Send")
-            except Exception:
-                log.exception("log_usage failed")
+        try:
+            self._hooks.log_usage(size, "Send")
+        except Exception:
+            log.exception("log_usage failed")
 
     def _give_back(self, nodes: Iterable[Node]) -> None:
         """What is still claimed stands in its tier again.
@@ -417,6 +419,6 @@ def preload() -> None:
     import mailspool.store.history
     import mailspool.store.recover  # noqa: F401 - both are loaded late, for the sake of `sendmail`
 
-    nodename.parse("0-0.0-a")  # compiles what reads names
+    nodename.arrival_of(nodename.parse(f"0-{'0' * 20}.0-a").id)  # compiles what reads names
     preload_resolver()
     preload_tls()

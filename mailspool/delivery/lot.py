@@ -14,6 +14,7 @@ class Lot:
 
     nodes: those that we have claimed; whole: those of them that can be read, and to which the same one sends; later:
     those to which another one does. error: what has kept us from that.
+    is_open: whether it may be begun ahead of its turn, or its turn passed over.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -24,6 +25,7 @@ class Lot:
         self.later: dict[str, Node] = {}
         self.delivery: Delivery | None = None
         self.error: SpoolError | None = None
+        self.is_open = False
 
     @property
     def job(self) -> Job:
@@ -40,14 +42,11 @@ class Lot:
         for node in self.nodes.values():
             node.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it may be begun ahead of its turn, or its turn passed over."""
-        return self.error is None and (self.delivery is not None or not self.whole)
-
 
 def of_one_sender(nodes: dict[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
     """Those that the same sends to as to the first, and the others: they came through a list that has an owner."""
+    if len(nodes) < 2:  # as most often
+        return nodes, {}
     senders = {key: node.from_ for key, node in nodes.items()}
     first = next(iter(senders.values()), "")
     others = {key: nodes[key] for key, sender in senders.items() if sender != first}
