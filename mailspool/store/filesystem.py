@@ -252,7 +252,8 @@ class FileStore(Store):
         except ClaimLost as lost:
             _check_gone(lost, source, path)
             raise
-        self._forget_reason(source)
+        if source.state is State.QUARANTINED:
+            self._forget_reason(source)
         return target
 
     def delete(self, location: Location) -> None:
@@ -262,7 +263,8 @@ class FileStore(Store):
         except ClaimLost as lost:
             _check_gone(lost, location, path)
             raise
-        self._forget_reason(location)
+        if location.state is State.QUARANTINED:
+            self._forget_reason(location)
         if _may_have_failed(location):
             with suppress(SpoolError):  # the node has ended; a history left over is swept
                 fsops.unlink(self._history(nodename.node_id_of(location.name)))
@@ -302,9 +304,8 @@ class FileStore(Store):
         _write_reason(self.path(location), reason)
 
     def _forget_reason(self, location: Location) -> None:
-        if location.state is State.QUARANTINED:
-            with suppress(SpoolError):
-                fsops.unlink(self.path(location) + nodename.REASON)
+        with suppress(SpoolError):
+            fsops.unlink(self.path(location) + nodename.REASON)
 
     # --- history
 

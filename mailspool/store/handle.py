@@ -85,6 +85,10 @@ class Handle:
         """The node of that name in this tier, as the spool makes it. Raises Unreadable."""
         return self.spool.mail_spool_node(self, name)
 
+    def make_node(self, name: str) -> "Node":
+        """A `Node`, which the spool may make another of. Raises Unreadable."""
+        return Node(self, name)
+
     def next_node(self) -> "Node | None":
         """The next node that can be processed; None when there is no more."""
         return next(iter(self), None)
