@@ -99,10 +99,11 @@ class Shared:
         self._daemons.pop(host, None)
 
     def boot(self, host):
-        """Again, after `cut_power`: with its mount, and its daemon."""
+        """Again, after `cut_power`: with its mount, and its daemon, which holds its lease when this returns."""
         host.boot()
         nfs.mount(host, self.server, self.version)
         self.start(host)
+        eventually(lambda: self.owners(host.name), what="its lease", pause=LOOK)
 
     def log(self, host):
         return (host.folder / "daemon.log").read_text(errors="replace")
