@@ -77,8 +77,9 @@ class Shared:
         self._daemons[host] = host.start_python("bin/mailspoold", "-f", "-c", self.config(host), to=log)
 
     def stop(self):
-        """All daemons that run; each must end well."""
+        """All daemons that run; each must end well. A test that failed may have left a host frozen."""
         for host in self._daemons:
+            host.thaw()
             host.run("kill $(cat /run/mailspool/pid)")
         while self._daemons:
             host, daemon = self._daemons.popitem()
@@ -157,7 +158,7 @@ class Shared:
         return {name for name in names if is_owner(name) and of in ("", name.partition(".")[0])}
 
     def until_taken_for_dead(self, host):
-        eventually(lambda: not self.owners(host.name), what="a lease gone", pause=LOOK)
+        eventually(lambda: not self.owners(host.name), LONG, "a lease gone", LOOK)
 
 
 class Fill:
