@@ -11,8 +11,8 @@ from typing import NamedTuple
 from mailspool.model.phase import Phase
 
 _FOREVER = float("inf")
-_HOST = 40  # octets
-_SLOT = 64  # octets: until, since and phase as doubles, then the host
+_HOST = 360  # octets: any name, its address and port
+_SLOT = 384  # octets: until, since and phase as doubles, then the host
 
 
 class Entry(NamedTuple):
@@ -53,7 +53,7 @@ class Slot:
         self._said: str | None = None  # what the last user of this line wrote is unknown
 
     def write(self, phase: Phase, host: str, until: float, now: float) -> None:
-        """until, now: monotonic seconds. host is cut to 40 octets."""
+        """until, now: monotonic seconds. host is cut to 360 octets."""
         self._numbers[0], self._numbers[1], self._numbers[2] = until, now, phase
         if host != self._said:
             self._said = host

@@ -11,12 +11,10 @@ None of the three runs while the machine is suspended.
 import contextlib
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 import msgspec
-from setproctitle import setproctitle
 
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
@@ -24,6 +22,7 @@ from mailspool.model.target import address_in
 from mailspool.supervisor.job import MAX_RULES, NOTHING, Appointment, Job, Order, Report, Result, Slower, Work
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
+from mailspool.supervisor.title import WorkerTitle
 
 KILL_GRACE = 4.0
 """Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance. See `pool.DYING`."""
@@ -59,9 +58,10 @@ class WorkerStation:
         self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
         self.finishing = False
         self._phase = Phase.IDLE
-        self._interruptible = self._armed = False
+        self._interruptible = False
         self._until = _FOREVER  # end of the present budget
-        self._host = self._about = ""
+        self._rings = _FOREVER  # when SIGALRM comes
+        self._host = ""
         self._alarms: dict[str, str] = {}
         self._refusal = self._spoken_with = ""
         self.order = NOTHING
@@ -69,7 +69,7 @@ class WorkerStation:
         self._rules: dict[str, None] = {}  # patterns that the batch does not count for, and should
         self._slower: Slower | None = None
         self._appointments: list[Appointment] = []
-        self._since, self._next_second = "", 0.0  # for the title, a second old at most
+        self._title = WorkerTitle(serial, slot, clock)
 
     @property
     def handlers(self) -> Handlers:
@@ -83,6 +83,7 @@ class WorkerStation:
 
     def run(self, work: Work) -> None:
         """Until the parent closes the channel or asks to finish."""
+        self._title.keep()
         while not self.finishing and (order := self._next_order(work)):
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
             self.order = order
@@ -107,7 +108,6 @@ class WorkerStation:
             if packet is None:
                 work.idle()
                 self._report(Phase.IDLE, "", _FOREVER)  # from here on TERM interrupts; before, it had to wait for QUIT
-                setproctitle(f"mailspool: worker {self.serial} idle")
                 packet = self._receive(None)
         except (OSError, ShutdownRequested):
             return None
@@ -185,17 +185,16 @@ class WorkerStation:
     @contextlib.contextmanager
     def deadline(self, seconds: float, about: str = "") -> Iterator[None]:
         """Around the delivery of one group of jobs; not around claiming and settling, which are never interrupted."""
-        self._about = f" {about}" if about else ""
-        self._until = self._clock() + seconds
-        self._report(Phase.RESOLVE, self._host, self._until)
+        self._title.about = about
+        until = self._until = self._clock() + seconds
+        self._report(Phase.RESOLVE, self._host, until)
         try:
             with self._may_be_interrupted():
-                self._arm(seconds)
+                self._ring(until)
                 if self.finishing:
                     raise ShutdownRequested
                 yield
         finally:
-            self._disarm()
             self._until = _FOREVER
             self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
 
@@ -203,38 +202,25 @@ class WorkerStation:
         if phase is Phase.EHLO:
             self._spoken_with = host
         if phase >= Phase.SEAL:
-            self._disarm()
             now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet
             self._report(phase, host, min(self._until, now + LOCAL_PATIENCE) if phase is Phase.SEAL else now + seconds)
             return
         if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with what is left of the budget
-            self._arm(max(0.001, self._until - self._clock()))
+            self._ring(self._until)
         self._report(phase, host, self._until)
 
-    def _arm(self, seconds: float) -> None:
-        self._armed = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    def _ring(self, until: float) -> None:
+        """Have SIGALRM come no later than that.
 
-    def _disarm(self) -> None:
-        """Three times for each message, and once in earnest."""
-        if self._armed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._armed = False
+        Nobody takes it back when a budget ends: the next one most often ends later, and `_on_alarm` sees to the rest.
+        """
+        if until < self._rings:
+            self._rings = until
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, until - self._clock()))
 
     def _report(self, phase: Phase, host: str, until: float) -> None:
-        now = self._clock()
-        changed = phase != self._phase or host != self._host
         self._phase, self._host = phase, host
-        self._slot.write(phase, host, until + KILL_GRACE, now)
-        if changed and phase is not Phase.IDLE:
-            self._show(phase, host, now)
-
-    def _show(self, phase: Phase, host: str, now: float) -> None:
-        """Some seven times for each message, so the time of day is asked for only once a second."""
-        if now >= self._next_second:
-            self._since, self._next_second = time.strftime("%H:%M:%S"), now + 1.0
-        where = f" → {host}" if host else ""
-        setproctitle(f"mailspool: worker {self.serial}{self._about}{where} {phase.name} since {self._since}")
+        self._slot.write(phase, host, until + KILL_GRACE, self._clock())
 
     # --- signals
 
@@ -250,7 +236,11 @@ class WorkerStation:
         self._interrupt(ShutdownRequested)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        self._interrupt(DeadlineExceeded)
+        self._rings = _FOREVER
+        if self._clock() >= self._until:
+            self._interrupt(DeadlineExceeded)
+        elif self._until < _FOREVER:
+            self._ring(self._until)
 
     def _interrupt(self, error: type[BaseException]) -> None:
         if self._interruptible and self._phase < Phase.SEAL:

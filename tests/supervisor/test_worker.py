@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -439,3 +440,52 @@ def test_giving_to_a_worker_that_is_gone_raises(start):
         worker.give(Order([JOB]))
     assert worker.report() is None
     assert isinstance(worker.channel, socket.socket)
+
+
+def test_the_title_says_what_has_lasted_also_where_no_signal_is_heard(start):
+    def do(jobs, station, say):
+        with station.deadline(LONG, "tier 2"):
+            station.watch(Phase.FINAL, "mx.example.org[192.0.2.25]:25", LONG)
+            os.read(gate, 1)
+        return [Result.DELIVERED]
+
+    gate, key = os.pipe()
+    worker, _ = start(do)
+    worker.give(Order([JOB]))
+    wanted = r"mailspool: worker 1 tier 2 → mx\.example\.org\[192\.0\.2\.25\]:25 FINAL since \d\d:\d\d:\d\d"
+    eventually(lambda: re.fullmatch(wanted, title_of(worker.pid)))
+    os.write(key, b"x")
+    assert worker.report().results == [Result.DELIVERED]
+
+
+def test_a_budget_that_begins_while_a_longer_one_still_has_its_alarm_ends_in_its_own_time(start):
+    def do(jobs, station, say):
+        with station.deadline(LONG):
+            pass
+        try:
+            with station.deadline(0.05):
+                pause()
+        except DeadlineExceeded:
+            return [Result.REFUSED]
+        return [Result.DELIVERED]
+
+    worker, _ = start(do)
+    worker.give(Order([JOB]))
+    assert worker.report().results == [Result.REFUSED]
+
+
+def test_the_alarm_of_a_budget_that_has_ended_cuts_no_other(start):
+    def do(jobs, station, say):
+        with station.deadline(0.02):
+            pass
+        began = time.monotonic()
+        try:
+            with station.deadline(0.1):
+                pause()
+        except DeadlineExceeded:
+            return [Result.REFUSED if time.monotonic() - began >= 0.1 else Result.FAULT]
+        return [Result.DELIVERED]
+
+    worker, _ = start(do)
+    worker.give(Order([JOB]))
+    assert worker.report().results == [Result.REFUSED]
