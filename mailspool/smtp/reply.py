@@ -8,7 +8,8 @@ of a reply never holds a control character, so it cannot forge a line of a log o
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.status import PROTOCOL_ERROR, parse_status
@@ -23,7 +24,7 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r*)\n")
 _HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # controls, line ends, bidirectional overrides
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """code: 200 … 599. lines: the text of each line, without code, decoded as UTF-8 (RFC 6531 §3.7.4.2)."""
 
     code: int
@@ -73,11 +74,12 @@ class ReplyParser:
     where the next reply begins.
     """
 
-    __slots__ = ("_code", "_host", "_lines", "_octets", "_unread")
+    __slots__ = ("_at", "_code", "_host", "_lines", "_octets", "_unread")
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._unread = b""
+        self._at = 0  # where in it the next line begins
         self._code = 0
         self._lines: list[str] = []  # of the reply that is not complete yet
         self._octets = 0
@@ -85,36 +87,45 @@ class ReplyParser:
     @property
     def waiting(self) -> bool:
         """Whether anything was fed that has not been taken: a reply or a part of one."""
-        return bool(self._unread or self._lines)
+        return self._at < len(self._unread) or bool(self._lines)
 
     def feed(self, octets: bytes) -> None:
         """Raises TransientError if more is left untaken than an honest peer can have to say."""
-        self._unread += octets
+        self._unread = self._unread[self._at :] + octets
+        self._at = 0
         if len(self._unread) > MAX_UNREAD:
             raise self._error(f"more than {MAX_UNREAD} octets of replies to nothing")
 
     def take(self) -> Reply | None:
         """The next whole reply; None until more is fed. Raises TransientError with PROTOCOL_ERROR."""
-        while found := _LINE.match(self._unread):
-            self._unread = self._unread[found.end() :]
-            self._add(found)
-            if found[2] != b"-":
+        while found := _LINE.match(self._unread, self._at):
+            octets, self._at = found.end() - self._at, found.end()
+            code, mark, text = found.groups(b"")
+            line = _harmless(text.rstrip(b"\r"))
+            if mark != b"-" and not self._lines and octets <= MAX_LINE:  # as most replies are
+                return Reply(int(code), (line,))
+            self._add(int(code), line, octets)
+            if mark != b"-":
                 reply = Reply(self._code, tuple(self._lines))
                 self._lines, self._octets = [], 0
                 return reply
-        if b"\n" in self._unread or len(self._unread) >= MAX_LINE:
-            raise self._error(f"no reply: {_harmless(self._unread[:80])!r}")
+        if self._at < len(self._unread):
+            self._check_rest(self._unread[self._at :])
         return None
 
-    def _add(self, line: re.Match[bytes]) -> None:
-        code, octets = int(line[1]), line.end()
+    def _add(self, code: int, line: str, octets: int) -> None:
         if self._lines and code != self._code:
             raise self._error(f"codes {self._code} and {code} in one reply")
         self._code = code
-        self._lines.append(_harmless((line[3] or b"").rstrip(b"\r")))
+        self._lines.append(line)
         self._octets += octets
         if octets > MAX_LINE or self._octets > MAX_OCTETS or len(self._lines) > MAX_LINES:
             raise self._error(f"over {MAX_LINE} octets in a line, {MAX_OCTETS} or {MAX_LINES} lines in a reply")
+
+    def _check_rest(self, octets: bytes) -> None:
+        """What is no whole line yet may still become one."""
+        if b"\n" in octets or len(octets) >= MAX_LINE:
+            raise self._error(f"no reply: {_harmless(octets[:80])!r}")
 
     def _error(self, what: str) -> TransientError:
         return TransientError(PROTOCOL_ERROR, "", f"{self._host} does not speak SMTP: {what}")

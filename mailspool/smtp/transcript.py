@@ -19,30 +19,30 @@ class Transcript:
     __slots__ = ("_beginning", "_count", "_end")
 
     def __init__(self) -> None:
-        # As they come: of a thousand sessions one is ever shown, so that they are made to text only then.
+        # As they come, each with its mark: of a thousand sessions one is ever shown; only then they are made to text.
         self._beginning: list[tuple[str, object]] = []
         self._end: deque[tuple[str, object]] = deque(maxlen=MAX_END)
         self._count = 0
 
     def say(self, commands: bytes) -> None:
         """One write of whole commands."""
-        self._add("C:", commands[:MAX_ENTRY])
+        self._add(("C:", commands[:MAX_ENTRY]))
 
     def say_content(self, octets: int) -> None:
         """So many octets of message content, as written."""
-        self._add("C:", f"[{octets} octets]")
+        self._add(("C:", octets))
 
     def hear(self, reply: Reply) -> None:
         """One reply, its lines joined."""
-        self._add("S:", reply if len(reply.lines) == 1 else str(reply))  # a long one is cut here and now
+        self._add(("S:", reply if len(reply.lines) == 1 else str(reply)))  # a long one is cut here and now
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
-        self._add("--", text)
+        self._add(("--", text))
 
-    def _add(self, mark: str, what: object) -> None:
+    def _add(self, entry: tuple[str, object]) -> None:
         self._count += 1
-        (self._beginning if self._count <= MAX_BEGINNING else self._end).append((mark, what))
+        (self._beginning if self._count <= MAX_BEGINNING else self._end).append(entry)
 
     def __str__(self) -> str:
         left_out = self._count - len(self._beginning) - len(self._end)
@@ -53,4 +53,6 @@ class Transcript:
 
 
 def _text(what: object) -> str:
+    if isinstance(what, int):
+        return f"[{what} octets]"
     return what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
