@@ -38,16 +38,19 @@ class Peer:
         self._judge = judge
 
     def ask(self, step: Step) -> Talk[Reply]:
-        """A reply that can follow the step. Raises OutOfPlace for any other; TransientError for 421 (RFC 5321 §3.8)."""
-        reply = yield step
-        if reply.code == _LOGIN_REQUIRED:
+        """A reply that can follow the step. Raises as `heard` does."""
+        return self.heard((yield step), step.phase)
+
+    def heard(self, reply: Reply, phase: Phase) -> Reply:
+        """The reply, if it can be one to that. Raises OutOfPlace for any other; TransientError for 421 (RFC 5321 §3.8)."""
+        code = reply.code
+        if code < 400 and code // 100 not in _POSITIVE.get(phase, (2,)):
+            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {phase.name}: {reply}")
+        if code == _LOGIN_REQUIRED:
             self.locked_out = str(reply)
-        kind = reply.code // 100
-        if reply.code == _GOODBYE:
+        elif code == _GOODBYE:
             self.hung_up = True
             raise reply.as_error(self.host)
-        if kind < 4 and kind not in _POSITIVE.get(step.phase, (2,)):
-            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {step.phase.name}: {reply}")
         return reply
 
     def command(self, step: Step) -> Talk[Reply]:

@@ -6,14 +6,16 @@ by the TransientError, thrown in, after which there are no more steps.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from mailspool.model.phase import Phase
 from mailspool.smtp.content import Block
 from mailspool.smtp.reply import Reply
 
 
-class Say(NamedTuple):
+class Say(msgspec.Struct, frozen=True):
     """Write the octets, if any, then read one reply. No octets: the command went out with an earlier step.
 
     The octets are whole commands, each of which gets one reply.
@@ -23,14 +25,14 @@ class Say(NamedTuple):
     octets: bytes = b""
 
 
-class Secure(NamedTuple):
+class Secure(msgspec.Struct, frozen=True):
     """Drop what was read ahead (it came in clear), do the TLS handshake, then go on as with Say."""
 
     phase: Phase
     octets: bytes = b""
 
 
-class Whisper(NamedTuple):
+class Whisper(msgspec.Struct, frozen=True):
     """As Say, but nobody but the peer may learn the octets: others are shown something else.
 
     conceal: takes out of the peer's words what it repeats of them.
@@ -45,7 +47,7 @@ class Whisper(NamedTuple):
         return f"Whisper({self.phase!r}, {self.shown!r})"
 
 
-class SendContent(NamedTuple):
+class SendContent(msgspec.Struct, frozen=True):
     """Write `lead`, whole commands of which the last is BDAT, then the blocks; then read one reply, that of `phase`.
 
     The end of the last block is the final dot: before it comes the seal, and behind it the next message's commands.

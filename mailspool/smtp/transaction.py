@@ -8,7 +8,6 @@ refuses us, we go on to the next one, and after a final dot we could not.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from mailspool.errors import InDoubt, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Recipient
@@ -24,15 +23,11 @@ WINDOW = 100
 """Commands in one write: what comes back fits into any socket buffer, so that no two sides wait to write."""
 
 
-class Command(NamedTuple):
-    """One line, and in which phase its reply is waited for."""
+_RESET = Say(Phase.MAIL, b"RSET\r\n")
+_DATA = Say(Phase.DATA, b"DATA\r\n")
 
-    phase: Phase
-    line: bytes
-
-
-_RESET = Command(Phase.MAIL, b"RSET\r\n")
-_DATA = Command(Phase.DATA, b"DATA\r\n")
+_SAID = {phase: Say(phase) for phase in Phase}
+"""The steps of what went out with something else."""
 
 
 class Transaction:
@@ -53,8 +48,12 @@ class Transaction:
         Raises Unreadable if the envelope holds what no envelope can hold.
         """
         refusals = [self._refuse_locally(recipient) for recipient in self._recipients]
-        if any(refusals):
-            self._recipients = [r for r, refusal in zip(self._recipients, refusals, strict=True) if not refusal]
+        if not any(refusals):
+            return self._deliver()
+        self._recipients = [r for r, refusal in zip(self._recipients, refusals, strict=True) if not refusal]
+        return self._deliver_rest(refusals)
+
+    def _deliver_rest(self, refusals: Sequence[Failed | None]) -> Talk[list[Outcome]]:
         settled = (yield from self._deliver()) if self._recipients else []
         rest = iter(settled)
         return [refusal or next(rest) for refusal in refusals]
@@ -98,23 +97,24 @@ class Transaction:
             return (yield from self._finish(self._chunk(b"")))
         return reply if reply.refused else (yield from self._finish(SendContent(self._content.dotted())))
 
-    def _say_commands(self, last: list[Command], *, whole: bool) -> Talk[Reply]:
+    def _say_commands(self, last: list[Say], *, whole: bool) -> Talk[Reply]:
         """With PIPELINING up to WINDOW of them in one write. whole: the message goes out with them."""
         commands = [_RESET] if self._needs_reset() else []
         commands += [self._mail(), *map(self._rcpt, self._recipients), *last]
         window = WINDOW if self._peer.extensions.pipelining else 1
         for start in range(0, len(commands), window):
             group = commands[start : start + window]
-            if self._in_vain(group[0].phase):
+            phase = group[0].phase
+            if self._in_vain(phase):
                 break
-            lines = b"".join([command.line for command in group])
+            lines = b"".join([command.octets for command in group])
             with_content = whole and start + window >= len(commands)
-            step: Step = self._chunk(lines, group[0].phase) if with_content else Say(group[0].phase, lines)
+            step: Step = self._chunk(lines, phase) if with_content else Say(phase, lines)
             for command in group:
-                reply = yield from self._peer.ask(step if command is group[0] else Say(command.phase))
+                reply = self._peer.heard((yield step if command is group[0] else _SAID[command.phase]), command.phase)
                 self._note(command, reply)
             if with_content:
-                reply = yield from self._finish(Say(Phase.FINAL))
+                reply = yield from self._finish(_SAID[Phase.FINAL])
         return reply
 
     def _needs_reset(self) -> bool:
@@ -138,17 +138,17 @@ class Transaction:
         self._peer.proven |= not reply.refused
         return reply
 
-    def _note(self, command: Command, reply: Reply) -> None:
+    def _note(self, command: Say, reply: Reply) -> None:
         """Raises OutOfPlace where RSET is refused: that is no reason to give up a message, but the session."""
-        if command is _RESET:
+        if command.phase is Phase.RCPT:
+            self._heard.append(reply)
+        elif command is _RESET:
             if reply.refused:
                 raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {reply}")
             self._peer.transaction_open = False
         elif command.phase is Phase.MAIL:
             self._sender = reply
             self._peer.transaction_open = True
-        elif command.phase is Phase.RCPT:
-            self._heard.append(reply)
 
     def _in_vain(self, phase: Phase) -> bool:
         """Whether what belongs to this phase cannot lead to a delivery any more."""
@@ -156,7 +156,7 @@ class Transaction:
             return True
         return phase > Phase.RCPT and all(reply.refused for reply in self._heard)
 
-    def _mail(self) -> Command:
+    def _mail(self) -> Say:
         peer, envelope = self._peer.extensions, self._envelope
         facts = envelope.facts
         line = f"MAIL FROM:<{envelope.sender}>"
@@ -170,15 +170,15 @@ class Transaction:
             line += f" RET={envelope.ret}"
         if peer.dsn and envelope.envid:
             line += f" ENVID={envelope.envid}"
-        return Command(Phase.MAIL, as_line(line))
+        return Say(Phase.MAIL, as_line(line))
 
-    def _rcpt(self, recipient: Recipient) -> Command:
+    def _rcpt(self, recipient: Recipient) -> Say:
         line = f"RCPT TO:<{recipient.address}>"
         if self._peer.extensions.dsn and recipient.notify:
             line += f" NOTIFY={','.join(recipient.notify)}"
         if self._peer.extensions.dsn and recipient.orcpt.isascii() and recipient.orcpt:
             line += f" ORCPT={recipient.orcpt}"
-        return Command(Phase.RCPT, as_line(line))
+        return Say(Phase.RCPT, as_line(line))
 
     def _all_ascii(self) -> bool:
         return self._envelope.sender.isascii() and all(each.address.isascii() for each in self._recipients)
