@@ -42,7 +42,7 @@ class Peer:
         return self.heard((yield step), step.phase)
 
     def heard(self, reply: Reply, phase: Phase) -> Reply:
-        """The reply, if it can be one to that. Raises OutOfPlace for any other; TransientError for 421 (RFC 5321 §3.8)."""
+        """It, if it can be a reply to that. Raises OutOfPlace if not; TransientError for 421 (RFC 5321 §3.8)."""
         code = reply.code
         if code < 400 and code // 100 not in _POSITIVE.get(phase, (2,)):
             raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {phase.name}: {reply}")
