@@ -208,7 +208,9 @@ class Stream:
     def write(self, block: Block, phase: Phase, seconds: float) -> None:
         """All of the block; each BLOCK octets of it within so many seconds.
 
-        Raises TransientError: BAD_CONNECTION; Unreadable or SpoolError where a Part cannot be read.
+        That the connection is lost is for who reads to learn, behind the replies that had come before.
+        Raises TransientError: BAD_CONNECTION, of a peer that takes nothing, or too slowly; Unreadable or SpoolError
+        where a Part cannot be read.
         """
         sent = fresh = 0
         began = self._clock()
@@ -231,8 +233,12 @@ class Stream:
                     return
                 if sent - fresh >= BLOCK:
                     fresh, deadline = sent, self._clock() + seconds
-        except OSError as error:
+        except TimeoutError as error:
             raise self._trouble(error, phase, seconds) from error
+        except OSError as error:
+            with suppress(OSError):
+                self._receive()  # its last words stay readable; they may settle what was said before
+            self._fault = self._fault or self._trouble(error, phase, seconds)
 
     def _send(self, block: Block, start: int) -> int:
         if isinstance(block, Part):

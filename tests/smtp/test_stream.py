@@ -78,8 +78,9 @@ def test_a_peer_that_hangs_up_is_a_bad_connection(pair):
 def test_writing_to_nobody_is_a_bad_connection(pair):
     stream, peer = pair
     peer.close()
+    stream.write(b"x" * 1_000_000, Phase.MAIL, 20)
     with pytest.raises(TransientError, match="connection to mx lost in MAIL") as caught:
-        stream.write(b"x" * 1_000_000, Phase.MAIL, 20)
+        stream.read_reply(Phase.MAIL, 20)
     assert caught.value.status == "4.4.2"
 
 
@@ -339,3 +340,15 @@ def test_each_message_has_a_grace_of_its_own():
         clock.now += 15
     ours.close()
     theirs.close()
+
+
+def test_the_last_words_of_a_lost_connection_are_heard_before_its_loss(pair):
+    stream, peer = pair
+    stream.write(b"NOOP\r\n", Phase.MAIL, 20)
+    peer.send(b"250 taken\r\n421 going down\r\n")
+    peer.close()  # with something unread: what is sent to it from now on is answered by a reset
+    for _ in range(2):
+        stream.write(b"MAIL FROM:<>\r\n", Phase.MAIL, 20)
+    assert [stream.read_reply(Phase.FINAL, 20).code for _ in range(2)] == [250, 421]
+    with pytest.raises(TransientError, match=r"lost in MAIL: Broken pipe"):
+        stream.read_reply(Phase.FINAL, 20)
