@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Titles, as `ps` and `top` show them: rewritten once a second at most, however busy the process is."""
 
+import signal
 import time
 from collections.abc import Callable
 from threading import Thread
@@ -55,6 +56,7 @@ class WorkerTitle:
         Thread(target=self._keep, name="title", daemon=True).start()
 
     def _keep(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are to wake whoever waits for a peer
         shown = ""
         while True:
             time.sleep(PERIOD)
