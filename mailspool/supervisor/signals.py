@@ -90,10 +90,13 @@ def has_terminal() -> bool:
 # --- around a fork
 
 
+_HELD = (*QUEUED, signal.SIGALRM)
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Inside it no signal is taken; those that come are taken at its end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, QUEUED)
+    """Inside it no signal is taken; those that come are taken at its end. A thread made there never takes any."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
@@ -109,7 +112,7 @@ def begin_in_child(handlers: Handlers) -> None:
     signal.set_wakeup_fd(-1)
     for number, handler in {**_IN_CHILD, **handlers}.items():
         signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, QUEUED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def _reopen_log(_number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Titles, as `ps` and `top` show them: rewritten once a second at most, however busy the process is."""
 
-import signal
 import time
 from collections.abc import Callable
 from threading import Thread
@@ -10,6 +9,7 @@ from setproctitle import setproctitle
 
 from mailspool.model.phase import Phase
 from mailspool.supervisor.scoreboard import Slot
+from mailspool.supervisor.signals import held_back
 
 PERIOD = 1.0
 """Seconds between two titles."""
@@ -53,10 +53,10 @@ class WorkerTitle:
 
     def keep(self) -> None:
         """From now on, for as long as the process lives."""
-        Thread(target=self._keep, name="title", daemon=True).start()
+        with held_back():  # a signal is to wake whoever waits for a peer
+            Thread(target=self._keep, name="title", daemon=True).start()
 
     def _keep(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are to wake whoever waits for a peer
         shown = ""
         while True:
             time.sleep(PERIOD)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -456,6 +457,18 @@ def test_the_title_says_what_has_lasted_also_where_no_signal_is_heard(start):
     eventually(lambda: re.fullmatch(wanted, title_of(worker.pid)))
     os.write(key, b"x")
     assert worker.report().results == [Result.DELIVERED]
+
+
+def test_signals_are_for_who_waits_for_a_peer_and_not_for_who_shows_the_title(start):
+    worker, _ = start(settled)
+
+    def threads_that_hold_back(number):
+        statuses = [path.read_text() for path in Path(f"/proc/{worker.pid}/task").glob("*/status")]
+        masks = [int(re.search(r"SigBlk:\s*(\S+)", status)[1], 16) for status in statuses]
+        return sorted(mask >> (number - 1) & 1 for mask in masks)
+
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        eventually(lambda number=number: threads_that_hold_back(number) == [0, 1])
 
 
 def test_a_budget_that_begins_while_a_longer_one_still_has_its_alarm_ends_in_its_own_time(start):
