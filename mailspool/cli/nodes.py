@@ -26,23 +26,26 @@ class Selection(NamedTuple):
     unknown: tuple[str, ...]
 
 
-class Entry(NamedTuple):
-    """A node and its envelope; None, and the fault, if that cannot be read."""
+class Entry:
+    """A node and its envelope; None, and the fault, if that cannot be read.
 
-    at: Location
-    envelope: Envelope | None
-    fault: str = ""
+    node_id: its ID.N, "" where the name has none. message: as `message_id` gives it. number: the N.
+    """
 
-    @property
-    def number(self) -> str:
-        """The N of its ID.N."""
-        return nodename.node_id_of(self.at.name).rpartition(".")[2]
+    __slots__ = ("at", "envelope", "fault", "message", "node_id", "number")
+
+    def __init__(self, at: Location, envelope: Envelope | None, fault: str = "") -> None:
+        self.at, self.envelope, self.fault = at, envelope, fault
+        self.node_id = nodename.node_id_of(at.name)  # taken apart once: a list may be of a hundred thousand
+        message, _, self.number = self.node_id.rpartition(".")
+        self.message = message or at.name
 
     @property
     def recipient(self) -> str:
         """The recipient's address, "" if nobody can tell."""
         recipients = self.envelope.recipients if self.envelope else ()
-        return recipients[int(self.number)].address if _is_below(self.number, len(recipients)) else ""
+        number = int(self.number) if self.number.isdecimal() else len(recipients)
+        return recipients[number].address if number < len(recipients) else ""
 
 
 def existing(spool: Spool) -> Store:
@@ -75,12 +78,12 @@ def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:
 
     A node that has moved on meanwhile is read where it is now, and left out if it is nowhere.
     """
-    envelope: Envelope | None = None
+    several: Envelope | None = None  # the last, if another node may have it too
     for at in locations:
-        if envelope and envelope.id == message_id(at):
-            yield Entry(at, envelope)
+        if several and several.id == message_id(at):
+            yield Entry(at, several)
         elif found := _entry_wherever(store, at):
-            envelope = found.envelope
+            several = found.envelope if found.envelope and len(found.envelope.recipients) > 1 else None
             yield found
 
 
@@ -110,9 +113,10 @@ def called(at: Location) -> str:
 def identity(at: Location) -> tuple[str, int, str]:
     """The same in every state. Sorts by arrival, then by recipient. In quarantine names may be anything, even alike."""
     node_id = nodename.node_id_of(at.name)
+    message = node_id.rpartition(".")[0] or at.name
     if at.state is State.QUARANTINED or not node_id:
-        return message_id(at), len(at.name), at.name
-    return message_id(at), len(node_id), node_id
+        return message, len(at.name), at.name
+    return message, len(node_id), node_id
 
 
 def unknown(word: str) -> str:
@@ -128,19 +132,19 @@ def unknown(word: str) -> str:
 def entry(store: Store, at: Location) -> Entry:
     """What one message file holds. Raises ClaimLost if the node is not there."""
     try:
-        stored = store.open(at)
+        return Entry(at, store.envelope(at))
     except ClaimLost:
         raise
     except SpoolError as error:
         return Entry(at, None, str(error))
-    stored.file.close()
-    return Entry(at, stored.envelope)
 
 
 def _entry_wherever(store: Store, at: Location) -> Entry | None:
     """None if the node has ended."""
-    with suppress(ClaimLost):
+    try:
         return entry(store, at)
+    except ClaimLost:
+        pass
     node_id = nodename.node_id_of(at.name)
     for now in store.find(node_id) if node_id else ():
         with suppress(ClaimLost):
@@ -151,7 +155,3 @@ def _entry_wherever(store: Store, at: Location) -> Entry | None:
 def names_of(at: Location) -> frozenset[str]:
     """The words that name it: its message's ID, its ID.N, its whole name."""
     return frozenset({message_id(at), nodename.node_id_of(at.name), at.name}) - {""}
-
-
-def _is_below(text: str, number: int) -> bool:
-    return text.isdecimal() and int(text) < number

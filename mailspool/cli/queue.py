@@ -6,9 +6,10 @@ each line as soon as it is known. It is `mailq` too, so what scripts look for in
 is empty", lines of messages that begin with their IDs, and "-- 12 Kbytes in 3 Requests" at the end.
 """
 
+import gc
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import click
@@ -36,11 +37,6 @@ class Row(NamedTuple):
     def at(self) -> Location:
         """Where it is."""
         return self.entry.at
-
-    @property
-    def state(self) -> str:
-        """In few characters."""
-        return f"tier {self.at.tier}" if self.at.state is State.QUEUED else self.at.state.value
 
 
 class Addressee(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +87,7 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
     what they mean in Postfix; queue_name (queued, claimed, held, quarantined), tier, node (ID.N), destination and
     owner (whose claim it is) are ours.
     """
+    gc.disable()  # of a hundred thousand nodes none stands in a circle; to look for some takes a sixth of the time
     store = nodes.existing(spool)
     selection = nodes.select(store, selector, spool.now())
     if only_count and not selector.reads:
@@ -118,15 +115,15 @@ def _lines(
 
 def with_trouble(store: Store, entries: Iterable[Entry]) -> Iterator[Row]:
     """Each with what went wrong last."""
-    return (Row(entry, last_trouble(store, entry.at) or entry.fault) for entry in entries)
+    tried = store.tried()
+    return (Row(entry, _last_trouble(store, tried, entry) or entry.fault) for entry in entries)
 
 
-def last_trouble(store: Store, at: Location) -> str:
+def _last_trouble(store: Store, tried: Collection[str], entry: Entry) -> str:
     """What went wrong last; "" if nothing has yet."""
-    if at.state is State.QUARANTINED:
-        return store.reason(at)
-    node_id = nodename.node_id_of(at.name)
-    attempts = store.history(node_id) if node_id else []
+    if entry.at.state is State.QUARANTINED:
+        return store.reason(entry.at)
+    attempts = store.history(entry.node_id) if entry.node_id in tried else []
     return attempts[-1].text if attempts else ""
 
 
@@ -142,7 +139,7 @@ def listed(row: Row) -> Listed:
     envelope, at = row.entry.envelope, row.at
     return Listed(
         queue_name=at.state.value,
-        queue_id=shown(nodes.message_id(at)),
+        queue_id=shown(row.entry.message),
         arrival_time=int(envelope.arrival) if envelope else 0,
         message_size=envelope.facts.size if envelope else 0,
         sender=envelope.sender if envelope else "",
@@ -157,20 +154,21 @@ def listed(row: Row) -> Listed:
 def as_text(rows: Iterable[Row], now: float, width: int | None, empty: str) -> Iterator[str]:
     """The table, message by message, then what it comes to. width: columns, None: as wide as it gets."""
     messages = number = size = 0
-    for message_id, group in groupby(rows, lambda row: nodes.message_id(row.at)):
-        if not messages:
-            yield _line("-MESSAGE", "SIZE", "AGE", "SENDER", width)
-            yield _node_line("-NODE", "STATE", "RECIPIENT", "what went wrong last", width)
-        messages += 1
-        for place, row in enumerate(group):
-            if place == 0:
-                size += row.entry.envelope.facts.size if row.entry.envelope else 0
-                yield _heading(message_id, row.entry, now, width)
-            number += 1
-            colour = _COLOURS.get(row.at.state, "")
-            yield _node_line(
-                f".{row.entry.number}", row.state, row.entry.recipient or "?", row.trouble, width, colour=colour
-            )
+    last = None
+    for entry, trouble in rows:
+        lines = ""
+        if entry.message != last:
+            if not messages:
+                yield _line("-MESSAGE", "SIZE", "AGE", "SENDER", width)
+                yield _node_line("-NODE", "STATE", "RECIPIENT", "what went wrong last", width)
+            last = entry.message
+            messages += 1
+            size += entry.envelope.facts.size if entry.envelope else 0
+            lines = _heading(entry, now, width)
+        number += 1
+        at = entry.at
+        state, colour = (f"tier {at.tier}", "") if at.state is State.QUEUED else (at.state.value, _COLOURS[at.state])
+        yield lines + _node_line(f".{entry.number}", state, entry.recipient or "?", trouble, width, colour=colour)
     yield f"{_total(size, messages)}, {count(number, 'node')}.\n" if messages else f"{empty}\n"
 
 
@@ -179,12 +177,12 @@ def _total(size: int, messages: int) -> str:
     return f"-- {(size + 1023) // 1024} Kbytes in {count(messages, 'Request')}"
 
 
-def _heading(message_id: str, entry: Entry, now: float, width: int | None) -> str:
+def _heading(entry: Entry, now: float, width: int | None) -> str:
     envelope = entry.envelope
     if envelope is None:
-        return _line(message_id, "?", "?", "?", width)
+        return _line(entry.message, "?", "?", "?", width)
     age = span(now - envelope.arrival, units=1)
-    return _line(message_id, octets(envelope.facts.size), age, envelope.sender or "<>", width)
+    return _line(entry.message, octets(envelope.facts.size), age, envelope.sender or "<>", width)
 
 
 def _line(message_id: str, size: str, age: str, sender: str, width: int | None) -> str:
@@ -194,5 +192,6 @@ def _line(message_id: str, size: str, age: str, sender: str, width: int | None) 
 
 def _node_line(number: str, state: str, recipient: str, trouble: str, width: int | None, *, colour: str = "") -> str:
     rest = width and width - 22
-    line = f"  {cut(number, 8):5}  {terminal.painted(f'{state:11}', colour)}  {cut(recipient, rest)}\n"
+    state = terminal.painted(f"{state:11}", colour) if colour else f"{state:11}"
+    line = f"  {cut(number, 8):5}  {state}  {cut(recipient, rest)}\n"
     return line + (f"{'':22}{cut(trouble, rest)}\n" if trouble else "")

@@ -7,7 +7,7 @@ ClaimLost and repairs nothing. `tests/store/test_contract.py` holds each back en
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import IO, NamedTuple
@@ -127,6 +127,12 @@ class Store(ABC):
     def open(self, location: Location) -> Stored:
         """Raises ClaimLost if nothing is there, Unreadable if it is no whole message file of that name's message."""
 
+    def envelope(self, location: Location) -> Envelope:
+        """The envelope alone, for who only looks. Raises what `open` raises."""
+        stored = self.open(location)
+        stored.file.close()
+        return stored.envelope
+
     @abstractmethod
     def peek(self, location: Location, octets: int) -> bytes:
         """The first octets of whatever is there. Raises ClaimLost, or Unreadable for anything but a regular file."""
@@ -173,6 +179,10 @@ class Store(ABC):
     @abstractmethod
     def history(self, node_id: str) -> list[Attempt]:
         """All recorded attempts of the node ID.N, oldest first; a torn last line is left out."""
+
+    @abstractmethod
+    def tried(self) -> Collection[str]:
+        """The ID.N of every node that has a history: who looks at many nodes asks once, not for each."""
 
     # --- recovering
 

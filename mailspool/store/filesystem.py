@@ -11,14 +11,14 @@ Nothing here is decided by a look beforehand: a step is taken, and its error tel
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache, partial
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops, messagefile, nodename
+from mailspool.store import fsops, glance, messagefile, nodename
 from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
@@ -216,6 +216,9 @@ class FileStore(Store):
                 raise SpoolError(f"cannot read {path}: {error.strerror}") from error
             raise
 
+    def envelope(self, location: Location) -> Envelope:
+        return glance.envelope(self.path(location), location) or super().envelope(location)
+
     def peek(self, location: Location, octets: int) -> bytes:
         return fsops.read(self.path(location), octets)
 
@@ -318,6 +321,9 @@ class FileStore(Store):
         from mailspool.store import history  # the way in has none
 
         return history.read(self._history(node_id))
+
+    def tried(self) -> Collection[str]:
+        return frozenset(fsops.read_names(f"{self.root}/history"))
 
     def _history(self, node_id: str) -> str:
         return f"{self.root}/history/{_safe(node_id)}"

@@ -4,7 +4,7 @@
 # ruff: noqa: D102 - the contract in base.py says what each method does
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -118,6 +118,9 @@ class MemoryStore(Store):
 
     def history(self, node_id: str) -> list[Attempt]:
         return list(self._histories.get(node_id, ()))
+
+    def tried(self) -> Collection[str]:
+        return self._histories.keys()
 
     def recover(self) -> list[Location]:
         owners = {at.owner for at in self._nodes if at.state is State.CLAIMED}

@@ -44,6 +44,7 @@ def understand(text: str) -> list[Seen]:
 
 def _seen(store: Store, user: str) -> Iterator[Seen]:
     known: dict[str, Envelope] = {}  # by ID: a message of many nodes is opened once
+    tried = store.tried()
     for at in store.locations():
         node_id = nodename.node_id_of(at.name)
         message_id = node_id.rpartition(".")[0]
@@ -52,14 +53,12 @@ def _seen(store: Store, user: str) -> Iterator[Seen]:
             continue
         known[message_id] = envelope
         if user in {"", envelope.user}:
-            attempts = store.history(node_id)
+            attempts = store.history(node_id) if node_id in tried else []
             yield Seen(at.state, at.tier, at.name, envelope, attempts[-1].text if attempts else "")
 
 
 def _envelope(store: Store, at: Location) -> Envelope | None:
     """None where it cannot be read: it may have moved on meanwhile."""
     with suppress(SpoolError):
-        stored = store.open(at)
-        stored.file.close()
-        return stored.envelope
+        return store.envelope(at)
     return None

@@ -159,13 +159,19 @@ def test_a_node_that_is_seen_twice_is_listed_once_where_it_is_now(house):
 
 
 class Counting(FileStore):
-    """How often a message file is opened."""
+    """How often a message file is opened, and which histories."""
 
-    opened = 0
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.opened, self.asked = 0, []
 
-    def open(self, location):
+    def envelope(self, location):
         self.opened += 1
-        return super().open(location)
+        return super().envelope(location)
+
+    def history(self, node_id):
+        self.asked.append(node_id)
+        return super().history(node_id)
 
 
 def test_the_envelope_is_read_once_for_all_nodes_of_a_message(house):
@@ -173,6 +179,14 @@ def test_the_envelope_is_read_once_for_all_nodes_of_a_message(house):
     store = Counting(house.store.root, house.store.owner)
     assert len(list(read(store))) == 50
     assert store.opened == 1
+
+
+def test_a_history_is_looked_for_only_where_there_is_one(house):
+    message = house.send(*(f"r{n}@example.net" for n in range(9)))
+    house.fall_back(house.store.find(f"{message}.3")[0], 2)
+    store = Counting(house.store.root, house.store.owner)
+    assert [row.entry.number for row in read(store) if row.trouble] == ["3"]
+    assert store.asked == [f"{message}.3"]
 
 
 def test_the_listing_begins_before_the_last_message_is_read(house):

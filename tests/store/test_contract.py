@@ -307,9 +307,11 @@ def test_a_history_lists_attempts_oldest_first_and_ends_with_its_node(store, let
     store.record("A.0", [])
     store.record("A.0", [attempt("three")])
     assert [a.text for a in store.history("A.0")] == ["one", "two", "three"]
+    assert [*store.tried()] == ["A.0"]
     later = store.move(store.claim(queued(name), "w1.1"), queued(name, 1))
     store.delete(store.claim(later, "w1.2"))
     assert store.history("A.0") == []
+    assert [*store.tried()] == []
 
 
 def test_find_knows_a_message_in_every_state_and_a_node_by_its_number(store, letter):
