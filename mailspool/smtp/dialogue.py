@@ -45,7 +45,7 @@ class Dialogue(Peer):
         Raises PermanentError or TransientError: by the peer's refusal, for TLS that is required but not to be had;
         LoginFailed.
         """
-        greeting = Secure(Phase.GREETING) if tls.wrap else Say(Phase.GREETING)
+        greeting = Secure((Phase.GREETING,)) if tls.wrap else Say((Phase.GREETING,))
         self._note_name((yield from self.command(greeting)))
         yield from self._hello(Say)
         if tls.wanted and not tls.wrap:
@@ -64,15 +64,15 @@ class Dialogue(Peer):
         """Why TLS is not to be had; "" if the handshake may begin."""
         if not self.extensions.starttls:
             return "STARTTLS is not offered"
-        reply = yield from self.ask(Say(Phase.STARTTLS, b"STARTTLS\r\n"))
+        reply = yield from self.ask(Say((Phase.STARTTLS,), b"STARTTLS\r\n"))
         return str(reply) if reply.refused else ""
 
     def _hello(self, step: type[Say] | type[Secure]) -> Talk[None]:
         """EHLO, and HELO for a peer that does not know it (RFC 5321 §3.2)."""
-        reply = yield from self.ask(step(Phase.EHLO, as_line(f"EHLO {self._helo_name}")))
+        reply = yield from self.ask(step((Phase.EHLO,), as_line(f"EHLO {self._helo_name}")))
         if reply.code >= 500:
             self.extensions = Extensions()
-            reply = yield from self.command(Say(Phase.EHLO, as_line(f"HELO {self._helo_name}")))
+            reply = yield from self.command(Say((Phase.EHLO,), as_line(f"HELO {self._helo_name}")))
         elif reply.refused:
             raise reply.as_error(self.host)
         else:
@@ -100,7 +100,7 @@ class Dialogue(Peer):
         """The last reply of the exchange, 2yz or a refusal. What we cannot answer is cancelled (RFC 4954 §4)."""
         said = auth.initial_response(mechanism, credentials)
         command = f"AUTH {mechanism.name}"
-        opening = _whisper(f"{command} ", said, credentials) if said else Say(Phase.AUTH, as_line(command))
+        opening = _whisper(f"{command} ", said, credentials) if said else Say((Phase.AUTH,), as_line(command))
         reply = yield from self.ask(opening)
         for answer in mechanism.answers[1:] if said else mechanism.answers:
             challenge = auth.read_challenge(reply)
@@ -108,7 +108,7 @@ class Dialogue(Peer):
                 break
             reply = yield from self.ask(_whisper("", auth.encode(answer(credentials, challenge)), credentials))
         if reply.code == auth.CONTINUE:
-            reply = yield from self.ask(Say(Phase.AUTH, auth.CANCEL))
+            reply = yield from self.ask(Say((Phase.AUTH,), auth.CANCEL))
             if not reply.refused:
                 raise TransientError(PROTOCOL_ERROR, self.host, f"out of place after AUTH was cancelled: {reply}")
         return reply
@@ -130,9 +130,9 @@ class Dialogue(Peer):
     def quit(self) -> Talk[None]:
         """Whatever the answer is, it changes nothing."""
         self.over = True
-        yield Say(Phase.QUIT, b"QUIT\r\n")
+        yield Say((Phase.QUIT,), b"QUIT\r\n")
 
 
 def _whisper(prefix: str, said: bytes, credentials: Credentials) -> Whisper:
     shown = as_line(f"{prefix}***")
-    return Whisper(Phase.AUTH, prefix.encode() + said + b"\r\n", shown, auth.concealer(credentials, said))
+    return Whisper((Phase.AUTH,), prefix.encode() + said + b"\r\n", shown, auth.concealer(credentials, said))

@@ -2,7 +2,7 @@
 """One talk that is under way on a session, and what is to be known of it if the session ends before it does. No I/O.
 
 Several may be: they began in their order, and replies come in the same order (RFC 2920 §3.1), so the oldest one that
-has not ended gets each.
+has not ended gets them.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Letter(NamedTuple):
 
 
 class Flight:
-    """step: the one whose reply it waits for; None once it has ended, with its result.
+    """step: the one whose replies it waits for; None once it has ended, with its result.
 
     begun: some of its content was written. committed: its final dot may have been. missed: the peer hung up before
     its turn.
@@ -50,10 +50,10 @@ class Flight:
         """Whether the peer cannot have taken anything of it for a message."""
         return self.missed or not (self.begun or self.committed)
 
-    def go_on(self, reply: Reply | None) -> Step | None:
-        """Give it its reply, None to begin. Returns its next step. Raises what the talk raises."""
+    def go_on(self, replies: Sequence[Reply] = ()) -> Step | None:
+        """Give it its replies, none to begin. Returns its next step. Raises what the talk raises."""
         try:
-            self.step = next(self.talk) if reply is None else self.talk.send(reply)
+            self.step = self.talk.send(replies) if replies else next(self.talk)
         except StopIteration as end:
             self.step, self.result = None, end.value
         return self.step

@@ -4,17 +4,23 @@
 A reply that cannot follow what was said ends the session: from there on nobody knows what the next one answers.
 """
 
+from collections.abc import Callable
+
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
 from mailspool.model.phase import Phase
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.smtp.extensions import Extensions
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
-from mailspool.smtp.steps import Step, Talk
+from mailspool.smtp.steps import Say, Step, Talk
 
 _LOGIN_REQUIRED = 530  # RFC 4954 §6, RFC 3207 §4
 _GOODBYE = 421
 _POSITIVE = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}  # first digits; 2 after all others
+
+
+def _nothing(_phase: Phase, _reply: Reply) -> None:
+    """Nothing is to be noted."""
 
 
 class OutOfPlace(TransientError):
@@ -37,9 +43,17 @@ class Peer:
         self.locked_out = ""
         self._judge = judge
 
-    def ask(self, step: Step) -> Talk[Reply]:
-        """A reply that can follow the step. Raises as `heard` does."""
-        return self.heard((yield step), step.phase)
+    def ask(self, step: Step, note: Callable[[Phase, Reply], object] = _nothing) -> Talk[Reply]:
+        """The last of the step's replies; `note` is told of each. Raises as `heard` does."""
+        phases = step.phases
+        while True:
+            replies = yield step
+            for phase, reply in zip(phases, replies, strict=False):
+                note(phase, self.heard(reply, phase))
+            if len(replies) == len(phases):
+                return replies[-1]
+            phases = phases[len(replies) :]
+            step = Say(phases)
 
     def heard(self, reply: Reply, phase: Phase) -> Reply:
         """It, if it can be a reply to that. Raises OutOfPlace if not; TransientError for 421 (RFC 5321 §3.8)."""

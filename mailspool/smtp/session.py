@@ -19,18 +19,16 @@ from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Delivered, Outcome
 from mailspool.model.phase import Phase, Watch, nobody_watches
-from mailspool.model.status import BAD_CONNECTION, PROTOCOL_ERROR
+from mailspool.model.status import BAD_CONNECTION
 from mailspool.model.timeouts import Timeouts
+from mailspool.smtp.channel import Channel
 from mailspool.smtp.content import Content
 from mailspool.smtp.dialogue import Dialogue
 from mailspool.smtp.flight import Flight, Letter, always
-from mailspool.smtp.peer import OutOfPlace
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
-from mailspool.smtp.steps import Say, Secure, SendContent, Step, Talk, Whisper
+from mailspool.smtp.steps import Say, Talk
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
 from mailspool.smtp.transaction import WINDOW
-from mailspool.smtp.transcript import Transcript
-from mailspool.tls.context import context_for
 from mailspool.tls.policy import NO_TLS, TlsLevel, TlsPolicy
 
 if TYPE_CHECKING:
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
 
 WIDEST = 10
 """Messages past their final dots at once: so many copies can a lost connection cost. See docs/architecture.md."""
-
-_FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
 
 
 class Session:
@@ -54,20 +50,13 @@ class Session:
     ) -> None:
         self.host = dialogue.host
         self.widest = WIDEST
-        self.transcript = Transcript()
-        self._stream = stream
+        self._channel = Channel(stream, self.host, name, timeouts, tls, watch)
+        self.transcript = self._channel.transcript
         self._dialogue = dialogue
-        self._name = name
-        self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
-        self._tls = tls
-        self._watch = watch
         self._window = 1
         self._flights: deque[Flight] = deque()  # in the order in which they began
         self._waiting: deque[Letter] = deque()  # to be begun when there is room
-        self._due = 1  # replies to all that was written: the greeting
-        self._told = False  # the watch knows of the next reply, which may take `_limit` seconds
-        self._limit = 0.0
-        self._out_of_turn = False  # it has said more than that: nothing new is begun
+        self._out_of_turn = False  # the peer has said more than is due: nothing new is begun
         self._untouched = False
 
     @classmethod
@@ -118,7 +107,7 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether another message may be sent. False also if the peer has hung up, or spoken, in the meantime."""
-        return not (self._dialogue.over or self._out_of_turn or self._stream.early(self._due))
+        return not (self._dialogue.over or self._out_of_turn or self._channel.early)
 
     @property
     def room(self) -> int:
@@ -163,7 +152,7 @@ class Session:
     @property
     def secured(self) -> str:
         """The TLS version, as "TLSv1.3"; "" in clear."""
-        return self._stream.secured
+        return self._channel.secured
 
     def send(
         self,
@@ -192,7 +181,7 @@ class Session:
             head = self._flights[0]
             self._launch_more()
             while head.step:
-                self._hear()
+                self._hear(head)
                 self._launch_more()
             self._flights.popleft()
         except BaseException:
@@ -222,7 +211,7 @@ class Session:
     def close(self) -> None:
         """At once, without QUIT: the peer discards a message that is not complete."""
         self._dialogue.over = True
-        self._stream.close()
+        self._channel.close()
         self._lose(TransientError(BAD_CONNECTION, "", f"the session with {self.host} was given up"))
 
     # --- talks under way
@@ -232,7 +221,7 @@ class Session:
         try:
             flight = self._start(Flight(talk))
             while flight.step:
-                self._hear()
+                self._hear(flight)
             self._flights.clear()
         except BaseException:
             self._flights.clear()
@@ -251,7 +240,7 @@ class Session:
 
     def _start(self, flight: Flight) -> Flight:
         self._flights.append(flight)
-        self._advance(flight, None)
+        self._advance(flight)
         return flight
 
     def _launch_more(self) -> None:
@@ -267,166 +256,56 @@ class Session:
         last, peer = self._flights[-1], self._dialogue
         if not (last.committed or last.step is None) or peer.over or self._out_of_turn:
             return False
-        if not (peer.extensions.chunking and peer.extensions.pipelining) or self._due >= WINDOW:
+        if not (peer.extensions.chunking and peer.extensions.pipelining) or self._channel.due >= WINDOW:
             return False
         if len(self._flights) >= min(self._window, self.widest):
             return False
-        self._out_of_turn = self._stream.early(self._due)
+        self._out_of_turn = self._channel.early
         return not self._out_of_turn
 
-    def _open_next(self) -> bytes:
-        """The commands of the next letter, which may go out with a final dot; b"" if there is none to be begun.
+    def _open_next(self) -> Say | None:
+        """The commands of the next letter, which may go out with a final dot; None if there is none to be begun.
 
         Not where messages go by BDAT: there each brings its own content along.
         """
         peer = self._dialogue.extensions
         if not self._waiting or peer.chunking or not peer.pipelining:
-            return b""
+            return None
         flight = self._flight(self._waiting.popleft())
         try:
-            step = flight.go_on(None)
+            step = flight.go_on()
         except Exception:  # noqa: BLE001 - as above
             self._waiting.clear()
-            return b""
+            return None
         self._flights.append(flight)
-        octets = step.octets if isinstance(step, Say) else b""
-        if octets:
-            self.transcript.say(octets)
-        return octets
+        return step if isinstance(step, Say) else None
 
-    def _hear(self) -> None:
-        """One reply goes to the oldest talk that waits for one."""
-        flight = self._oldest()
+    def _hear(self, flight: Flight) -> None:
+        """Replies go to the oldest talk that waits for some."""
         assert flight.step
         try:
-            reply = self._read_reply(flight.step)
+            replies = self._channel.read(flight.step)
         except TransientError as error:
             self._lose(error)
         else:
-            self._advance(flight, reply)
+            self._advance(flight, replies)
             if self._dialogue.over:
                 ended = TransientError(BAD_CONNECTION, "", f"the session with {self.host} had ended before its turn")
                 self._lose(ended, missed=self._dialogue.hung_up)
-
-    def _oldest(self) -> Flight:
-        """The one that gets the next reply; if it is not past its final dot, none behind it is."""
-        for flight in self._flights:
-            if flight.step:
-                break
-        return flight
 
     def _lose(self, error: TransientError, *, missed: bool = False) -> None:
         for flight in list(self._flights):
             if flight.step:
                 flight.fail(error, missed=missed)
 
-    def _advance(self, flight: Flight, reply: Reply | None) -> None:
-        """Give the talk its reply, and do what it wants next."""
-        while step := flight.go_on(reply):
+    def _advance(self, flight: Flight, replies: Sequence[Reply] = ()) -> None:
+        """Give the talk its replies, and do what it wants next."""
+        while flight.go_on(replies):
             try:
-                reply = self._perform(flight, step)
+                replies = self._channel.write(flight, self._open_next)
             except TransientError as error:
                 self._lose(error)
                 return
-            if reply is None:
+            if not replies:
                 return
-
-    # --- one step
-
-    def _perform(self, flight: Flight, step: Step) -> Reply | None:
-        """Write what is to be written. Returns a reply only where the peer has spoken before it could be asked."""
-        if isinstance(step, SendContent):
-            return self._send_content(flight, step)
-        if isinstance(step, Secure):
-            self._start_tls()
-        if step.octets:
-            seconds = self._begin(step.phase)
-            if reply := self._interruption(step.phase, (421,)):
-                return reply
-            self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
-            self._stream.write(step.octets, step.phase, seconds)
-            self._due += step.octets.count(b"\r\n")
-        return None
-
-    def _start_tls(self) -> None:
-        seconds = self._begin(Phase.STARTTLS)
-        self._stream.start_tls(context_for(self._tls), self._name, seconds)
-        self.transcript.note(self.secured)
-
-    def _send_content(self, flight: Flight, step: SendContent) -> Reply | None:
-        """One block is always held back, so that the dot goes out with the last one, and nothing after an error."""
-        lead, held = step.lead, next(step.blocks)
-        for block in step.blocks:
-            seconds = self._begin(Phase.CONTENT)
-            if lead:
-                self.transcript.say(lead)
-                self._stream.write(lead, Phase.CONTENT, seconds)
-                lead = b""
-            flight.begun = True
-            self._stream.write(held, Phase.CONTENT, seconds)
-            self.transcript.say_content(len(held))
-            if reply := self._interruption(Phase.CONTENT, range(400, 600)):
-                return reply
-            held = block
-        assert isinstance(held, bytes)
-        return self._finish(flight, step, lead, held)
-
-    def _finish(self, flight: Flight, step: SendContent, lead: bytes, last: bytes) -> Reply | None:
-        allowed = (421,) if lead else range(400, 600)
-        if reply := self._interruption(Phase.CONTENT, allowed):
-            return reply
-        following = self._open_next()
-        self._watch(Phase.SEAL, self.host, 0.0)  # it is no wait for the host
-        assert flight.letter
-        flight.letter.seal()
-        seconds = self._begin(Phase.FINAL)
-        if lead:
-            self.transcript.say(lead)
-        self.transcript.say_content(len(last))
-        flight.begun = flight.committed = True
-        self._stream.write(lead + last + following, Phase.FINAL, seconds)
-        self._due += step.replies + following.count(b"\r\n")
-        return None
-
-    def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Reply | None:
-        """A reply to nothing ends the session: taken for an answer, it could make a lost message a delivered one."""
-        if self._due or not self._stream.early(0):
-            return None
-        reply = self._stream.read_reply(phase, self._seconds[phase])
-        self.transcript.hear(reply)
-        self._dialogue.over = True
-        if reply.code not in allowed:
-            raise TransientError(PROTOCOL_ERROR, self.host, f"out of turn: {reply}")
-        return reply
-
-    def _begin(self, phase: Phase) -> float:
-        """While any message is past its final dot nothing may interrupt, whatever is done for those behind it.
-
-        Nor is then any reply waited for less long than for the one to a final dot: whoever gives up sends a copy later.
-        """
-        if phase < Phase.FINAL and self._oldest().committed:
-            phase = Phase.FINAL
-        self._limit = self._seconds[phase]
-        self._told = True
-        self._watch(phase, self.host, self._limit)
-        return self._limit
-
-    def _read_reply(self, step: Step) -> Reply:
-        """Neither a reply nor an error that quotes one may repeat a secret."""
-        phase, conceal = step.phase, step.conceal if isinstance(step, Whisper) else None
-        if not self._told and not (self._stream.heard and self._oldest().committed):  # it is waited for anew
-            self._begin(phase)
-        try:
-            reply = self._stream.read_reply(phase, self._limit)
-        except TransientError as error:
-            if conceal is None:
-                raise
-            raise TransientError(error.status, error.host, conceal(error.text)) from None
-        if conceal is not None:
-            reply = Reply(reply.code, tuple(map(conceal, reply.lines)))
-        self.transcript.hear(reply)
-        self._told = False
-        self._due = max(0, self._due - 1)
-        if self._oldest().committed and (extra := self._stream.beyond(self._due)) and extra.code != 421:
-            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of turn: {extra}")
-        return reply
+            self._dialogue.over = True

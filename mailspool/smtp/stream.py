@@ -114,24 +114,32 @@ class Stream:
 
     @property
     def heard(self) -> bool:
-        """Whether the next reply has come, so that `read_reply` will not wait."""
+        """Whether the next reply has come, so that reading will not wait."""
         return bool(self._unread)
 
     def read_reply(self, phase: Phase, seconds: float) -> Reply:
-        """The next reply, whole. Raises TransientError: BAD_CONNECTION, PROTOCOL_ERROR."""
-        if not self._unread:
+        """The next one, whole. Raises as `read_replies` does."""
+        return self.read_replies(phase, seconds)[0]
+
+    def read_replies(self, phase: Phase, seconds: float, most: int = 1) -> list[Reply]:
+        """The next replies, whole: as many as have come, at most so many; if there is none, the next one is waited for.
+
+        Raises TransientError: BAD_CONNECTION, PROTOCOL_ERROR.
+        """
+        unread = self._unread
+        if not unread:
             deadline = self._clock() + seconds
             try:
-                while not (self._unread or self._fault):
+                while not (unread or self._fault):
                     slowest = _NEVER if phase is Phase.FINAL else self._giving.until(GRACE)
                     self._wait(select.POLLIN, deadline, slowest)
                     self._receive()
             except OSError as error:
                 raise self._trouble(error, phase, seconds) from error
-        if not self._unread:
+        if not unread:
             assert self._fault
             raise self._fault
-        return self._unread.popleft()
+        return [unread.popleft() for _ in range(min(most, len(unread)))]
 
     def beyond(self, due: int) -> Reply | None:
         """What has come behind so many replies, as far as it was received. Raises TransientError if it is no reply."""
@@ -194,11 +202,11 @@ class Stream:
             raise ConnectionResetError("closed by the peer")
         try:
             self._replies.feed(octets)
-            while reply := self._replies.take():
-                self._unread.append(reply)
-                self._giving.rest()
+            self._unread.extend(iter(self._replies.take, None))
         except TransientError as error:
             self._fault = self._fault or error
+        if self._unread:
+            self._giving.rest()
         if self._replies.waiting:
             self._giving.begin(self._clock())
             self._giving.move(len(octets))

@@ -22,12 +22,11 @@ from mailspool.smtp.steps import Say, SendContent, Step, Talk
 WINDOW = 100
 """Commands in one write: what comes back fits into any socket buffer, so that no two sides wait to write."""
 
+Command = tuple[Phase, bytes]
+"""A line, and the phase of its reply."""
 
-_RESET = Say(Phase.MAIL, b"RSET\r\n")
-_DATA = Say(Phase.DATA, b"DATA\r\n")
-
-_SAID = {phase: Say(phase) for phase in Phase}
-"""The steps of what went out with something else."""
+_RESET: Command = (Phase.MAIL, b"RSET\r\n")
+_DATA: Command = (Phase.DATA, b"DATA\r\n")
 
 
 class Transaction:
@@ -38,6 +37,7 @@ class Transaction:
     ) -> None:
         self._peer, self._envelope, self._content, self._behind = peer, envelope, content, behind
         self._recipients = recipients
+        self._reset = False  # RSET comes first
         self._sender: Reply | None = None  # the reply to MAIL
         self._heard: list[Reply] = []  # those to RCPT
         self._sent = False  # the content is on its way
@@ -91,30 +91,26 @@ class Transaction:
         reply = yield from self._say_commands([] if chunking else [_DATA], whole=whole)
         if whole or self._in_vain(Phase.FINAL):
             if reply.code // 100 == 3:  # RFC 2920 §3.1: nobody was accepted, but content was asked for
-                reply = yield from self._finish(Say(Phase.CONTENT, END))
+                reply = yield from self._finish(Say((Phase.CONTENT,), END))
             return reply
         if chunking:
-            return (yield from self._finish(self._chunk(b"")))
+            return (yield from self._finish(self._chunk()))
         return reply if reply.refused else (yield from self._finish(SendContent(self._content.dotted())))
 
-    def _say_commands(self, last: list[Say], *, whole: bool) -> Talk[Reply]:
+    def _say_commands(self, last: list[Command], *, whole: bool) -> Talk[Reply]:
         """With PIPELINING up to WINDOW of them in one write. whole: the message goes out with them."""
-        commands = [_RESET] if self._needs_reset() else []
+        self._reset = self._needs_reset()
+        commands = [_RESET] if self._reset else []
         commands += [self._mail(), *map(self._rcpt, self._recipients), *last]
         window = WINDOW if self._peer.extensions.pipelining else 1
         for start in range(0, len(commands), window):
-            group = commands[start : start + window]
-            phase = group[0].phase
-            if self._in_vain(phase):
+            phases, lines = zip(*commands[start : start + window], strict=True)
+            if self._in_vain(phases[0]):
                 break
-            lines = b"".join([command.octets for command in group])
-            with_content = whole and start + window >= len(commands)
-            step: Step = self._chunk(lines, phase) if with_content else Say(phase, lines)
-            for command in group:
-                reply = self._peer.heard((yield step if command is group[0] else _SAID[command.phase]), command.phase)
-                self._note(command, reply)
-            if with_content:
-                reply = yield from self._finish(_SAID[Phase.FINAL])
+            if whole and start + window >= len(commands):
+                reply = yield from self._finish(self._chunk(phases, b"".join(lines)))
+            else:
+                reply = yield from self._peer.ask(Say(phases, b"".join(lines)), self._note)
         return reply
 
     def _needs_reset(self) -> bool:
@@ -125,28 +121,28 @@ class Transaction:
         """
         return self._peer.extensions.chunking if self._behind else self._peer.transaction_open
 
-    def _chunk(self, lead: bytes, phase: Phase = Phase.FINAL) -> SendContent:
+    def _chunk(self, phases: tuple[Phase, ...] = (), lead: bytes = b"") -> SendContent:
+        """Behind commands that go out with it."""
         size, blocks = self._content.chunk()
-        self._sent = True
-        return SendContent(blocks, b"%bBDAT %d LAST\r\n" % (lead, size), phase)
+        return SendContent(blocks, b"%bBDAT %d LAST\r\n" % (lead, size), (*phases, Phase.FINAL))
 
     def _finish(self, step: Step) -> Talk[Reply]:
         """The reply to the content, with which the transaction ends."""
         self._sent = True
-        reply = yield from self._peer.ask(step)
+        reply = yield from self._peer.ask(step, self._note)
         self._peer.transaction_open = self._peer.extensions.chunking and reply.refused
         self._peer.proven |= not reply.refused
         return reply
 
-    def _note(self, command: Say, reply: Reply) -> None:
+    def _note(self, phase: Phase, reply: Reply) -> None:
         """Raises OutOfPlace where RSET is refused: that is no reason to give up a message, but the session."""
-        if command.phase is Phase.RCPT:
+        if phase is Phase.RCPT:
             self._heard.append(reply)
-        elif command is _RESET:
+        elif phase is Phase.MAIL and self._reset:
+            self._reset = False
             if reply.refused:
                 raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {reply}")
-            self._peer.transaction_open = False
-        elif command.phase is Phase.MAIL:
+        elif phase is Phase.MAIL:
             self._sender = reply
             self._peer.transaction_open = True
 
@@ -156,7 +152,7 @@ class Transaction:
             return True
         return phase > Phase.RCPT and all(reply.refused for reply in self._heard)
 
-    def _mail(self) -> Say:
+    def _mail(self) -> Command:
         peer, envelope = self._peer.extensions, self._envelope
         facts = envelope.facts
         line = f"MAIL FROM:<{envelope.sender}>"
@@ -170,15 +166,15 @@ class Transaction:
             line += f" RET={envelope.ret}"
         if peer.dsn and envelope.envid:
             line += f" ENVID={envelope.envid}"
-        return Say(Phase.MAIL, as_line(line))
+        return Phase.MAIL, as_line(line)
 
-    def _rcpt(self, recipient: Recipient) -> Say:
+    def _rcpt(self, recipient: Recipient) -> Command:
         line = f"RCPT TO:<{recipient.address}>"
         if self._peer.extensions.dsn and recipient.notify:
             line += f" NOTIFY={','.join(recipient.notify)}"
         if self._peer.extensions.dsn and recipient.orcpt.isascii() and recipient.orcpt:
             line += f" ORCPT={recipient.orcpt}"
-        return Say(Phase.RCPT, as_line(line))
+        return Phase.RCPT, as_line(line)
 
     def _all_ascii(self) -> bool:
         return self._envelope.sender.isascii() and all(each.address.isascii() for each in self._recipients)

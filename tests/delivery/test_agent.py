@@ -82,9 +82,9 @@ def test_if_every_host_refuses_for_good_it_has_failed(deliver, two_hosts):
 
 
 def test_a_first_attempt_is_impatient_with_a_host_that_hangs_but_not_once_the_message_is_on_its_way(
-    deliver, make_spool, sink, station
+    deliver, make_spool, sinks, station
 ):
-    place = station()
+    place, sink = station(), sinks(extensions=("SIZE 0",))  # which is told one command after the other
     deliver(make_spool(sink=sink, first_attempt_timeout=7.0), "joe@x.example", place=place)
     impatient = [phase for phase, seconds in place.waits.items() if seconds == 7.0]
     assert impatient == [Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.MAIL, Phase.RCPT, Phase.DATA]

@@ -142,7 +142,7 @@ class Operator:
             self._act(next(at for at in self._spool.store.locations() if at.state is State.CLAIMED))
 
 
-@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.RCPT, Phase.SEAL])
+@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.MAIL, Phase.SEAL])
 def test_a_claim_that_is_taken_away_before_the_final_dot_is_not_sent(make_spool, sink, station, jobs_of, phase):
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")

@@ -44,6 +44,12 @@ class Frozen:
 
 
 @pytest.fixture
+def sink(sinks):
+    """A server that is told one command after the other, so that each is waited for."""
+    return sinks(extensions=("SIZE 0",))
+
+
+@pytest.fixture
 def spool(make_spool, sink, clock):
     one = make_spool(sink=sink)
     one.lease = Lease(one.store.root, one.store.owner, 60.0, clock)
@@ -85,7 +91,7 @@ def test_what_was_delivered_before_the_freeze_is_settled(spool, sink, clock, sta
 
 def test_what_was_refused_before_the_freeze_is_reported_by_whoever_has_it_then(spool, sink, clock, station, jobs_of):
     send(spool, "never@x.example")  # 550 to RCPT
-    where = Frozen(station(), clock, Phase.DATA)
+    where = Frozen(station(), clock, Phase.RCPT)
     assert SpoolWork(spool).perform(jobs_of(spool), where) == [Result.FAULT]
     (at,) = spool.store.locations()  # no report
     assert at.state is State.QUEUED

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 import base64
 import io
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def play(talk, *answers):
     try:
         steps.append(next(talk))
         for answer in answers:
-            steps.append(talk.throw(answer) if isinstance(answer, Exception) else talk.send(reply(answer)))
+            steps.append(talk.throw(answer) if isinstance(answer, Exception) else talk.send([reply(answer)]))
     except StopIteration as end:
         assert len(steps) == len(answers), "the talk ended early"
         return steps, end.value
@@ -82,7 +83,7 @@ def kinds(outcomes):
 
 def test_a_peer_is_greeted_with_ehlo():
     dialogue, steps, result = greet(NONE, "220 mx.example.org", "250 mx.example.org|PIPELINING|SIZE 99")
-    assert steps == [Say(Phase.GREETING), Say(Phase.EHLO, b"EHLO client.example.net\r\n")]
+    assert steps == [Say((Phase.GREETING,)), Say((Phase.EHLO,), b"EHLO client.example.net\r\n")]
     assert result is None
     assert dialogue.extensions == Extensions(pipelining=True, size=99)
 
@@ -245,11 +246,11 @@ def test_no_step_shows_what_is_whispered(answers):
 def test_whatever_a_peer_answers_a_login_ends_as_success_or_as_transient(mechanisms, answers):
     talk = Dialogue(HOST, "client.example.net", credentials=JOE).greet(NONE)
     next(talk)
-    talk.send(reply("220 mx"))
+    talk.send([reply("220 mx")])
     try:
-        talk.send(reply(f"250 mx|AUTH {' '.join(mechanisms)}"))
+        talk.send([reply(f"250 mx|AUTH {' '.join(mechanisms)}")])
         for answer in [*answers, *["421 bye"] * 9]:
-            talk.send(reply(answer))
+            talk.send([reply(answer)])
     except StopIteration:
         assert any(answer[0] == "2" for answer in answers)
     except TransientError:
@@ -265,7 +266,7 @@ def test_in_implicit_tls_the_handshake_comes_before_the_greeting_and_starttls_is
     tls = TlsPolicy(TlsLevel.VERIFY, wrap=True)
     _, steps, result = greet(tls, "220 mx", "250 mx|STARTTLS")
     assert result is None
-    assert steps == [Secure(Phase.GREETING), Say(Phase.EHLO, b"EHLO client.example.net\r\n")]
+    assert steps == [Secure((Phase.GREETING,)), Say((Phase.EHLO,), b"EHLO client.example.net\r\n")]
 
 
 # --- STARTTLS
@@ -273,7 +274,7 @@ def test_in_implicit_tls_the_handshake_comes_before_the_greeting_and_starttls_is
 
 def test_after_the_handshake_ehlo_is_said_again_and_what_was_announced_in_clear_is_forgotten():
     dialogue, steps, _ = greet(MAY, "220 mx", "250 mx|STARTTLS|DSN|SIZE 9", "220 go", "250 mx|PIPELINING")
-    assert steps[2:] == [Say(Phase.STARTTLS, b"STARTTLS\r\n"), Secure(Phase.EHLO, b"EHLO client.example.net\r\n")]
+    assert steps[2:] == [Say((Phase.STARTTLS,), b"STARTTLS\r\n"), Secure((Phase.EHLO,), b"EHLO client.example.net\r\n")]
     assert dialogue.extensions == Extensions(pipelining=True)
 
 
@@ -305,7 +306,7 @@ def test_a_421_to_starttls_ends_the_session_also_where_tls_only_may_be():
 
 def test_without_pipelining_each_command_waits_for_its_reply():
     steps, outcomes = send(ready(), envelope_for(size=5), "250 ok", "250 ok", "354 go", "250 2.6.0 queued as 1")
-    assert [step.phase for step in steps] == [Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.FINAL]
+    assert [step.phases for step in steps] == [(Phase.MAIL,), (Phase.RCPT,), (Phase.DATA,), (Phase.FINAL,)]
     assert said(steps) == ["MAIL FROM:<joe@example.net>", "RCPT TO:<ann@example.org>", "DATA"]
     assert list(steps[-1].blocks) == [b"xxx\r\n.\r\n"]
     assert outcomes == [Delivered("2.6.0", HOST, "250 2.6.0 queued as 1")]
@@ -316,7 +317,8 @@ def test_with_pipelining_all_commands_are_one_write():
         ready(pipelining=True), envelope_for("a@example.org", "b@example.org"), *["250 ok"] * 3, "354 go", "250 ok"
     )
     written = b"MAIL FROM:<joe@example.net>\r\nRCPT TO:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
-    assert steps[:4] == [Say(Phase.MAIL, written), Say(Phase.RCPT), Say(Phase.RCPT), Say(Phase.DATA)]
+    due = (Phase.MAIL, Phase.RCPT, Phase.RCPT, Phase.DATA)
+    assert steps[:4] == [Say(due, written), Say(due[1:]), Say(due[2:]), Say(due[3:])]
     assert kinds(outcomes) == [Delivered, Delivered]
 
 
@@ -372,7 +374,7 @@ def test_without_pipelining_nobody_accepted_means_no_data():
 def test_with_pipelining_nobody_accepted_and_data_granted_all_the_same_means_a_lone_dot():
     dialogue, envelope = ready(pipelining=True), envelope_for()
     steps, outcomes = send(dialogue, envelope, "250 ok", "550 5.1.1 no", "354 go", "250 took nothing")
-    assert steps[-1] == Say(Phase.CONTENT, b".\r\n")
+    assert steps[-1] == Say((Phase.CONTENT,), b".\r\n")
     assert outcomes == [Failed("5.1.1", HOST, "550 5.1.1 no")]
     steps, _ = send(dialogue, envelope, "250 ok", "250 ok", "354 go", "250 ok")
     assert "RSET" not in said(steps)
@@ -451,26 +453,40 @@ def test_quit_takes_any_answer():
 codes = st.sampled_from(["250 ok", "450 4.0.0 later", "550 5.0.0 no", "354 go", "421 bye", "220 x", LOST])
 
 
-@given(st.booleans(), st.integers(1, 5), st.lists(codes, min_size=20, max_size=20))
-def test_whatever_a_peer_answers_each_recipient_has_one_outcome(pipelining, count, answers):
+def converse(dialogue, envelope, answers, groups):
+    """Give the answers, so many at once as the groups say. Returns the outcomes, the last step, and its last answer."""
+    talk = dialogue.transaction(envelope, envelope.recipients, content_of(envelope))
+    step, left = next(talk), list(answers)
+    try:
+        for most in groups:
+            last = step
+            together = list(takewhile(lambda answer: answer is not LOST, left[: min(most, len(step.phases))]))
+            last_answer, left = left[max(0, len(together) - 1)], left[max(1, len(together)) :]
+            step = talk.send(list(map(reply, together))) if together else talk.throw(LOST)
+    except StopIteration as end:
+        return end.value, last, last_answer
+    raise AssertionError(f"the talk goes on with {step}")
+
+
+@given(
+    st.booleans(),
+    st.integers(1, 5),
+    st.lists(codes, min_size=20, max_size=20),
+    st.lists(st.integers(1, 9), min_size=20, max_size=20),
+)
+def test_whatever_a_peer_answers_and_in_whatever_groups_each_recipient_has_one_outcome(
+    pipelining, count, answers, groups
+):
     dialogue = ready(pipelining=pipelining)
     envelope = envelope_for(*(f"u{n}@example.org" for n in range(count)))
-    talk = dialogue.transaction(envelope, envelope.recipients, content_of(envelope))
-    heard = []
-    step = next(talk)
-    try:
-        for answer in answers:
-            heard.append((step, answer))
-            step = talk.throw(answer) if isinstance(answer, Exception) else talk.send(reply(answer))
-    except StopIteration as end:
-        outcomes = end.value
+    outcomes, last_step, last_answer = converse(dialogue, envelope, answers, groups)
     assert len(outcomes) == count
-    last_step, last_answer = heard[-1]
     if Delivered in kinds(outcomes):
         assert isinstance(last_step, SendContent)
         assert last_answer in {"250 ok", "220 x"}
     if dialogue.over:
         assert not any(isinstance(outcome, Delivered) for outcome in outcomes)
+    assert outcomes == converse(ready(pipelining=pipelining), envelope, answers, [1] * 20)[0]
 
 
 # --- extensions

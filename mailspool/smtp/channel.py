@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
+"""The transmission channel of one session (RFC 5321 §2.1): writes steps, reads their replies, each under its timeout.
+
+Its watch is told before anything is waited for, and before a final dot is written; the letter's seal comes in between.
+A reply to nothing ends the session: taken for an answer, it could make a lost message a delivered one.
+"""
+
+from collections.abc import Callable, Sequence
+
+from mailspool.errors import TransientError
+from mailspool.model.phase import Phase, Watch
+from mailspool.model.status import PROTOCOL_ERROR
+from mailspool.model.timeouts import Timeouts
+from mailspool.smtp.flight import Flight
+from mailspool.smtp.peer import OutOfPlace
+from mailspool.smtp.reply import Reply
+from mailspool.smtp.steps import Say, Secure, SendContent, Step, Whisper
+from mailspool.smtp.stream import Stream
+from mailspool.smtp.transcript import Transcript
+from mailspool.tls.context import context_for
+from mailspool.tls.policy import TlsPolicy
+
+_FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
+
+
+class Channel:
+    """host: as the watch and errors name it; name: as its certificate does.
+
+    due: how many replies, to all that was written.
+    """
+
+    def __init__(self, stream: Stream, host: str, name: str, timeouts: Timeouts, tls: TlsPolicy, watch: Watch) -> None:
+        self.transcript = Transcript()
+        self.due = 1  # the greeting
+        self._stream, self._host, self._name, self._tls, self._watch = stream, host, name, tls, watch
+        self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
+        self._dots = 0  # how many of them are for final dots
+        self._patience = 0.0  # seconds that the next reply may take, as the watch was told; 0.0: it was not
+
+    @property
+    def early(self) -> bool:
+        """Whether the peer has said more than is due, or has hung up. Never waits."""
+        return self._stream.early(self.due)
+
+    @property
+    def secured(self) -> str:
+        """The TLS version, as "TLSv1.3"; "" in clear."""
+        return self._stream.secured
+
+    def close(self) -> None:
+        """At once."""
+        self._stream.close()
+
+    # --- reading
+
+    def read(self, step: Step) -> Sequence[Reply]:
+        """The step's replies, as many as have come, one at least. Raises TransientError.
+
+        Neither a reply nor an error that quotes one repeats a secret.
+        """
+        conceal = step.conceal if isinstance(step, Whisper) else None
+        if not (self._patience or self._stream.heard):  # it is waited for anew
+            self._begin(step.phases[0])
+        try:
+            replies = self._stream.read_replies(step.phases[0], self._patience, len(step.phases))
+        except TransientError as error:
+            if conceal is None:
+                raise
+            raise TransientError(error.status, error.host, conceal(error.text)) from None
+        if conceal is not None:
+            replies = [Reply(reply.code, tuple(map(conceal, reply.lines))) for reply in replies]
+        for reply in replies:
+            self.transcript.hear(reply)
+        self._patience = 0.0
+        self.due = max(0, self.due - len(replies))
+        if self._dots and (extra := self._stream.beyond(self.due)) and extra.code != 421:
+            raise OutOfPlace(PROTOCOL_ERROR, self._host, f"out of turn: {extra}")
+        self._dots -= step.phases[len(replies) - 1] is Phase.FINAL
+        return replies
+
+    def _begin(self, phase: Phase) -> float:
+        """While any message is past its final dot nothing may interrupt, whatever is done for those behind it.
+
+        Nor is then any reply waited for less long than for the one to a final dot: whoever gives up sends a copy later.
+        """
+        if self._dots and phase < Phase.FINAL:
+            phase = Phase.FINAL
+        self._patience = self._seconds[phase]
+        self._watch(phase, self._host, self._patience)
+        return self._patience
+
+    def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Sequence[Reply]:
+        """What was said although nothing was due, which must be one of these codes. Raises TransientError."""
+        if self.due or not self._stream.early(0):
+            return ()
+        (reply,) = self._stream.read_replies(phase, self._seconds[phase])
+        self.transcript.hear(reply)
+        if reply.code not in allowed:
+            raise TransientError(PROTOCOL_ERROR, self._host, f"out of turn: {reply}")
+        return (reply,)
+
+    # --- writing
+
+    def write(self, flight: Flight, opening: Callable[[], Say | None]) -> Sequence[Reply]:
+        """What the flight's step says. opening: gives what may go out with a final dot, in one write.
+
+        Returns a reply only where the peer has spoken before it could be asked: that is the last one. Raises
+        TransientError, what the seal raises, Unreadable, SpoolError.
+        """
+        step = flight.step
+        if isinstance(step, SendContent):
+            return self._send_content(flight, step, opening)
+        if isinstance(step, Secure):
+            self._start_tls()
+        if step and step.octets:
+            seconds = self._begin(step.phases[0])
+            if replies := self._interruption(step.phases[0], (421,)):
+                return replies
+            self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
+            self._stream.write(step.octets, step.phases[0], seconds)
+            self.due += len(step.phases)
+        return ()
+
+    def _start_tls(self) -> None:
+        seconds = self._begin(Phase.STARTTLS)
+        self._stream.start_tls(context_for(self._tls), self._name, seconds)
+        self._patience = 0.0  # the reply has its own
+        self.transcript.note(self.secured)
+
+    def _send_content(self, flight: Flight, step: SendContent, opening: Callable[[], Say | None]) -> Sequence[Reply]:
+        """One block is always held back, so that the dot goes out with the last one, and nothing after an error."""
+        lead, held = step.lead, next(step.blocks)
+        for block in step.blocks:
+            seconds = self._begin(Phase.CONTENT)
+            if lead:
+                self.transcript.say(lead)
+                self._stream.write(lead, Phase.CONTENT, seconds)
+                lead = b""
+            flight.begun = True
+            self._stream.write(held, Phase.CONTENT, seconds)
+            self.transcript.say_content(len(held))
+            if replies := self._interruption(Phase.CONTENT, range(400, 600)):
+                return replies
+            held = block
+        if replies := self._interruption(Phase.CONTENT, (421,) if lead else range(400, 600)):
+            return replies
+        assert isinstance(held, bytes)
+        self._finish(flight, lead, held, opening())
+        self.due += len(step.phases)
+        return ()
+
+    def _finish(self, flight: Flight, lead: bytes, last: bytes, following: Say | None) -> None:
+        self._watch(Phase.SEAL, self._host, 0.0)  # it is no wait for the host
+        assert flight.letter
+        flight.letter.seal()
+        seconds = self._begin(Phase.FINAL)
+        if lead:
+            self.transcript.say(lead)
+        self.transcript.say_content(len(last))
+        flight.begun = flight.committed = True
+        self._dots += 1
+        if following:
+            self.transcript.say(following.octets)
+            self.due += len(following.phases)
+        self._stream.write(lead + last + (following.octets if following else b""), Phase.FINAL, seconds)
