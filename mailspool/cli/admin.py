@@ -10,20 +10,7 @@ from importlib import import_module
 
 import click
 
-from mailspool.cli.change import bounce, delete, expire, hold, release, retry
-from mailspool.cli.check import check
-from mailspool.cli.completion import completion
-from mailspool.cli.config import config
-from mailspool.cli.fsck import fsck
-from mailspool.cli.hosts import hosts
 from mailspool.cli.options import Given, configured, examples, exit_code, takes_settings
-from mailspool.cli.plan import show_plan as plan
-from mailspool.cli.ps import ps
-from mailspool.cli.quarantine import quarantine
-from mailspool.cli.queue import queue
-from mailspool.cli.recover import recover
-from mailspool.cli.status import status
-from mailspool.cli.why import why
 from mailspool.errors import ConfigError
 from mailspool.spool import Spool
 from mailspool.supervisor import control
@@ -49,15 +36,21 @@ Exit codes:
 """
 
 
+_CHANGES = ("hold", "release", "retry", "delete", "bounce", "expire")
+_LOOKS = ("queue", "why", "quarantine", "status", "ps", "hosts", "recover", "fsck", "check", "config", "completion")
+
 _LOADED_WHEN_ASKED_FOR = {
+    **{name: ("mailspool.cli.change", name) for name in _CHANGES},
+    **{name: (f"mailspool.cli.{name}", name) for name in _LOOKS},
     **{name: (f"mailspool.cli.{name}.command", name) for name in ("demo", "doctor", "setup", "sink")},
+    "plan": ("mailspool.cli.plan", "show_plan"),
     "check-mount": ("mailspool.cli.mount.command", "check_mount"),
     "import": ("mailspool.cli.import_", "import_"),  # the word itself is Python's
 }
 
 
 class _Commands(click.Group):
-    """The commands, of which those that load much, and are rarely used, are loaded only when they are asked for."""
+    """The commands, each of which is loaded when it is asked for: to load all takes as long as most of them do."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_LOADED_WHEN_ASKED_FOR])
@@ -102,11 +95,6 @@ def reload_(spool: Spool) -> None:
         raise ConfigError([f"{answer}, the old configuration stays:", *rest])
     for line in (answer, *rest):
         click.echo(line)
-
-
-_NODES = (queue, why, hold, release, retry, delete, bounce, expire, quarantine)
-for command in (*_NODES, status, plan, ps, hosts, recover, fsck, check, config, completion):
-    mailspool.add_command(command)
 
 
 def main(argv: Sequence[str]) -> int:

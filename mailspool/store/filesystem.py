@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
 from mailspool.model.outcome import Attempt
-from mailspool.store import fsops, glance, messagefile, nodename
+from mailspool.store import fsops, messagefile, nodename
 from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.claim import Owner
 
@@ -217,6 +217,8 @@ class FileStore(Store):
             raise
 
     def envelope(self, location: Location) -> Envelope:
+        from mailspool.store import glance  # for who lists, never on the way of a message
+
         return glance.envelope(self.path(location), location) or super().envelope(location)
 
     def peek(self, location: Location, octets: int) -> bytes:

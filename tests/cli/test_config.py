@@ -134,8 +134,8 @@ def test_check_says_which_files_it_read(house, monkeypatch):
 def test_check_by_who_may_not_look_is_no_fault_of_the_configuration(house, hidden):
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); from mailspool.cli.admin import main\n"
-        "import mailspool.cli.config, mailspool.supervisor.daemonize, mailspool.config.complaint, tomllib\n"
-        "import mailspool.config.units, mailspool.model.target\n"
+        "import mailspool.cli.check, mailspool.cli.config, mailspool.supervisor.daemonize, tomllib\n"
+        "import mailspool.config.complaint, mailspool.config.units, mailspool.model.target\n"
         "folder = os.open(sys.argv[2], os.O_PATH); os.chdir(folder); os.setuid(65534)\n"
         "sys.exit(main(['check', '-c', f'/proc/self/fd/{folder}/mailspool.toml']))"
     )
