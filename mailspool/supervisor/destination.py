@@ -2,8 +2,9 @@
 """What is known of one destination: how many workers it bears at once, and when it is left alone. Time is an argument.
 
 Its concurrency starts low, grows by one with each batch of which it takes something, and is halved when it refuses a
-session. When a single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one
-worker with one group of jobs, the probe, finds out whether it takes mail again. All other jobs are put off meanwhile.
+session. In its slow start (as in RFC 5681 §3.1), until it was halved or is all that it may be, batches are small. When a
+single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one worker with one
+group of jobs, the probe, finds out whether it takes mail again. All other jobs are put off meanwhile.
 A stranger gets a worker only once some host of it has spoken with the scout, who keeps the connection open for it.
 """
 
@@ -47,6 +48,7 @@ class Destination:
         self.more = False
         self.most = 0
         self.concurrency = FIRST_CONCURRENCY
+        self._threshold = float("inf")  # of its concurrency, where the slow start ends
         self.cool_until = 0.0
         self.refusals = 0
         self.refusal = ""
@@ -70,6 +72,10 @@ class Destination:
     def may_have_more(self, most: int, now: float) -> bool:
         """Whether one more worker may go there. most: whatever it bears."""
         return bool(self.waiting) and now >= self.cool_until and self.workers < min(most, self.concurrency)
+
+    def in_slow_start(self, most: int) -> bool:
+        """Whether what it bears is yet to be found out. most: workers that it could have."""
+        return self.concurrency < min(most, self._threshold)
 
     def keep(self, number: int) -> list[Job]:
         """Let go of all waiting jobs but the first ones, so many; which those are."""
@@ -113,9 +119,9 @@ class Destination:
         if now < self.cool_until:  # a worker that had set out before
             return
         if self.concurrency > 1 and not self.stranger(now):
-            self.concurrency //= 2
+            self._threshold = self.concurrency = self.concurrency // 2
             return
-        self.concurrency = 1
+        self._threshold = self.concurrency = 1
         self.refusal = self.refusal or refusal
         self.cool_until = now + min(cool_down * 2.0**self.refusals, max(cool_down, LONGEST_COOL_DOWN))
         self.refusals += 1
@@ -123,6 +129,7 @@ class Destination:
     def slow_down(self) -> bool:
         """It wants less: from now on it bears as many as are still at work there. False if it had only one already."""
         had, self.concurrency = self.concurrency, max(1, min(self.concurrency - 1, self.workers))
+        self._threshold = self.concurrency
         return had > 1
 
     def end_cool_down(self) -> None:

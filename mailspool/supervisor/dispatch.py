@@ -32,6 +32,9 @@ MAX_BATCH = 100
 The rest of the last one's group comes on top of it.
 """
 
+SMALL_BATCH = 2
+"""Jobs given at once for a destination in its slow start: with each batch that it takes it may have one more worker."""
+
 FAULT_REST = 10.0
 """Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
 
@@ -199,7 +202,8 @@ class Dispatch:
         waiting = destination.waiting
         each = self.limits.workers if destination.more else self.limits.workers // (len(self._round) + 1)
         workers = max(1, min(self.per_destination, each))
-        share = 1 if destination.refusals else min(MAX_BATCH, -(-len(waiting) // workers))
+        most = 1 if destination.refusals else SMALL_BATCH if destination.in_slow_start(workers) else MAX_BATCH
+        share = min(most, -(-len(waiting) // workers))
         batch = [waiting.popleft() for _ in range(share)]
         while waiting and waiting[0].group == batch[-1].group and len(batch) < share + MAX_BATCH:
             batch.append(waiting.popleft())

@@ -41,7 +41,7 @@ class Drain(NamedTuple):
 
 
 TWENTY = {"mailspool": {"max_dequeue_processes": 20}, "Postfix": {"default_process_limit": 20}}
-_TWENTY_TO_ONE = {"mailspool": {"max_dequeue_processes": 40, "max_per_destination": 20}}
+_TWENTY_TO_ONE = {"mailspool": {"max_dequeue_processes": 40, "max_per_destination": 20, "max_per_host": 20}}
 _LATE = {"delay": 20}
 _CHUNKS = {"chunking": True}
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailspool.supervisor import destination, dispatch
-from mailspool.supervisor.dispatch import FAULT_REST, MAX_ALL, MAX_BATCH, MAX_WAITING, Dispatch
+from mailspool.supervisor.dispatch import FAULT_REST, MAX_ALL, MAX_BATCH, MAX_WAITING, SMALL_BATCH, Dispatch
 from mailspool.supervisor.job import Job, Limits, Result
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
@@ -245,6 +245,28 @@ def test_among_many_destinations_each_has_one_session_and_alone_it_has_many(othe
     one.offer(jobs("a", 10))
     one.offer(all_of([f"d{n}" for n in range(others)], 10))
     assert len(one.next_batch(0.0)) == share
+
+
+def sizes(one, result, rounds=50):
+    """Of batches that end so, each before the next one is given."""
+    for _ in range(rounds):
+        batch = one.next_batch(0.0)
+        one.finished(batch, [result, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
+        yield len(batch)
+
+
+def test_a_destination_with_much_mail_soon_has_its_workers_and_then_large_batches():
+    one = Dispatch(limits(workers=20, per_destination=10))
+    one.offer(jobs("a", 4000))
+    few = 10 - destination.FIRST_CONCURRENCY
+    assert list(sizes(one, Result.DELIVERED)) == [SMALL_BATCH] * few + [MAX_BATCH] * (50 - few)
+
+
+def test_who_has_refused_a_session_is_given_more_workers_slowly():
+    one = met(Dispatch(limits(workers=20, per_destination=10)), "a")
+    one.offer(jobs("a", 4000))
+    assert next(sizes(one, Result.REFUSED)) == MAX_BATCH
+    assert list(sizes(one, Result.DELIVERED, 5)) == [MAX_BATCH] * 5
 
 
 def test_a_group_goes_to_one_worker_though_the_share_ends_within_it():
