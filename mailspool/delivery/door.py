@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby, islice, takewhile
@@ -23,11 +23,12 @@ from mailspool.config.schema import Settings
 from mailspool.delivery.agent import DeliveryAgent
 from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.delivery import Delivery
+from mailspool.delivery.hints import Hints
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lot import Lot, of_one_sender
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
-from mailspool.delivery.scout import refusal, unreached
+from mailspool.delivery.scout import unreached
 from mailspool.delivery.settle import Policy, Settler, unless_lost
 from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
@@ -42,7 +43,6 @@ from mailspool.errors import (
 from mailspool.log import get_logger
 from mailspool.message.message import Message
 from mailspool.model import status
-from mailspool.model.hint import Kind, parse_hint
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded
 from mailspool.model.rules import Rules
@@ -71,6 +71,7 @@ class Door:
 
     def __init__(self, hooks: Hooks, settings: Settings, station: Station, patience: float = 0.0) -> None:
         self._hooks, self._settings, self._station = hooks, settings, station
+        self._hints = Hints(hooks, station)
         self.watch = guarded(station.watch, self._check_lease)
         self._enough = False  # no more of the batch is begun
         self.network = Network(
@@ -214,11 +215,11 @@ class Door:
             whole, outcomes = self._try(
                 lot, [each.delivery for each in takewhile(attrgetter("is_open"), behind) if each.delivery]
             )
-            self._tell_refusal(outcomes)
             lot.results |= zip(whole, map(_result, outcomes), strict=True)
-            hints = self._hear_hints(whole, outcomes)
+            heard = self._hints.hear(whole.values(), outcomes)
+            self._enough |= heard.enough
             self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
-            self._appoint(hints, lot.job)
+            self._hints.appoint(heard.wishes, lot.job)
             if lot.delivery and Result.DELIVERED in lot.results.values():
                 self._count(lot.delivery.envelope.facts.size)
             self._give_back(lot.later.values())  # not before: all of them read one open file
@@ -308,41 +309,6 @@ class Door:
         text = f"not tried, the destination refuses sessions {refusal}"
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.NO_ANSWER, text)
         return Deferred(attempt.status, "", text, (attempt,), untried=True)
-
-    def _tell_refusal(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Deferred) and outcome.refused:
-                self._station.refused(refusal(outcome.text, self._hooks.now()))
-                break
-
-    def _hear_hints(self, nodes: Mapping[str, Node], outcomes: Sequence[Outcome]) -> list[tuple[Node, float]]:
-        """Hand on what a host asks for. Returns the nodes that it wants again, and in how many seconds.
-
-        One that was tried before it was due is not: it has had its chance until it is due.
-        """
-        wanted: list[tuple[Node, float]] = []
-        for node, outcome in zip(nodes.values(), outcomes, strict=True):
-            hint = parse_hint(outcome.text) if isinstance(outcome, Deferred) and not outcome.untried else None
-            if hint and hint.kind is Kind.SLOWER:
-                self._station.slower(outcome.text, hint.seconds)
-                self._enough = True
-            if hint and hint.seconds and node.can_process():
-                wanted.append((node, hint.seconds))
-        return wanted
-
-    def _appoint(self, wanted: Iterable[tuple[Node, float]], job: Job) -> None:
-        """Nobody else tries them before they are due in their new tier."""
-        for node, seconds in wanted:
-            at = node.location
-            if at.state is State.QUEUED and not self._is_due(at, seconds):
-                self._station.appoint(
-                    Job(f"{at.tier}/{at.name}", job.destination, job.group, patient=job.patient or at.tier > 0), seconds
-                )
-
-    def _is_due(self, at: Location, seconds: float) -> bool:
-        """Whether it is by then."""
-        node, now = self._hooks.node_at(at), self._hooks.now()
-        return node.msh.tier.is_due(node.time, now + seconds)
 
     def _at_fault(self, node: Node, text: str) -> Deferred:
         attempt = Attempt(self._hooks.now(), node.msh.tier.number, "", status.LOCAL_FAULT, text)
