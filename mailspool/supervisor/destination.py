@@ -2,7 +2,7 @@
 """What is known of one destination: how many workers it bears at once, and when it is left alone. Time is an argument.
 
 Its concurrency starts low, grows by one with each batch of which it takes something, and is halved when it refuses a
-session. In its slow start (as in RFC 5681 §3.1), until it was halved or is all that it may be, batches are small. When a
+session. In its slow start (as in RFC 5681 §3.1), until it was halved or is all it may be, batches are small. When a
 single worker, or a stranger's, is refused it cools down, each time twice as long as before; then one worker with one
 group of jobs, the probe, finds out whether it takes mail again. All other jobs are put off meanwhile.
 A stranger gets a worker only once some host of it has spoken with the scout, who keeps the connection open for it.
