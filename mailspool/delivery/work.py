@@ -5,7 +5,6 @@
 what becomes of it.
 """
 
-import json
 import mmap
 import random
 import time
@@ -14,11 +13,11 @@ from copy import copy
 from functools import partial
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from mailspool import log
 from mailspool.config.common import fingerprint
-from mailspool.config.explain import changes
 from mailspool.config.schema import Settings
 from mailspool.delivery.alone import Alone
 from mailspool.delivery.door import Door, preload
@@ -184,8 +183,8 @@ class SpoolWork:
     def _roll_call(self) -> RollCall:
         settings = self._spool.settings
         try:
-            workers = json.loads(control.ask(settings.run_dir, "status"))["workers_actual"]
-        except (NotRunning, ValueError):
+            workers = msgspec.json.decode(control.ask(settings.run_dir, "status"))["workers_actual"]
+        except (NotRunning, msgspec.DecodeError):
             workers = None
         return RollCall(VERSION, fingerprint(settings), workers, self._spool.now())
 
@@ -222,6 +221,8 @@ class SpoolWork:
 
         Raises ConfigError.
         """
+        from mailspool.config.explain import changes  # what only words need stays out of every child's memory
+
         fresh, old = copy(self._spool), self._spool.settings
         fresh.configure()
         changed = changes(old, fresh.settings)
