@@ -42,7 +42,7 @@ def loading(tmp_path):
     ("module", "words"),
     [
         ("click", ["mailspool", "status"]),
-        ("click", ["mailspoold", "-f"]),
+        ("msgspec", ["mailspoold", "-f"]),
         ("click", ["mailq"]),
         ("rich", ["mailspool", "demo"]),
     ],
