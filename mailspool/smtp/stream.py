@@ -83,6 +83,7 @@ class Stream:
         "_fault",
         "_giving",
         "_host",
+        "_lost",
         "_poll",
         "_replies",
         "_socket",
@@ -108,6 +109,7 @@ class Stream:
         self._replies = ReplyParser(self._host)
         self._unread: deque[Reply] = deque()
         self._fault: TransientError | None = None  # behind them comes what is no reply
+        self._lost: TransientError | None = None  # behind them nothing comes: it is known from a write
         self._poll = select.poll()
 
     # --- reading
@@ -130,15 +132,16 @@ class Stream:
         if not unread:
             deadline = self._clock() + seconds
             try:
-                while not (unread or self._fault):
+                while not (unread or self._fault or self._lost):
                     slowest = _NEVER if phase is Phase.FINAL else self._giving.until(GRACE)
                     self._wait(select.POLLIN, deadline, slowest)
                     self._receive()
             except OSError as error:
                 raise self._trouble(error, phase, seconds) from error
         if not unread:
-            assert self._fault
-            raise self._fault
+            error = self._fault or self._lost
+            assert error
+            raise error
         return [unread.popleft() for _ in range(min(most, len(unread)))]
 
     def beyond(self, due: int) -> Reply | None:
@@ -180,6 +183,8 @@ class Stream:
 
     def early(self, due: int) -> bool:
         """Whether the peer has said anything beyond so many unread replies, or has hung up. Never waits."""
+        if self._lost:
+            return True
         try:
             self._receive()
         except OSError:
@@ -246,7 +251,7 @@ class Stream:
         except OSError as error:
             with suppress(OSError):
                 self._receive()  # its last words stay readable; they may settle what was said before
-            self._fault = self._fault or self._trouble(error, phase, seconds)
+            self._lost = self._trouble(error, phase, seconds)
 
     def _send(self, block: Block, start: int) -> int:
         if isinstance(block, Part):
