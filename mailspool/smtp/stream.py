@@ -139,9 +139,9 @@ class Stream:
             except OSError as error:
                 raise self._trouble(error, phase, seconds) from error
         if not unread:
-            error = self._fault or self._lost
-            assert error
-            raise error
+            fault = self._fault or self._lost
+            assert fault
+            raise fault
         return [unread.popleft() for _ in range(min(most, len(unread)))]
 
     def beyond(self, due: int) -> Reply | None:
