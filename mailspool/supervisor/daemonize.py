@@ -5,7 +5,6 @@ The caller's terminal gets every error of the start, since it waits until the da
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from daemon import DaemonContext
+from filelock import FileLock, Timeout
 
 from mailspool.errors import AlreadyRunning, MailspoolError, SpoolError
 from mailspool.log import get_logger, reopen
@@ -22,19 +22,17 @@ from mailspool.supervisor.privileges import UMASK
 
 _READY = b"ready"
 
-_LOCK_PATIENCE = 1.0
-"""Seconds: a supervisor that is killed leaves its lock within a moment."""
-
 log = get_logger()
 
 
 @contextlib.contextmanager
 def only_one(run_dir: str) -> Iterator[None]:
     """Hold this host's lock and keep the pid file. Raises AlreadyRunning, naming who is."""
+    lock = FileLock(Path(run_dir, "lock"), mode=0o600)
     pid_file = Path(run_dir, "pid")
     try:
-        lock = _lock(Path(run_dir, "lock"))
-    except BlockingIOError:
+        lock.acquire(timeout=1)  # a supervisor that is killed leaves its lock within a moment
+    except Timeout:
         raise AlreadyRunning(_who_is_running(pid_file)) from None
     except OSError as error:
         raise SpoolError(f"cannot lock {run_dir}/lock: {error.strerror}: rm {run_dir}/lock") from None
@@ -43,30 +41,7 @@ def only_one(run_dir: str) -> Iterator[None]:
         yield
     finally:
         pid_file.unlink(missing_ok=True)
-        os.close(lock)
-
-
-def _lock(path: Path) -> int:
-    """An open file whose lock is this process's alone: no child inherits it. Raises BlockingIOError, OSError."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    until = time.monotonic() + _LOCK_PATIENCE
-    try:
-        while not _has_locked(fd):
-            if time.monotonic() > until:
-                raise BlockingIOError
-            time.sleep(0.05)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _has_locked(fd: int) -> bool:
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
-        return False
-    return True
+        lock.release()
 
 
 def _write_pid(pid_file: Path) -> None:
