@@ -4,16 +4,20 @@
 `mailspool/worker[4711]: ID: to=<joe@example.org>, relay=…, delay=…, dsn=2.0.0, status=sent (250 OK)`. No line
 ever holds a control character, no reader of the log can hold up a delivery, and no fault of the log is raised.
 
-An embedding program's own use of logging is left alone.
+`get_logger` gives a structlog logger; `record` writes the same lines without loading structlog, for `sendmail`.
+An embedding program's own use of structlog and logging is left alone.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mailspool.log.entry import make_entry
+from mailspool.log.entry import Entry, Event, make_entry
 from mailspool.log.writer import SEVERITIES, Form, LogFile, Nowhere, Stderr, Syslog, Writer
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 SYSLOG_SOCKET = "/dev/log"
 
@@ -94,42 +98,41 @@ def drops() -> int:
 
 
 def record(event: str, level: str = "info", **fields: object) -> None:
-    """Write one event, as `get_logger().info(event, **fields)` does."""
-    _record(level, event, fields)
-
-
-def _record(level: str, event: str, fields: Mapping[str, object]) -> None:
+    """Write one event, as `get_logger().info(event, **fields)` does, without structlog."""
     if SEVERITIES[level] <= _threshold:
-        _writer.write(make_entry(level, _ident, _clock(), {"event": event, **fields}))
+        _writer.write(_entry(level, {"event": event, **fields}))
 
 
-class Logger:
-    """What a module logs its events with. Each method writes one, of the severity that it is called after."""
-
-    def debug(self, event: str, /, **fields: object) -> None:
-        """For who looks for a fault."""
-        _record("debug", event, fields)
-
-    def info(self, event: str, /, **fields: object) -> None:
-        """What is as it should be."""
-        _record("info", event, fields)
-
-    def warning(self, event: str, /, **fields: object) -> None:
-        """What an administrator may want to change."""
-        _record("warning", event, fields)
-
-    def error(self, event: str, /, **fields: object) -> None:
-        """What needs an administrator."""
-        _record("error", event, fields)
-
-    def exception(self, event: str, /, **fields: object) -> None:
-        """An error, with the exception that is being handled and where it came from."""
-        _record("error", event, {**fields, "exc_info": True})
+def _entry(level: str, event: Event) -> Entry:
+    return make_entry(level, _ident, _clock(), event)
 
 
-_logger = Logger()
+def get_logger() -> "FilteringBoundLogger":
+    """A structlog logger, good for the life of the process, also across `configure`."""
+    import structlog  # `sendmail` does without
+
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        _Lines(),
+        processors=[_finish],
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
+        cache_logger_on_first_use=True,
+    )
+    return logger
 
 
-def get_logger() -> Logger:
-    """The one logger, good for the life of the process, also across `configure`."""
-    return _logger
+def _finish(_logger: object, level: str, event: Event) -> tuple[tuple[Entry], dict[str, object]]:
+    """The one structlog processor."""
+    if SEVERITIES[level] > _threshold:
+        from structlog import DropEvent  # loaded long since
+
+        raise DropEvent
+    return (_entry(level, event),), {}
+
+
+class _Lines:
+    """What structlog hands its finished entries to."""
+
+    def debug(self, entry: Entry) -> None:
+        _writer.write(entry)
+
+    info = warning = error = critical = debug

@@ -70,7 +70,7 @@ class Entry(NamedTuple):
 
 
 def make_entry(level: str, ident: str, now: float, event: Event) -> Entry:
-    """The entry of an event; takes it apart. exc_info: True for the exception that is being handled, or one."""
+    """The entry of an event as structlog hands it over; takes it apart."""
     error = _exception(event.pop("exc_info", None))
     fields = {**event, "exception": error} if error else dict(event)
     text = render(event)
@@ -123,7 +123,7 @@ def _escape(found: re.Match[str]) -> str:
 
 def _exception(given: object) -> str:
     """What was raised and, innermost first, where."""
-    error = sys.exception() if given is True else given
+    error = sys.exception() if given is True else given[1] if isinstance(given, tuple) else given
     if not isinstance(error, BaseException):
         return ""
     places, frame = [], error.__traceback__
