@@ -8,9 +8,11 @@ ever holds a control character, no reader of the log can hold up a delivery, and
 An embedding program's own use of structlog and logging is left alone.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from mailspool.log.entry import Entry, Event, make_entry
@@ -109,8 +111,7 @@ def _entry(level: str, event: Event) -> Entry:
 
 def get_logger() -> "FilteringBoundLogger":
     """A structlog logger, good for the life of the process, also across `configure`."""
-    import structlog  # `sendmail` does without
-
+    structlog = _structlog()
     logger: FilteringBoundLogger = structlog.wrap_logger(
         _Lines(),
         processors=[_finish],
@@ -118,6 +119,20 @@ def get_logger() -> "FilteringBoundLogger":
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def _structlog() -> ModuleType:
+    """The module, loaded when first asked for: `sendmail` does without. For its console, which is not used here, it
+    would load rich, if that is there, with pygments: 6 MB in each of the daemon's processes."""
+    before = sys.modules.get("rich")
+    if before is None:
+        sys.modules["rich"] = None  # type: ignore[assignment] # as the import system says that there is none
+    try:
+        import structlog
+    finally:
+        if before is None:
+            del sys.modules["rich"]
+    return structlog
 
 
 def _finish(_logger: object, level: str, event: Event) -> tuple[tuple[Entry], dict[str, object]]:

@@ -235,3 +235,12 @@ def test_a_line_costs_less_than_half_a_millisecond_of_the_processor(syslog, tmp_
             "delivery", id="a1.0", to="j@x.example", relay="r", delay=0.1, dsn="2.0.0", status="sent", text="250"
         )
     assert time.process_time() - begin < 1
+
+
+def test_the_logger_does_not_load_what_would_draw_its_lines_on_a_console_and_leaves_it_to_others():
+    code = (
+        "import sys; from mailspool import log; log.get_logger(); log.get_logger()\n"
+        "assert not {'rich', 'pygments', 'attr'} & sys.modules.keys()\n"
+        "import rich.console"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
