@@ -122,8 +122,11 @@ def get_logger() -> "FilteringBoundLogger":
 
 
 def _structlog() -> ModuleType:
-    """The module, loaded when first asked for: `sendmail` does without. For its console, which is not used here, it
-    would load rich, if that is there, with pygments: 6 MB in each of the daemon's processes."""
+    """The module, loaded when first asked for: `sendmail` does without.
+
+    For its console, which is not used here, it would load rich, which commands draw tables with, and pygments: 6 MB in
+    each of the daemon's processes.
+    """
     before = sys.modules.get("rich")
     if before is None:
         sys.modules["rich"] = None  # type: ignore[assignment] # as the import system says that there is none
