@@ -176,10 +176,7 @@ class DeliveryAgent:
         """Whether the session of the last message can be used for this one."""
         session = self._session
         if session and not (
-            self._left
-            and self._destination == delivery.destination
-            and session.is_next(delivery.letter)
-            and session.alive
+            self._left and self._destination == delivery.destination and session.is_next(delivery.letter)
         ):
             self.close()
         return self._session is not None and self._session.host not in delivery.heard

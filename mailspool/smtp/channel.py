@@ -69,8 +69,7 @@ class Channel:
             raise TransientError(error.status, error.host, conceal(error.text)) from None
         if conceal is not None:
             replies = [Reply(reply.code, tuple(map(conceal, reply.lines))) for reply in replies]
-        for reply in replies:
-            self.transcript.hear(reply)
+        self.transcript.hear(*replies)
         self._patience = 0.0
         self.due = max(0, self.due - len(replies))
         if self._dots and (extra := self._stream.beyond(self.due)) and extra.code != 421:

@@ -8,6 +8,7 @@ of a reply never holds a control character, so it cannot forge a line of a log o
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -98,12 +99,14 @@ class ReplyParser:
 
     def take(self) -> Reply | None:
         """The next whole reply; None until more is fed. Raises TransientError with PROTOCOL_ERROR."""
+        end = self._unread.find(b"\n", self._at, self._at + MAX_LINE) + 1
+        if end and not self._lines and (reply := _of_one_line(self._unread[self._at : end])):
+            self._at = end
+            return reply
         while found := _LINE.match(self._unread, self._at):
             octets, self._at = found.end() - self._at, found.end()
             code, mark, text = found.groups(b"")
             line = _harmless(text.rstrip(b"\r"))
-            if mark != b"-" and not self._lines and octets <= MAX_LINE:  # as most replies are
-                return Reply(int(code), (line,))
             self._add(int(code), line, octets)
             if mark != b"-":
                 reply = Reply(self._code, tuple(self._lines))
@@ -129,6 +132,15 @@ class ReplyParser:
 
     def _error(self, what: str) -> TransientError:
         return TransientError(PROTOCOL_ERROR, "", f"{self._host} does not speak SMTP: {what}")
+
+
+@lru_cache(64)
+def _of_one_line(octets: bytes) -> Reply | None:
+    """As most are; and what a peer has said to one message, it says to the next."""
+    found = _LINE.fullmatch(octets)
+    if not found or found[2] == b"-":
+        return None
+    return Reply(int(found[1]), (_harmless((found[3] or b"").rstrip(b"\r")),))
 
 
 def _harmless(octets: bytes) -> str:

@@ -123,12 +123,12 @@ class Session:
         return self._dialogue.over
 
     def has_begun(self, letter: Letter) -> bool:
-        """Whether something of it may have been said, and no outcome told."""
-        return any(flight.letter is letter for flight in self._flights)
+        """Whether its outcome is told next, and something of it may have been said."""
+        return bool(self._flights) and self._flights[0].letter is letter
 
     def is_next(self, letter: Letter) -> bool:
-        """Whether it may be the next one: nothing was begun before it that was not told."""
-        return not self._flights or self._flights[0].letter is letter
+        """Whether it may be the next one: it was begun, and what became of it is to be read, or nothing else was."""
+        return self.has_begun(letter) if self._flights else self.alive
 
     def past_dot(self, letter: Letter) -> bool:
         """Whether its final dot may have been said, and no outcome told."""
@@ -174,11 +174,11 @@ class Session:
         has discarded what it had.
         """
         self._waiting = deque(letters[len(self._flights) :])
-        assert self.is_next(letters[0])
         try:
             if not self._flights:
                 self._launch(self._waiting.popleft())
             head = self._flights[0]
+            assert head.letter is letters[0]
             self._launch_more()
             while head.step:
                 self._hear(head)

@@ -32,9 +32,10 @@ class Transcript:
         """So many octets of message content, as written."""
         self._add(("C:", octets))
 
-    def hear(self, reply: Reply) -> None:
-        """One reply, its lines joined."""
-        self._add(("S:", reply if len(reply.lines) == 1 else str(reply)))  # a long one is cut here and now
+    def hear(self, *replies: Reply) -> None:
+        """The lines of each are joined."""
+        for reply in replies:
+            self._add(("S:", reply if len(reply.lines) == 1 else str(reply)))  # a long one is cut here and now
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
