@@ -7,8 +7,10 @@ are for `cli.mailspoold`, which knows these too, and what is wrong with them.
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from mailspool import log
 from mailspool.cli import interrupt
@@ -56,7 +58,35 @@ def main(argv: Sequence[str]) -> int:
         return interrupt.die()
 
 
+UNUSED = ("asyncio", "importlib.metadata")
+"""What structlog loads for its coroutines; and dnspython, to ask which packages there are that we make no use of."""
+
+
+class Later(ModuleType):
+    """Stands for a module of that name, which is loaded once somebody asks for anything in it."""
+
+    def __getattr__(self, name: str) -> Any:
+        self.give_way()
+        return getattr(import_module(self.__name__), name)
+
+    def give_way(self) -> None:
+        """Who imports it from now on gets the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+def load() -> None:
+    """Load the daemon, without what its libraries load and it makes no use of."""
+    unused = [Later(name) for name in UNUSED if name not in sys.modules]
+    sys.modules.update((each.__name__, each) for each in unused)
+    import mailspool.delivery.daemon  # noqa: F401 - see above
+
+    for each in unused:
+        each.give_way()
+
+
 def _run(said: Usual) -> int:
+    load()
     spool = Spool.from_config(said.config, said.overrides)
     log.configure(stream="quiet", **spool.settings.log_options)
     return spool.daemon(foreground=said.foreground)
