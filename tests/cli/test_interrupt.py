@@ -42,7 +42,7 @@ def loading(tmp_path):
     ("module", "words"),
     [
         ("click", ["mailspool", "status"]),
-        ("msgspec", ["mailspoold", "-f"]),
+        ("click", ["mailspoold", "-f"]),
         ("click", ["mailq"]),
         ("rich", ["mailspool", "demo"]),
     ],
