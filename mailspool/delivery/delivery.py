@@ -68,7 +68,8 @@ class Delivery:
     def next_letter(self) -> Letter:
         """For those whom no host has taken or refused for good. The last one is of no more use."""
         self.letter.file.seek(self._start)
-        self.letter = self.letter._replace(recipients=[self._recipients[index] for index in self._open()])
+        envelope, _, file, seal = self.letter
+        self.letter = Letter(envelope, [self._recipients[index] for index in self._open()], file, seal)
         return self.letter
 
     def note(self, verdicts: Sequence[Outcome]) -> None:

@@ -61,8 +61,12 @@ class Content:
 
     def dotted(self) -> Iterator[Block]:
         """For DATA: with dots doubled and, in the last block, `END`. Nobody looks for dots that are not there."""
-        dots, size = self._facts.leading_dots, self._facts.size
-        blocks = stuff(_read(self._file, size)) if dots else self._blocks()
+        dots = self._facts.leading_dots
+        if self.small and not dots:
+            return iter((self._whole() + END,))
+        return self._end(stuff(_read(self._file, self._facts.size)) if dots else self._blocks())
+
+    def _end(self, blocks: Iterator[Block]) -> Iterator[Block]:
         held: Block = b""
         for block in blocks:
             if held:
@@ -74,7 +78,7 @@ class Content:
     def chunk(self) -> tuple[int, Iterator[Block]]:
         """For BDAT: how many octets it has, and its blocks, one at least."""
         if self.small:
-            whole = b"".join(_read(self._file, self._facts.size))
+            whole = self._whole()
             return len(whole), iter((whole,))
         start = self._file.tell()
         self._file.seek(start + self._facts.size - 2)
@@ -82,8 +86,12 @@ class Content:
         self._file.seek(start)
         return self._facts.size - 2 + len(end), self._blocks()
 
+    def _whole(self) -> bytes:
+        return b"".join(_read(self._file, self._facts.size))
+
     def _blocks(self) -> Iterator[Block]:
-        descriptor = -1 if self.small else _descriptor(self._file)
+        """Of what is not small."""
+        descriptor = _descriptor(self._file)
         rest = self._facts.size
         if descriptor >= 0:
             start = self._file.tell()

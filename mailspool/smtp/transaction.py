@@ -85,33 +85,35 @@ class Transaction:
     # --- what is said
 
     def _converse(self) -> Talk[Reply]:
-        """Returns the reply that decides for all accepted recipients; any, if there are none."""
-        chunking, pipelining = self._peer.extensions.chunking, self._peer.extensions.pipelining
-        whole = chunking and pipelining and self._peer.proven and self._content.small
-        reply = yield from self._say_commands([] if chunking else [_DATA], whole=whole)
-        if whole or self._in_vain(Phase.FINAL):
-            if reply.code // 100 == 3:  # RFC 2920 §3.1: nobody was accepted, but content was asked for
-                reply = yield from self._finish(Say((Phase.CONTENT,), END))
-            return reply
-        if chunking:
-            return (yield from self._finish(self._chunk()))
-        return reply if reply.refused else (yield from self._finish(SendContent(self._content.dotted())))
+        """Returns the reply that decides for all accepted recipients; any, if there are none.
 
-    def _say_commands(self, last: list[Command], *, whole: bool) -> Talk[Reply]:
-        """With PIPELINING up to WINDOW of them in one write. whole: the message goes out with them."""
-        self._reset = self._needs_reset()
-        commands = [_RESET] if self._reset else []
-        commands += [self._mail(), *map(self._rcpt, self._recipients), *last]
-        window = WINDOW if self._peer.extensions.pipelining else 1
+        With PIPELINING up to WINDOW commands are one write, and a small message to a proven peer goes out with them.
+        """
+        peer = self._peer.extensions
+        whole = peer.chunking and peer.pipelining and self._peer.proven and self._content.small
+        commands = self._commands()
+        window = WINDOW if peer.pipelining else 1
         for start in range(0, len(commands), window):
             phases, lines = zip(*commands[start : start + window], strict=True)
             if self._in_vain(phases[0]):
                 break
             if whole and start + window >= len(commands):
-                reply = yield from self._finish(self._chunk(phases, b"".join(lines)))
-            else:
-                reply = yield from self._peer.ask(Say(phases, b"".join(lines)), self._note)
-        return reply
+                return (yield from self._finish(self._chunk(phases, b"".join(lines))))
+            reply = yield from self._peer.ask(Say(phases, b"".join(lines)), self._note)
+        if self._in_vain(Phase.FINAL):
+            if reply.code // 100 == 3:  # RFC 2920 §3.1: nobody was accepted, but content was asked for
+                reply = yield from self._finish(Say((Phase.CONTENT,), END))
+            return reply
+        if peer.chunking:
+            return (yield from self._finish(self._chunk()))
+        return reply if reply.refused else (yield from self._finish(SendContent(self._content.dotted())))
+
+    def _commands(self) -> list[Command]:
+        """All that come before the content."""
+        self._reset = self._needs_reset()
+        commands = [_RESET] if self._reset else []
+        commands += [self._mail(), *map(self._rcpt, self._recipients)]
+        return commands if self._peer.extensions.chunking else [*commands, _DATA]
 
     def _needs_reset(self) -> bool:
         """Behind an unknown end, or an open transaction, else its recipients could get this message.

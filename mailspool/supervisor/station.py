@@ -51,6 +51,24 @@ _encode = msgspec.msgpack.encode
 _decode_order = msgspec.msgpack.Decoder(Order).decode
 
 
+class Interruptible:
+    """A block that a signal may interrupt, once at most.
+
+    Who interrupts takes the right (`now`) away, so that no second one meets the ways out of the block.
+    """
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = False
+
+    def __enter__(self) -> None:
+        self.now = True
+
+    def __exit__(self, *_: object) -> None:
+        self.now = False
+
+
 class WorkerStation:
     """The worker's end: see `job.Station`. It is made before the fork, so that its handlers are there at once."""
 
@@ -58,7 +76,7 @@ class WorkerStation:
         self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
         self.finishing = False
         self._phase = Phase.IDLE
-        self._interruptible = False
+        self._interruptible = Interruptible()
         self._until = _FOREVER  # end of the present budget
         self._rings = _FOREVER  # when SIGALRM comes
         self._host = ""
@@ -116,7 +134,7 @@ class WorkerStation:
     def _receive(self, seconds: float | None) -> bytes | None:
         """b"" if there will be no more, None if nothing came in time."""
         self._channel.settimeout(seconds)
-        with self._may_be_interrupted():
+        with self._interruptible:
             if self.finishing:  # the signal came before it could interrupt
                 return b""
             try:
@@ -126,15 +144,6 @@ class WorkerStation:
             if descriptors:
                 self._connection = socket.socket(fileno=descriptors[0])
             return packet
-
-    @contextlib.contextmanager
-    def _may_be_interrupted(self) -> Iterator[None]:
-        """Once at most: who interrupts takes the right away, so that no second one meets the ways out of the block."""
-        try:
-            self._interruptible = True
-            yield
-        finally:
-            self._interruptible = False
 
     # --- doing one
 
@@ -189,7 +198,7 @@ class WorkerStation:
         until = self._until = self._clock() + seconds
         self._report(Phase.RESOLVE, self._host, until)
         try:
-            with self._may_be_interrupted():
+            with self._interruptible:
                 self._ring(until)
                 if self.finishing:
                     raise ShutdownRequested
@@ -205,7 +214,7 @@ class WorkerStation:
             now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet
             self._report(phase, host, min(self._until, now + LOCAL_PATIENCE) if phase is Phase.SEAL else now + seconds)
             return
-        if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with what is left of the budget
+        if self._phase >= Phase.SEAL and self._interruptible.now:  # on to the next host, with the budget's rest
             self._ring(self._until)
         self._report(phase, host, self._until)
 
@@ -243,6 +252,6 @@ class WorkerStation:
             self._ring(self._until)
 
     def _interrupt(self, error: type[BaseException]) -> None:
-        if self._interruptible and self._phase < Phase.SEAL:
-            self._interruptible = False
+        if self._interruptible.now and self._phase < Phase.SEAL:
+            self._interruptible.now = False
             raise error
