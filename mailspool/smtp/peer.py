@@ -58,9 +58,10 @@ class Peer:
     def heard(self, reply: Reply, phase: Phase) -> Reply:
         """It, if it can be a reply to that. Raises OutOfPlace if not; TransientError for 421 (RFC 5321 §3.8)."""
         code = reply.code
-        if code < 400 and code // 100 not in _POSITIVE.get(phase, (2,)):
-            raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {phase.name}: {reply}")
-        if code == _LOGIN_REQUIRED:
+        if code < 400:
+            if code // 100 not in _POSITIVE.get(phase, (2,)):
+                raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {phase.name}: {reply}")
+        elif code == _LOGIN_REQUIRED:
             self.locked_out = str(reply)
         elif code == _GOODBYE:
             self.hung_up = True

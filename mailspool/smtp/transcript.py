@@ -12,6 +12,9 @@ MAX_BEGINNING = 20  # entries
 MAX_END = 100
 MAX_ENTRY = 1024  # octets of one entry, which may be many pipelined commands
 
+Entry = bytes | int | Reply | str
+"""What we said, octets of content, what the peer said, what happened."""
+
 
 class Transcript:
     """`str()` shows it: `C:` what we said, `S:` what the peer said, `--` what happened."""
@@ -19,41 +22,45 @@ class Transcript:
     __slots__ = ("_beginning", "_count", "_end")
 
     def __init__(self) -> None:
-        # As they come, each with its mark: of a thousand sessions one is ever shown; only then they are made to text.
-        self._beginning: list[tuple[str, object]] = []
-        self._end: deque[tuple[str, object]] = deque(maxlen=MAX_END)
+        # As they come: of a thousand sessions one is ever shown; only then they are made to text.
+        self._beginning: list[Entry] = []
+        self._end: deque[Entry] = deque(maxlen=MAX_END)
         self._count = 0
 
     def say(self, commands: bytes) -> None:
         """One write of whole commands."""
-        self._add(("C:", commands[:MAX_ENTRY]))
+        self._add(commands[:MAX_ENTRY])
 
     def say_content(self, octets: int) -> None:
         """So many octets of message content, as written."""
-        self._add(("C:", octets))
+        self._add(octets)
 
     def hear(self, *replies: Reply) -> None:
         """The lines of each are joined."""
         for reply in replies:
-            self._add(("S:", reply if len(reply.lines) == 1 else str(reply)))  # a long one is cut here and now
+            self._add(reply if len(reply.lines) == 1 else Reply(reply.code, (reply.text,)))  # cut here and now
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
-        self._add(("--", text))
+        self._add(text)
 
-    def _add(self, entry: tuple[str, object]) -> None:
+    def _add(self, entry: Entry) -> None:
         self._count += 1
         (self._beginning if self._count <= MAX_BEGINNING else self._end).append(entry)
 
     def __str__(self) -> str:
         left_out = self._count - len(self._beginning) - len(self._end)
-        gap: list[tuple[str, object]] = [("--", f"{left_out} left out")] if left_out else []
-        return "\n".join(
-            f"{mark} {line}" for mark, what in [*self._beginning, *gap, *self._end] for line in _text(what).splitlines()
-        )
+        gap: list[Entry] = [f"{left_out} left out"] if left_out else []
+        return "\n".join(line for entry in [*self._beginning, *gap, *self._end] for line in _lines(entry))
 
 
-def _text(what: object) -> str:
-    if isinstance(what, int):
-        return f"[{what} octets]"
-    return what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
+def _lines(entry: Entry) -> list[str]:
+    match entry:
+        case int():
+            return [f"C: [{entry} octets]"]
+        case bytes():
+            return [f"C: {line}" for line in entry.decode("utf-8", "replace").splitlines()]
+        case Reply():
+            return [f"S: {entry}"]
+        case _:
+            return [f"-- {line}" for line in entry.splitlines()]
