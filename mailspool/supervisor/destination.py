@@ -32,7 +32,7 @@ HELD = 5.0
 FIRST_REST, LONGEST_REST = 4.0, 60.0
 """Seconds until the scout is asked again about a destination whose host was busy; doubled each time."""
 
-_NEVER = float("-inf")
+_NEVER, _FOREVER = float("-inf"), float("inf")
 
 
 class Destination:
@@ -76,6 +76,12 @@ class Destination:
     def in_slow_start(self, most: int) -> bool:
         """Whether what it bears is yet to be found out. most: workers that it could have."""
         return self.concurrency < min(most, self._threshold)
+
+    def free_from(self, now: float, *, scouted: bool) -> float:
+        """When a worker may come here, as far as that is known; inf if the scout's answer is waited for."""
+        if now < self.cool_until and not self.may_put_off(now):
+            return self.cool_until
+        return _FOREVER if scouted and not (self.spoken(now) or self.may_put_off(now)) else now
 
     def keep(self, number: int) -> list[Job]:
         """Let go of all waiting jobs but the first ones, so many; which those are."""
@@ -150,11 +156,11 @@ class Destination:
         """Whether a worker need not fear that nobody answers there."""
         return now < self._spoken_until or not self.stranger(now)
 
-    def needs_scout(self, now: float) -> bool:
-        """Whether it is to be asked about it."""
-        return not (
-            self.asked or self._found or self.workers or now < max(self.cool_until, self.rest_until) or self.spoken(now)
-        ) and bool(self.waiting)
+    def unheard_from(self, now: float) -> float:
+        """When the scout is to be asked about it; inf if it need not be, as things stand."""
+        if self.asked or self._found or self.workers or not self.waiting or self.spoken(now):
+            return _FOREVER
+        return max(self.cool_until, self.rest_until)
 
     def spoke(self, now: float, host: Host | None = None, connection: socket.socket | None = None) -> None:
         """It may be tried by workers; host: which of its hosts has spoken."""

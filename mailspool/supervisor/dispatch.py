@@ -18,6 +18,7 @@ from mailspool.supervisor.held import Held
 from mailspool.supervisor.inquiry import Inquiries, patience
 from mailspool.supervisor.job import Job, Limits, Order, Result, Slower
 from mailspool.supervisor.restraint import Restraints
+from mailspool.supervisor.round import Round
 from mailspool.supervisor.scout import Answer, Question
 
 MAX_WAITING = 5000
@@ -42,7 +43,7 @@ _NEVER = float("inf")
 
 
 class Dispatch:
-    """The waiting jobs of this supervisor and the one rule by which they go. scouted: whether a scout runs.
+    """The waiting jobs of this supervisor and the one rule by which they go.
 
     awaiting: how many workers only wait for the reply to a final dot, by destination: they take no place.
     """
@@ -50,12 +51,15 @@ class Dispatch:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.restraints = Restraints(limits.rules)
-        self.scouted = False
+        self._scouted = False
         self.awaiting: Mapping[str, int] = {}
         self._destinations: dict[str, Destination] = {}
-        self._round: dict[str, Destination] = {}  # those with waiting jobs, whose turn it is first in front
+        self._round = Round()  # those with waiting jobs: for workers
+        self._unheard = Round()  # the same: for the scout
+        self._changed: dict[str, None] = {}  # those whose place in both may be another one now
         self._busy: dict[str, Destination] = {}  # those with workers
-        self.inquiries = Inquiries(self._destinations)
+        self.inquiries = Inquiries(self._destinations, self._note_change)
+        self._left_out: dict[str, Destination] = {}  # those of which there is more than is kept
         self._known: set[str] = set()
         self._done: set[str] | None = None  # reported on since the present look began, which may have seen them before
         self._crowded = False  # so many destinations have jobs that there is no room to be made
@@ -63,7 +67,18 @@ class Dispatch:
 
     def __len__(self) -> int:
         """Jobs that wait here."""
-        return sum(len(destination.waiting) for destination in self._round.values())
+        return sum(len(destination.waiting) for destination in self._destinations.values())
+
+    @property
+    def scouted(self) -> bool:
+        """Whether a scout runs."""
+        return self._scouted
+
+    @scouted.setter
+    def scouted(self, runs: bool) -> None:
+        if runs != self._scouted:
+            self._scouted = runs
+            self._changed |= dict.fromkeys(self._destinations)
 
     @property
     def per_destination(self) -> int:
@@ -87,35 +102,58 @@ class Dispatch:
                 continue
             destination = self._destinations.setdefault(job.destination, Destination())
             if not self._has_room() or destination.more or len(destination.waiting) >= MAX_WAITING:
-                destination.more = True  # from here on all are younger than what was left out
+                self._leave_out(job.destination)  # from here on all are younger than this one
                 continue
+            if not destination.waiting:
+                self._changed.pop(job.destination, None)  # its turn comes after all that have jobs already
             destination.waiting.append(job)
             destination.most = len(destination.waiting)
-            self._round[job.destination] = destination  # where it stands already, if it does
+            self._note_change(job.destination)
             self._known.add(job.key)
+
+    def _note_change(self, name: str) -> None:
+        self._changed[name] = None
+
+    def _place(self, now: float) -> None:
+        """Each destination of which something has changed where it belongs: for what stands aside nobody looks."""
+        for name in (*self._round.due(now), *self._unheard.due(now), *self._changed):
+            each = self._destinations.get(name)
+            if each and each.waiting:
+                self._round.put(name, each.free_from(now, scouted=self._scouted), now)
+                self._unheard.put(name, each.unheard_from(now) if self._scouted else _NEVER, now)
+            else:
+                self._round.discard(name)
+                self._unheard.discard(name)
+        self._changed.clear()
 
     def _has_room(self) -> bool:
         """Whether one more job may be kept; if need be, each destination lets go of what is beyond its share."""
         if len(self._known) >= MAX_ALL and not self._crowded:
-            waiting = [each for each in self._destinations.values() if each.waiting]
+            waiting = [name for name, each in self._destinations.items() if each.waiting]
             share = max(1, MAX_ALL // 2 // max(1, len(waiting)))
-            for each in waiting:
-                self._known.difference_update(job.key for job in each.keep(share))
+            for name in waiting:
+                if gone := self._destinations[name].keep(share):
+                    self._known.difference_update(job.key for job in gone)
+                    self._leave_out(name)
             self._crowded = len(self._known) > MAX_ALL * 3 // 4  # not worth while for each job anew
         return len(self._known) < MAX_ALL
+
+    def _leave_out(self, name: str) -> None:
+        """There is more of it than fits."""
+        self._left_out[name] = destination = self._destinations[name]
+        destination.more = True
 
     def hungry(self) -> bool:
         """Whether a look would find more jobs for a destination that has used up most of those it had."""
         room = len(self._known) < MAX_ALL // 2
-        return any(
-            d.more and (len(d.waiting) < d.most // 2 or (room and not d.waiting)) for d in self._destinations.values()
-        )
+        return any(len(d.waiting) < d.most // 2 or (room and not d.waiting) for d in self._left_out.values())
 
     def looked(self, now: float) -> None:
         """A look begins: what is more than fits will be seen anew, and what has rested from a fault."""
         self._done, self._crowded = set(), False
-        for destination in self._destinations.values():
+        for destination in self._left_out.values():
             destination.more = False
+        self._left_out.clear()
         rested = [key for key, until in self._faulty.items() if now >= until]
         self._known.difference_update(rested)
         for key in rested:
@@ -129,21 +167,24 @@ class Dispatch:
 
     def ready(self, now: float) -> Iterator[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
-        may_go = self._rule(now)
-        return (name for name, each in self._round.items() if may_go(name, each))
+        self._place(now)
+        return filter(self._rule(now), self._round)
 
-    def _rule(self, now: float) -> Callable[[str, Destination], bool]:
-        """Whether a destination with waiting jobs may be given one more worker, as things stand."""
+    def _rule(self, now: float) -> Callable[[str], bool]:
+        """Whether a destination of the round may be given one more worker, as things stand."""
         at, strange, patient = self._at_work(now)
-        most_known, most_strange = self.per_destination, min(self.per_destination, max(1, self.strangers // 3))
+        per_host, strangers, most_known = self.per_host, self.strangers, self.per_destination
+        most_strange = min(most_known, max(1, strangers // 3))
 
-        def may_go(name: str, each: Destination) -> bool:
-            most = most_strange if each.stranger(now) else most_known
-            if not each.may_have_more(most, now) or at[each.address] >= self.per_host:
+        def may_go(name: str) -> bool:
+            each = self._destinations[name]
+            stranger = each.stranger(now)
+            if stranger and self._scouted and not each.spoken(now):
+                self._note_change(name)  # what it said is too long ago
                 return False
-            if each.stranger(now) and (strange >= self.strangers or (self.scouted and not each.spoken(now))):
+            if not each.may_have_more(most_strange if stranger else most_known, now) or at[each.address] >= per_host:
                 return False
-            if each.stranger(now) and each.waiting[0].patient and patient >= most_strange:
+            if stranger and (strange >= strangers or (each.waiting[0].patient and patient >= most_strange)):
                 return False
             return bool(self.restraints.room(name, now))
 
@@ -167,17 +208,16 @@ class Dispatch:
         last: the destination that this worker comes from and has a session with. It stays with it if nobody
         else is waiting, or if there are spare workers for the others.
         """
+        self._place(now)
         may_go = self._rule(now)
-        if spare and last in self._round and may_go(last, self._round[last]):
-            name = last
-        else:
-            name = next((name for name, each in self._round.items() if may_go(name, each)), "")
+        stays = spare and last in self._round and may_go(last)
+        name = last if stays else next(filter(may_go, self._round), "")
         if not name:
             return self._put_off(now)
-        destination = self._round.pop(name)
+        destination = self._destinations[name]
+        self._round.discard(name)
+        self._note_change(name)  # if more waits, it is at the end of the round
         batch = self.restraints.begin(self._cut(self._take(destination), destination, now), now)
-        if destination.waiting:
-            self._round[name] = destination  # at the end of the round
         self._employ(destination, batch)
         return batch
 
@@ -211,17 +251,19 @@ class Dispatch:
 
     def _put_off(self, now: float) -> list[Job]:
         """Jobs that are not to be tried, since nobody else needs the worker."""
-        for name, destination in self._round.items():
+        for name in self._round:
+            destination = self._destinations[name]
             if batch := destination.put_off(now, MAX_BATCH):
-                if not destination.waiting:
-                    del self._round[name]
+                self._note_change(name)
                 self._employ(destination, batch)
                 return batch
         return []
 
     def idle(self, now: float) -> bool:
         """Whether there is nothing to do for one more worker."""
-        return not next(self.ready(now), "") and not any(each.may_put_off(now) for each in self._round.values())
+        return not next(self.ready(now), "") and not any(
+            self._destinations[name].may_put_off(now) for name in self._round
+        )
 
     def finished(
         self,
@@ -242,8 +284,6 @@ class Dispatch:
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(job._replace(refusal="", rules=()) for job in reversed(returned))
-        if returned:
-            self._round[batch[0].destination] = destination
         self._known.update(job.key for job in returned)
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
@@ -286,6 +326,7 @@ class Dispatch:
         destination.workers = max(0, destination.workers - 1)
         if not destination.workers:
             self._busy.pop(name, None)
+        self._note_change(name)
         return destination
 
     # --- with a scout
@@ -300,8 +341,9 @@ class Dispatch:
 
     def questions(self, now: float) -> Iterator[Question]:
         """What the scout is to be asked, each question once it is taken; none where one connection were too many."""
-        names = (name for name in self._round if self.restraints.room(name, now))
-        return self.inquiries.put(names if self.scouted else (), len(self._round), now)
+        self._place(now)
+        names = (name for name in self._unheard if self.restraints.room(name, now))
+        return self.inquiries.put(names, len(self._round))
 
     def answered(self, answer: Answer, connection: socket.socket | None, now: float) -> None:
         """What the scout found. The connection is ours now."""
@@ -309,18 +351,26 @@ class Dispatch:
 
     def hurry(self, now: float) -> float:
         """Seconds that strangers have for each answer at a first attempt, because others wait for their workers."""
-        _, strange, _ = self._at_work(now)
-        if strange < self.strangers:
-            return _NEVER
-        waiting = sum(1 for each in self._round.values() if each.stranger(now) and self._might_go(each, now))
-        return patience(self.strangers, waiting)
+        return patience(self.strangers, sum(1 for _ in self._strangers_in_need(now)))
+
+    def in_hurry(self, now: float) -> bool:
+        """Whether they have not for ever."""
+        return any(self._strangers_in_need(now))
 
     def may_hurry(self, batch: Sequence[Job], now: float) -> bool:
         """Whether `hurry` is about the worker of this batch."""
         return bool(batch) and not batch[0].patient and self._destinations[batch[0].destination].stranger(now)
 
-    def _might_go(self, each: Destination, now: float) -> bool:
-        return not each.workers and now >= each.cool_until and (not self.scouted or each.spoken(now))
+    def _strangers_in_need(self, now: float) -> Iterator[str]:
+        """Those that have no worker, since others of their kind have all that they may have."""
+        _, strange, _ = self._at_work(now)
+        if strange >= self.strangers:
+            self._place(now)
+            yield from (name for name in self._round if self._lacks_worker(self._destinations[name], now))
+
+    def _lacks_worker(self, each: Destination, now: float) -> bool:
+        spoken = each.spoken(now) or not self._scouted
+        return spoken and each.stranger(now) and not each.workers and now >= each.cool_until
 
     # --- time passes
 
@@ -332,24 +382,24 @@ class Dispatch:
 
     def next_change(self, now: float) -> float:
         """Seconds until some destination with waiting jobs may be tried again, or a connection has waited too long."""
-        times = [
-            max(each.cool_until - now, each.rest_until - now, self.restraints.wait(name, now))
-            for name, each in self._round.items()
-        ]
-        return min((time for time in [*times, self.inquiries.left(now)] if time > 0), default=_NEVER)
+        self._place(now)
+        moments = (self._round.next_moment - now, self._unheard.next_moment - now, self.inquiries.left(now))
+        waits = (self.restraints.wait(name, now) for name in self._destinations) if self.restraints else ()
+        return min((time for time in (*moments, *waits) if time > 0), default=_NEVER)
 
     def forget_waiting(self) -> None:
         """What waits was found under another configuration: a look finds what is still due, and its destination."""
         for destination in self._destinations.values():
             self._known.difference_update(job.key for job in destination.waiting)
             destination.waiting.clear()
-        self._round.clear()
+        self._changed |= dict.fromkeys(self._destinations)
         self.inquiries.forget()
 
     def end_cool_downs(self) -> None:
         """An operator wants all of it tried now."""
         for destination in self._destinations.values():
             destination.end_cool_down()
+        self._changed |= dict.fromkeys(self._destinations)
         self.restraints.end_patience()
         self.inquiries.begin_era()
         self._faulty = dict.fromkeys(self._faulty, 0.0)
@@ -361,8 +411,8 @@ class Dispatch:
     def held_back(self, now: float) -> Iterator[tuple[str, Held]]:
         """Destinations with waiting jobs that may have no more workers for now, and the rule that says so."""
         at, strangers, _ = self._at_work(now)
-        for name, each in self._round.items():
-            if held := self._why(name, each, at[each.address], strangers, now):
+        for name, each in self._destinations.items():
+            if each.waiting and (held := self._why(name, each, at[each.address], strangers, now)):
                 yield name, held
 
     def _why(self, name: str, each: Destination, at_host: int, strangers: int, now: float) -> Held | None:

@@ -6,7 +6,7 @@ answer to a question that is not open is dropped, and so is a connection that no
 """
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
 from mailspool.model.target import Host
@@ -28,29 +28,33 @@ def patience(places: int, waiting: int) -> float:
 
 
 class Inquiries:
-    """destinations: all that are known, by name; those that are asked about stay known."""
+    """destinations: all that are known, by name; those that are asked about stay known.
 
-    def __init__(self, destinations: Mapping[str, Destination]) -> None:
-        self._destinations = destinations
+    changed: told the name of each of which something else is known now.
+    """
+
+    def __init__(self, destinations: Mapping[str, Destination], changed: Callable[[str], object]) -> None:
+        self._destinations, self._changed = destinations, changed
         self._asked: dict[int, str] = {}  # by the number of the question
+        self._patient: set[int] = set()  # those of them for which the scout is
         self._held: dict[str, Destination] = {}  # those whose connection waits, the oldest first
         self._numbers = count()
         self._era = 0
 
-    def put(self, names: Iterable[str], waiting: int, now: float) -> Iterator[Question]:
-        """Questions to ask at once, about those of the destinations that need it. waiting: how many may need it."""
+    def put(self, names: Iterable[str], waiting: int) -> Iterator[Question]:
+        """Questions to ask at once, about these destinations. waiting: how many may need it."""
         if len(self._asked) >= MAX_ASKED:
             return
-        patient = sum(self._destinations[name].patient for name in self._asked.values())
         for name in names:
             destination = self._destinations[name]
             is_patient = destination.waiting[0].patient
-            if not destination.needs_scout(now) or (is_patient and patient >= MAX_ASKED // 2):
+            if is_patient and len(self._patient) >= MAX_ASKED // 2:
                 continue
-            patient += is_patient
             destination.asked, destination.patient = True, is_patient
             number = next(self._numbers)
             self._asked[number] = name
+            self._patient |= {number} if is_patient else set()
+            self._changed(name)
             yield Question(number, destination.waiting[0], patience(MAX_ASKED, waiting), self._era)
             if len(self._asked) >= MAX_ASKED:
                 return
@@ -58,6 +62,7 @@ class Inquiries:
     def answered(self, answer: Answer, connection: socket.socket | None, cool_down: float, now: float) -> None:
         """What the scout found. The connection is ours now. cool_down: as in `job.Limits`."""
         name = self._asked.pop(answer.number, "")
+        self._patient.discard(answer.number)
         if connection and (not name or len(self._held) >= MAX_HELD):
             connection.close()
             connection = None
@@ -65,6 +70,7 @@ class Inquiries:
             return
         destination = self._destinations[name]
         destination.asked = False
+        self._changed(name)
         match answer.verdict:
             case Verdict.SPEAKS:
                 destination.spoke(now, answer.host, connection)
@@ -91,7 +97,9 @@ class Inquiries:
         """Whoever was asked will not answer."""
         for name in self._asked.values():
             self._destinations[name].asked = False
+            self._changed(name)
         self._asked.clear()
+        self._patient.clear()
 
     # --- connections
 

@@ -19,6 +19,7 @@ from mailspool.supervisor.alarms import Alarms
 from mailspool.supervisor.appointments import Appointments
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.dispatch import Dispatch
+from mailspool.supervisor.inquiry import LEAST_PATIENCE
 from mailspool.supervisor.job import FAULT, LEASE, Job, Order, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.scoreboard import Scoreboard
@@ -113,11 +114,17 @@ class Pool:
             return
         self.dispatch.offer(self.appointments.due(now))
         self._ask_scout(now)
-        for worker in list(self._workers.values()):
-            if not (worker.batch or worker.leaving):
-                self._give(worker, now)
+        for worker in [each for each in self._workers.values() if not (each.batch or each.leaving)]:
+            if not self._give(worker, now) and not self.dispatch.restraints:  # else others may take what it may not
+                break
+        self._retire_idle(now)
         while self._may_fork(now) and (forked := self._fork_worker()):
             self._give(forked, now)
+
+    def _retire_idle(self, now: float) -> None:
+        for worker in list(self._workers.values()):
+            if not worker.batch and now - worker.idle_since > IDLE_WORKER:
+                self._retire(worker)
 
     def _may_begin(self) -> bool:
         fresh = self.work.lease.fresh
@@ -154,18 +161,18 @@ class Pool:
         self.dispatch.awaiting = Counter(worker.destination for worker in awaiting)
 
     def _awaits(self, worker: Worker, now: float) -> bool:
-        entry = worker.slot.read()
-        return entry.phase is Phase.FINAL and now - entry.since >= AWAITING
+        slot = worker.slot
+        return slot.phase == Phase.FINAL and now - slot.since >= AWAITING
 
-    def _give(self, worker: Worker, now: float) -> None:
+    def _give(self, worker: Worker, now: float) -> bool:
+        """Whether there is a batch for it."""
         self._count_connections(now, worker)
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
         if batch:
             order, connection = self.dispatch.order(batch, now)
             with connection or contextlib.nullcontext():  # which is the worker's then
                 self._hand_over(worker, order, connection)
-        elif now - worker.idle_since > IDLE_WORKER:
-            self._retire(worker)
+        return bool(batch)
 
     def _hand_over(self, worker: Worker, order: Order, connection: socket.socket | None) -> None:
         try:
@@ -325,9 +332,9 @@ class Pool:
             self._spare_until = now + KILL_GRACE
         self._last_turn = now
         for worker in list(self._workers.values()) if now >= self._spare_until else ():
-            entry = worker.slot.read()
-            if now < entry.until:
+            if now < worker.slot.until:
                 continue
+            entry = worker.slot.read()
             if worker.killed:
                 self._give_up(worker)
             else:
@@ -339,11 +346,14 @@ class Pool:
     def hurry_strangers(self) -> None:
         """While others wait for their workers, strangers have less time for each answer before the content."""
         now = self._clock()
-        seconds = self.dispatch.hurry(now)
-        for worker in self._workers.values() if seconds < _NEVER else ():
-            entry = worker.slot.read()
-            slow = entry.phase in _BEFORE_CONTENT and now - entry.since >= seconds
-            if slow and self.dispatch.may_hurry(worker.batch, now):
+        slow = [
+            worker
+            for worker in self._workers.values()
+            if worker.slot.phase in _BEFORE_CONTENT and now - worker.slot.since >= LEAST_PATIENCE
+        ]
+        seconds = self.dispatch.hurry(now) if slow else _NEVER
+        for worker in slow:
+            if now - worker.slot.since >= seconds and self.dispatch.may_hurry(worker.batch, now):
                 worker.signal(signal.SIGALRM)
 
     def _give_up(self, worker: Worker) -> None:
@@ -399,10 +409,10 @@ class Pool:
         """Seconds until things that happen by themselves."""
         now = self._clock()
         yield self.dispatch.next_change(now)
-        if self.dispatch.hurry(now) < _NEVER:
+        if self.dispatch.in_hurry(now):
             yield HURRY
         yield self.appointments.left(now)
-        yield from (max(worker.slot.read().until, self._spare_until) - now for worker in self._workers.values())
+        yield from (max(worker.slot.until, self._spare_until) - now for worker in self._workers.values())
         if self.dispatch.restraints.rules:  # a connection that is let go makes room for another
             yield from (left for worker in self._workers.values() for left in worker.connections(now).values())
         yield from (pause.left for pause in (self._fork, self._fault) if pause.left)

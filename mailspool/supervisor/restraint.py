@@ -55,11 +55,15 @@ class Restraints:
         self._patience: dict[str, _Patience] = {}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)  # by key
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.rules or self._patience)
+
     # --- before a batch
 
     def room(self, destination: str, now: float) -> int:
         """How many messages one more worker may take there, 0 if none may go."""
-        if not (self.rules or self._patience):  # asked for each destination that waits, again and again
+        if not self:  # asked for each destination that waits, again and again
             return _NO_LIMIT
         if self._asked_for(destination, now):
             return 0
@@ -132,7 +136,7 @@ class Restraints:
 
     def wait(self, destination: str, now: float) -> float:
         """Seconds until a message may go there for all that time alone decides."""
-        if not (self.rules or self._patience):
+        if not self:
             return 0.0
         asked = self._asked_for(destination, now)
         waits = [self._wait(bound, now) for bound in self._bounds(destination)]

@@ -59,7 +59,23 @@ class Slot:
             self._said = host
             self._host[:] = host.encode()[:_HOST].ljust(_HOST, b"\0")
 
+    @property
+    def until(self) -> float:
+        """As in its entry: this alone is looked at often."""
+        return self._numbers[0]
+
+    @property
+    def since(self) -> float:
+        """As in its entry."""
+        return self._numbers[1]
+
+    @property
+    def phase(self) -> int:
+        """As in its entry."""
+        return int(self._numbers[2])
+
     def read(self) -> Entry:
         """What the worker last wrote."""
-        until, since, phase = self._numbers
-        return Entry(until, since, Phase(int(phase)), bytes(self._host).rstrip(b"\0").decode(errors="replace"))
+        return Entry(
+            self.until, self.since, Phase(self.phase), bytes(self._host).rstrip(b"\0").decode(errors="replace")
+        )

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mailspool.model.target import Host
-from mailspool.supervisor.destination import FIRST_REST, HELD, SPOKEN
+from mailspool.supervisor.destination import FIRST_REST, HELD, SPOKEN, Destination
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.inquiry import LEAST_PATIENCE, MAX_HELD, patience
 from mailspool.supervisor.job import Job, Limits, Order, Result
@@ -342,3 +342,46 @@ def test_strangers_that_are_tried_with_patience_leave_room_for_first_attempts():
     assert taken == 5
     dispatch.offer(jobs("new", 1))
     assert dispatch.next_batch(0.0)
+
+
+def test_nobody_looks_at_strangers_whose_answer_is_waited_for(one, monkeypatch):
+    for n in range(1000):
+        one.offer(jobs(f"d{n}", 2))
+    questions = list(one.questions(0.0))
+    assert one.next_batch(0.0) == []
+    one.answered(Answer(questions[7].number, Verdict.SPEAKS, HOST), None, 0.0)
+    looked_at = []
+    for each in ("may_have_more", "free_from", "spoken"):
+        usual = getattr(Destination, each)
+        monkeypatch.setattr(
+            Destination, each, lambda self, *a, usual=usual, **k: (looked_at.append(self), usual(self, *a, **k))[1]
+        )
+    assert one.next_batch(0.0)[0].destination == "d7"
+    assert one.next_change(0.0) == float("inf")
+    assert not list(one.ready(0.0))
+    assert set(looked_at) == {one._destinations["d7"]}
+
+
+def test_who_has_spoken_too_long_ago_is_asked_about_again(one):
+    one.offer(jobs("a", 1))
+    assert say(one, Verdict.SPEAKS, host=HOST) == ["a"]
+    assert one.next_batch(SPOKEN) == []
+    assert say(one, Verdict.SPEAKS, now=SPOKEN, host=HOST) == ["a"]
+    assert one.next_batch(SPOKEN)
+
+
+def test_what_was_asked_of_a_scout_that_was_replaced_is_asked_again(one):
+    one.offer(jobs("a", 1))
+    assert len(list(one.questions(0.0))) == 1
+    assert list(one.questions(0.0)) == []
+    one.inquiries.forget()
+    assert len(list(one.questions(0.0))) == 1
+
+
+def test_destinations_wait_in_no_scout_s_way_when_it_ends_and_in_the_next_one_s_when_it_comes(one):
+    one.offer(jobs("a", 1))
+    one.scouted = False
+    assert list(one.ready(0.0)) == ["a"]
+    one.scouted = True
+    assert list(one.ready(0.0)) == []
+    assert say(one, Verdict.SPEAKS, host=HOST) == ["a"]
