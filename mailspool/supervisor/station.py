@@ -245,8 +245,12 @@ class WorkerStation:
         self._interrupt(ShutdownRequested)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        now = self._clock()
+        if now < self._rings:  # the parent's: others wait for this worker
+            self._interrupt(DeadlineExceeded)
+            return
         self._rings = _FOREVER
-        if self._clock() >= self._until:
+        if now >= self._until:
             self._interrupt(DeadlineExceeded)
         elif self._until < _FOREVER:
             self._ring(self._until)

@@ -502,3 +502,21 @@ def test_the_alarm_of_a_budget_that_has_ended_cuts_no_other(start):
     worker, _ = start(do)
     worker.give(Order([JOB]))
     assert worker.report().results == [Result.REFUSED]
+
+
+def test_the_parent_s_alarm_ends_a_delivery_for_which_others_wait_whatever_is_left_of_its_budget(start):
+    def do(jobs, station, say):
+        try:
+            with station.deadline(LONG):
+                say("begun")
+                pause()
+        except DeadlineExceeded:
+            return [Result.REFUSED]
+        return [Result.DELIVERED]
+
+    worker, work = start(do)
+    for _ in range(2):
+        worker.give(Order([JOB]))
+        work.heard()
+        worker.signal(signal.SIGALRM)
+        assert worker.report().results == [Result.REFUSED]
