@@ -241,7 +241,7 @@ class SpoolWork:
             tier = handle.tier.number
             for node in handle.open_spool():
                 yield Job(f"{tier}/{node.name}", destination(node.destination), node.id, patient=patient or tier > 0)
-            self._depths[tier] = handle.seen
+            self._depths[tier] = handle.depth
 
     def _handles(self, look: Look) -> list[Handle]:
         """A poke is about tier 0 only; only the ticks of the clock roll the dice."""

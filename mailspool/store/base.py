@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from mailspool.model.envelope import Envelope
 from mailspool.model.outcome import Attempt
+
+if TYPE_CHECKING:
+    from mailspool.store.waiting import Waiting
 
 
 class State(StrEnum):
@@ -113,6 +116,13 @@ class Store(ABC):
         """All names in a tier, in no order, whether they parse or not; [] if there is none.
 
         state: HELD for the tier's held part; CLAIMED for our own claims out of it; QUARANTINED (with tier 0).
+        """
+
+    @abstractmethod
+    def look(self, tier: int, waiting: "Waiting") -> tuple[list[str], int]:
+        """The names in a tier that may be due, for who tries them, in no order; and how many stand there in all.
+
+        As `names`, but without the nodes that wait, of which the more are left out the less there is to read.
         """
 
     @abstractmethod

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -21,6 +22,10 @@ from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile, nodename
 from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.claim import Owner
+
+if TYPE_CHECKING:
+    from mailspool.store.folders import Depths
+    from mailspool.store.waiting import Waiting
 
 DIRECTORIES = ("incoming", "claimed", "history", "held", "quarantine", "hosts")
 BOOT_CLOCK = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -31,6 +36,7 @@ WRITING_TIME = 86400.0
 (`recover.ABANDONED`). What comes out of a pipe may take its time: cron's job runs for as long as its mail."""
 
 _CHUNK = 1 << 20
+_T = TypeVar("_T")
 
 
 class FileStore(Store):
@@ -52,6 +58,7 @@ class FileStore(Store):
         self._owner = str(owner)
         self._clock, self._boot_clock = clock, boot_clock
         self._made: set[str] = set()
+        self._depths: dict[int, Depths] = {}
 
     def become(self, owner: Owner) -> None:
         """Claim and write as another owner from now on, in the same directory, without a look at it."""
@@ -185,8 +192,20 @@ class FileStore(Store):
     # --- looking
 
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
-        names = fsops.read_names(_directory(self.root, state, tier, self._owner))
+        directory = _directory(self.root, state, tier, self._owner)
+        if state is State.QUEUED:
+            from mailspool.store import folders  # the way in has none
+
+            return folders.names(directory)
+        names = fsops.read_names(directory)
         return [n for n in names if not n.endswith(nodename.REASON)] if state is State.QUARANTINED else names
+
+    def look(self, tier: int, waiting: "Waiting") -> tuple[list[str], int]:
+        """Empty folders whose time is over are taken away."""
+        from mailspool.store import folders  # as above
+
+        depths = self._depths.setdefault(tier, {})
+        return folders.look(_directory(self.root, State.QUEUED, tier), waiting, depths, self._clock())
 
     def locations(self) -> Iterator[Location]:
         for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, tiers_in(f"{self.root}/held"))):
@@ -202,27 +221,22 @@ class FileStore(Store):
         return [at for at in self.locations() if nodename.is_of_message(at.name, message_id)]
 
     def open(self, location: Location) -> Stored:
-        path = self.path(location)
-        try:
-            file, size = fsops.open_regular(path)
-        except ClaimLost as lost:
-            _check_gone(lost, location, path)
-            raise
+        file, size = self._wherever(location, fsops.open_regular)
         try:
             return messagefile.read(file, size, location)
         except BaseException as error:
             file.close()
             if isinstance(error, OSError):
-                raise SpoolError(f"cannot read {path}: {error.strerror}") from error
+                raise SpoolError(f"cannot read {self.path(location)}: {error.strerror}") from error
             raise
 
     def envelope(self, location: Location) -> Envelope:
         from mailspool.store import glance  # for who lists, never on the way of a message
 
-        return glance.envelope(self.path(location), location) or super().envelope(location)
+        return glance.envelope(self.place(location), location) or super().envelope(location)
 
     def peek(self, location: Location, octets: int) -> bytes:
-        return fsops.read(self.path(location), octets)
+        return self._wherever(location, lambda path: fsops.read(path, octets))
 
     # --- moving
 
@@ -240,34 +254,35 @@ class FileStore(Store):
         return self._take(claim, Location(claim.state, claim.tier, nodename.sealed(claim.name), claim.owner))
 
     def _take(self, source: Location, claim: Location) -> Location:
-        path, target = self.path(source), self._path_made(claim)
+        target = self._path_made(claim)
         try:
-            fsops.rename(path, target)
-        except ClaimLost as lost:
-            _check_gone(lost, source, path)
+            self._wherever(source, lambda path: fsops.rename(path, target))
+        except ClaimLost:
             # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
             if not fsops.is_there(target):
                 raise
         return claim
 
     def move(self, source: Location, target: Location) -> Location:
-        path = self.path(source)
-        try:
-            fsops.rename_to_new(path, self._path_made(target))
-        except ClaimLost as lost:
-            _check_gone(lost, source, path)
-            raise
+        to = self._path_made(target)
+        self._wherever(source, lambda path: self._rename_to_new(path, to, target))
         if source.state is State.QUARANTINED:
             self._forget_reason(source)
         return target
 
-    def delete(self, location: Location) -> None:
-        path = self.path(location)
+    def _rename_to_new(self, path: str, to: str, target: Location) -> None:
         try:
-            fsops.unlink(path)
-        except ClaimLost as lost:
-            _check_gone(lost, location, path)
-            raise
+            fsops.rename_to_new(path, to)
+        except ClaimLost:
+            direct = self.elsewhere(target) if target.tier else ""
+            if not direct or not fsops.is_there(path):
+                raise
+            from mailspool.store import folders  # one is made each quarter of an hour
+
+            folders.enter(path, to, direct)
+
+    def delete(self, location: Location) -> None:
+        self._wherever(location, fsops.unlink)
         if location.state is State.QUARANTINED:
             self._forget_reason(location)
         if _may_have_failed(location):
@@ -275,21 +290,15 @@ class FileStore(Store):
                 fsops.unlink(self._history(nodename.node_id_of(location.name)))
 
     def quarantine(self, location: Location, reason: str) -> Location:
-        source = self.path(location)
-        for target in (
-            Location(State.QUARANTINED, 0, n) for n in nodename.quarantine_names(location.node or location.name)
-        ):
-            try:
-                self._quarantine_as(source, self._path_made(target), reason)
-            except fsops.Exists:
-                continue
-            except ClaimLost as lost:
-                _check_gone(lost, location, source)
-                raise
-            return target
+        for name in nodename.quarantine_names(location.node or location.name):
+            target = Location(State.QUARANTINED, 0, name)
+            path = self._path_made(target)
+            with suppress(fsops.Exists):
+                self._wherever(location, partial(self._quarantine_as, path, reason))
+                return target
         raise AssertionError  # there is always another name
 
-    def _quarantine_as(self, source: str, path: str, reason: str) -> None:
+    def _quarantine_as(self, path: str, reason: str, source: str) -> None:
         _write_reason(path, reason)
         try:
             fsops.rename_to_new(source, path)
@@ -350,22 +359,53 @@ class FileStore(Store):
     # --- paths
 
     def path(self, location: Location) -> str:
-        """Where a location is on disk. Raises Unreadable for a name that would lead out of its directory."""
+        """Where a location is on disk. Raises Unreadable for a name that would lead out of its directory.
+
+        Of a node that is nowhere: where it would be put by hand.
+        """
+        path, other = self.place(location), self.elsewhere(location)
+        return next(filter(fsops.is_there, (path, other)), min(path, other, key=len)) if other else path
+
+    def place(self, location: Location) -> str:
+        """The path to which it is moved. Raises Unreadable."""
         state, tier, name, owner = location
-        return f"{_directory(self.root, state, tier, owner)}/{_safe(name)}"
+        within = nodename.place(tier, _safe(name)) if tier and state is State.QUEUED else _safe(name)
+        return f"{_directory(self.root, state, tier, owner)}/{within}"
+
+    def elsewhere(self, location: Location) -> str:
+        """The other path at which a node in a tier may stand, "" if there is none. Raises Unreadable."""
+        state, tier, name, owner = location
+        other = nodename.elsewhere(tier, _safe(name)) if state is State.QUEUED else ""
+        return other and f"{_directory(self.root, state, tier, owner)}/{other}"
+
+    def _wherever(self, location: Location, act: Callable[[str], _T]) -> _T:
+        """Do it at the path where it is.
+
+        A claim is lost only if its name is gone: else it would stay claimed, and nobody would know. ENOENT may mean the
+        directory to move to, and NFS says ESTALE of more than what is gone. Raises ClaimLost; SpoolError for such.
+        """
+        path = self.place(location)
+        try:
+            return act(path)
+        except ClaimLost as lost:
+            if location.state is State.CLAIMED and fsops.is_there(path):
+                raise SpoolError(f"{lost}, but it is there") from lost
+            if not (other := self.elsewhere(location)):
+                raise
+        return act(other)
 
     def _path_made(self, target: Location) -> str:
         """The path of a place to move to, its directory made if we have not seen it yet."""
-        return f"{self._directory_made(target)}/{_safe(target.name)}"
+        self._directory_made(target)
+        return self.place(target)
 
-    def _directory_made(self, target: Location) -> str:
+    def _directory_made(self, target: Location) -> None:
         directory = _directory(self.root, target.state, target.tier, target.owner)
         if directory not in self._made:
             if target.state is State.CLAIMED:
                 fsops.make_directory(os.path.dirname(directory))
             fsops.make_directory(directory)
             self._made.add(directory)
-        return directory
 
 
 @lru_cache(1000)  # asked for six times for each message
@@ -379,15 +419,6 @@ def _directory(root: str, state: State, tier: int, owner: str = "") -> str:
             return f"{root}/held/{tier}"
         case State.QUARANTINED:
             return f"{root}/quarantine"
-
-
-def _check_gone(lost: ClaimLost, location: Location, path: str) -> None:
-    """A claim is lost only if its name is gone: else it would stay claimed, and nobody would know.
-
-    ENOENT may mean the directory to move to, and NFS says ESTALE of more than what is gone. Raises SpoolError.
-    """
-    if location.state is State.CLAIMED and fsops.is_there(path):
-        raise SpoolError(f"{lost}, but it is there") from lost
 
 
 def tiers_in(directory: str) -> list[int]:

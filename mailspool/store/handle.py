@@ -15,6 +15,7 @@ from mailspool.model.outcome import Attempt
 from mailspool.model.tier import Tier
 from mailspool.store import nodename
 from mailspool.store.base import Location, State, Store, Stored
+from mailspool.store.waiting import Waiting
 
 
 class Keeper(Protocol):
@@ -51,7 +52,7 @@ class Handle:
     def __init__(self, spool: Keeper, tier: Tier) -> None:
         self.spool, self.tier = spool, tier
         self._names: Iterator[str] = iter(())
-        self.seen = 0  # names read by the last `open_spool`, due or not
+        self.depth = 0  # nodes that stood there at the last `open_spool`, due or not
 
     @property
     def wait(self) -> float:
@@ -69,17 +70,15 @@ class Handle:
         return None if self.tier.last else f"{self.spool.dequeue_dir}/{self.tier.number + 1}"
 
     def open_spool(self) -> "Handle":
-        """Read the names. Raises SpoolError."""
-        names = self.spool.store.names(self.tier.number)
-        self.seen = len(names)
-        self._names = iter(sorted(self.candidates(names)))
+        """Read the names of those that may be due, or are no nodes. Raises SpoolError."""
+        names, self.depth = self.spool.store.look(self.tier.number, self.waiting())
+        self._names = iter(sorted(names))
         return self
 
-    def candidates(self, names: Sequence[str]) -> Sequence[str]:
-        """Those that may be due, or are no nodes. Whose nodes are due by a rule of their own overrides this too."""
+    def waiting(self) -> Waiting:
+        """Which nodes are surely not due. Whose nodes are due by a rule of their own overrides this too."""
         now = self.spool.now()
-        first, last = self.tier.waiting(now)
-        return nodename.outside(names, first, last, int(now - self.spool.max_age) + 2)
+        return Waiting(*self.tier.waiting(now), int(now - self.spool.max_age) + 2)
 
     def mail_spool_node(self, name: str) -> "Node":
         """The node of that name in this tier, as the spool makes it. Raises Unreadable."""
@@ -154,7 +153,7 @@ class Node:
     def can_process(self) -> bool:
         """Whether it has waited long enough in its tier, or is too old to wait on. Raises Unreadable as `age` does.
 
-        `Handle.candidates` leaves out most of those for which this is False, and none for which it is not.
+        `Handle.waiting` leaves out most of those for which this is False, and none for which it is not.
         """
         return self.age >= self.msh.spool.max_age or self.msh.tier.is_due(self.time, self.msh.spool.now())
 
@@ -243,14 +242,15 @@ class Node:
 
     @property
     def filename(self) -> str:
-        """Where it stands in its tier."""
-        return f"{self.msh.spool_dir}/{self.name}"
+        """Where it stands in its tier, unless somebody moved it there by hand."""
+        return f"{self.msh.spool_dir}/{nodename.place(self.msh.tier.number, self.name)}"
 
     @property
     def fallback_filename(self) -> str | None:
         """Where it would stand in the next tier; None on the last."""
         directory = self.msh.fallback_dir
-        return None if directory is None else f"{directory}/{self._name_entering_now()}"
+        place = nodename.place(self.msh.tier.number + 1, self._name_entering_now())
+        return None if directory is None else f"{directory}/{place}"
 
     # --- settling
 

@@ -14,6 +14,7 @@ from mailspool.model.outcome import Attempt
 from mailspool.store import messagefile, nodename
 from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.recover import return_claim
+from mailspool.store.waiting import Waiting
 
 
 class MemoryStore(Store):
@@ -67,6 +68,10 @@ class MemoryStore(Store):
 
     def names(self, tier: int, state: State = State.QUEUED) -> list[str]:
         return [at.name for at in list(self._nodes) if at.tier == tier and at.state is state]
+
+    def look(self, tier: int, waiting: Waiting) -> tuple[list[str], int]:
+        names = self.names(tier)
+        return list(waiting.outside(names)), len(names)
 
     def locations(self) -> Iterator[Location]:
         return iter(list(self._nodes))

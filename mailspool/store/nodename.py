@@ -7,7 +7,7 @@ was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it whil
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from itertools import chain, count
 from typing import NamedTuple
@@ -19,6 +19,8 @@ MAX_ATTEMPT = 57  # octets of an attempt; with "~" before it and two seals 60 ar
 MAX_DESTINATION = 100  # octets; a longer destination is shortened to its hash
 
 REASON = ".reason"  # behind the name of what is in quarantine: why it is there
+
+_FOLDER_LENGTH = 12  # octets
 
 # At most 12 + 64 + 7 + 100 octets and three separators; 60 more while claimed.
 _TIME = r"0|[1-9][0-9]{0,11}"
@@ -45,9 +47,20 @@ def _name_matcher() -> Callable[[str], re.Match[str] | None]:
 
 
 @cache
-def _ordinary_matcher() -> Callable[[str], re.Match[str] | None]:
+def ordinary_matcher() -> Callable[[str], re.Match[str] | None]:
     """Names that `parse` and `arrival_of` read, and whose TIME has ten digits: 2001 to 2286."""
     return re.compile(rf"[1-9][0-9]{{9}}-[0-9A-Z]{{20}}[0-9A-Za-z]{{0,44}}\.(?:{_INDEX})-(?:{_DESTINATION})").fullmatch
+
+
+@cache
+def _folder_matcher() -> Callable[[str], re.Match[str] | None]:
+    return re.compile(r"[1-9][0-9]{6}-[0-9A-Z]{4}").fullmatch
+
+
+@cache
+def _placed_matcher() -> Callable[[str], re.Match[str] | None]:
+    """Names that begin as those of nodes with a folder do."""
+    return re.compile(r"([1-9][0-9]{6})[0-9]{3}-([0-9A-Z]{4})[0-9A-Za-z]*\.").match
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -95,17 +108,37 @@ def entered(text: str) -> int:
         return 0
 
 
-def outside(names: Sequence[str], first: int, last: int, arrived: int) -> list[str]:
-    """Those that are not of a node which entered its tier from `first` to `last` and arrived at `arrived` or later.
+def folder_of(name: str) -> str:
+    """The folder of its tier for a node: `1763841-00T3` for `1763841986-00T3X1K2F8Q0ZL5M1N7B.0-x.example`.
 
-    Unix seconds, ends included. What is no node's name is outside. Some that are inside may be given too, never the
-    other way round. Strings are compared, before any is parsed: a look costs next to nothing for nodes that wait.
+    It is how its TIME and its ID begin, so that whoever has one finds the other. "" for what has none: TIME 0, what is
+    no node, times before 2001 and after 2286.
     """
-    if not 10**9 <= first <= last < 10**10 - 1 or arrived >= 36**7:
-        return list(names)
-    low, high, since = str(first), str(last + 1), _base36(max(arrived, 0), 7)
-    ordinary = _ordinary_matcher()
-    return [name for name in names if not (low <= name < high and since <= name[11:18] and ordinary(name))]
+    found = _placed_matcher()(name)
+    return f"{found[1]}-{found[2]}" if found else ""
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name in a tier is a folder's."""
+    return len(name) == _FOLDER_LENGTH and _folder_matcher()(name) is not None
+
+
+def place(tier: int, name: str) -> str:
+    """Where a node is put in its tier's directory: in its folder, if it has one.
+
+    In tier 0, where most are due, all stand directly.
+    """
+    return f"{folder}/{name}" if tier and (folder := folder_of(name)) else name
+
+
+def elsewhere(tier: int, name: str) -> str:
+    """Where else it may stand: directly in its tier, and in a folder in tier 0; "" for what has no folder.
+
+    Who moves nodes by hand may put them, or their folder, anywhere.
+    """
+    if not (folder := folder_of(name)):
+        return ""
+    return name if tier else f"{folder}/{name}"
 
 
 def split_claim(text: str) -> tuple[str, str]:
@@ -199,7 +232,12 @@ def new_id(now: float, random: Callable[[int], bytes]) -> str:
 
     now: Unix seconds. random: os.urandom or a stand-in; never a generator whose state a fork would share.
     """
-    return _base36(int(now), 7) + _base36(int.from_bytes(random(8), "big"), 13)
+    return arrival_digits(now) + _base36(int.from_bytes(random(8), "big"), 13)
+
+
+def arrival_digits(arrival: float) -> str:
+    """How the id of a message begins that arrived then, Unix seconds; they sort as the times do."""
+    return _base36(int(arrival), 7)
 
 
 def arrival_of(message_id: str) -> float:

@@ -18,6 +18,7 @@ from mailspool.store.filesystem import FileStore
 from mailspool.store.lease import Lease
 from mailspool.store.recover import recover_owner, shorten
 from mailspool.store.rollcall import RollCall
+from mailspool.store.waiting import Waiting
 from tests.crash.world import DEAD, ELSEWHERE, LONG_DEAD, MESSAGE, NOW, Here
 
 HELD, QUARANTINED = "held", "quarantined"
@@ -89,6 +90,19 @@ def failed_before(spool):
     spool.store.record(name.split("-")[1], [Attempt(NOW, 0, "mx", "4.2.1", "450 later")])
     spool.store.move(queued(name), queued(name, 1))
     return spool.jobs()
+
+
+def in_folders(spool):
+    """Both nodes claimed out of tier 1, and their folder is there still, with a third in it."""
+    message(*ANY, "later3@x.example", tier=1)(spool)
+    return [queued(name, 1) for name in sorted(spool.store.names(1))[:2]]
+
+
+def emptied(spool):
+    """The folder in which the node of tier 1 stood is empty, and its time is over."""
+    message("ok1@x.example", tier=1)(spool)
+    (name,) = spool.store.names(1)
+    spool.store.move(queued(name, 1), queued(f"0-{name.partition('-')[2]}", 1))
 
 
 def held(spool):
@@ -198,6 +212,10 @@ def release(store, place):
     store.move(place, queued(place.node))
 
 
+def give_back_to_tier(store, place):
+    store.move(store.claim(place, f"w1.{place.name[-12]}"), place)
+
+
 def accept_copies(spool, _):
     """On a file system that makes no links. The kernel says so: it is asked, and the answer is exchanged."""
     link = fsops.link
@@ -264,6 +282,9 @@ OPERATIONS = {
     "deliver": Operation(message(*ANY), perform),
     "deliver-later-tier": Operation(message(*ANY, tier=2), perform),
     "fall-back": Operation(message("later1@x.example", "later2@x.example"), perform),
+    "fall-back-deep": Operation(message("later1@x.example", "later2@x.example", tier=2), perform),
+    "give-back-deep": Operation(in_folders, for_each(give_back_to_tier)),
+    "look": Operation(emptied, lambda spool, _: spool.store.look(1, Waiting(int(NOW) + 2000, int(NOW) + 3000, 0))),
     "bounce": Operation(message("never1@x.example", "never2@x.example"), perform),
     "bounce-later": Operation(failed_before, lambda spool, jobs: perform(spool, [j for j in jobs if j.key[0] == "1"])),
     "bounce-to-nobody": Operation(message("never1@x.example", "never2@x.example", sender=""), perform, (QUARANTINED,)),

@@ -101,7 +101,7 @@ def daemon(peers, name_server, smtp_port, tmp_path_factory):
     one = Daemon(folder, properties)
     yield one
     try:
-        nodes = lambda: [str(file) for file in (folder / "spool").glob("[0-9]/*")]  # noqa: E731
+        nodes = lambda: [str(file) for file in (folder / "spool").glob("[0-9]/**/*") if file.is_file()]  # noqa: E731
         eventually(lambda: not nodes(), what="an empty spool")
         assert one.stop(timeout=10) == 0, one.log
         assert not [line for line in one.log.splitlines() if "error:" in line]

@@ -10,6 +10,7 @@ from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner, this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.memory import MemoryStore
+from mailspool.store.waiting import Waiting
 
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nworld\r\n"
 NOW = 1_700_000_000
@@ -55,6 +56,20 @@ def test_create_makes_the_tiers_and_may_be_repeated(store, letter):
     store.create(5)
     assert store.tiers() == [0, 1, 2, 3, 4]
     assert store.names(0) == [name]
+
+
+def test_a_look_gives_what_may_be_due_and_counts_what_waits(store, letter):
+    at = {}
+    for tier in (0, 1):
+        for entered in (0, NOW - 20_000, NOW - 10_000, NOW):
+            (name,) = store.accept(letter(), [MESSAGE], NOW + 1)
+            at[tier, entered] = f"{entered}-{name.partition('-')[2]}"
+            store.move(queued(name), queued(at[tier, entered], tier))
+    some = Waiting(NOW - 14_400, NOW + 3600, NOW - 432_000)
+    for tier in (0, 1):
+        found, depth = store.look(tier, some)
+        assert (sorted(found), depth) == (sorted([at[tier, 0], at[tier, NOW - 20_000]]), 4)
+        assert len(store.look(tier, Waiting(NOW, NOW - 1, 0))[0]) == len(store.names(tier)) == 4
 
 
 def test_accept_can_make_nodes_that_nobody_delivers_yet(store, letter):

@@ -19,14 +19,21 @@ from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.lease import Lease
-from mailspool.store.nodename import node_id_of
+from mailspool.store.nodename import folder_of, node_id_of
 from mailspool.store.recover import shorten
+from mailspool.store.waiting import Waiting
 from tests.store import crash
 
-MESSAGES = {"A": b"Subject: one\r\n\r\nhello\r\n", "B": b"Subject: bounce\r\n\r\nsorry\r\n"}
+MESSAGES = {
+    "A": b"Subject: one\r\n\r\nhello\r\n",
+    "B": b"Subject: bounce\r\n\r\nsorry\r\n",
+    "00T3A": b"Subject: later\r\n\r\nhello\r\n",
+}
 TWO = ("A.0", "A.1")
+THREE = (*TWO, "00T3A.0")
 NODE = "5-A.0-a.example"
 LATER = Location(State.QUEUED, 1, "9-A.0-a.example")
+IN_FOLDER = Location(State.QUEUED, 1, "1763841986-00T3A.0-a.example")
 HELD = Location(State.HELD, 0, NODE)
 
 DOCUMENT = Path(__file__).parents[2] / "docs/spool-format.md"
@@ -95,6 +102,16 @@ class Given:
         self.store.record("A.0", [Attempt(6.0, 0, "mx.a.example", "4.0.0", "421 later")])
         return self.store.claim(self.store.move(first, LATER), "w1.2")
 
+    def dated(self):
+        """A claim, of an id that tells when it arrived."""
+        self.nodes()
+        (name,) = accept(self.store, "00T3A", ["joe@a.example"])
+        return self.store.claim(queued(name), "w1.1")
+
+    def empty_folder(self):
+        self.nodes()
+        Path(self.store.root, "1", folder_of(IN_FOLDER.name)).mkdir()
+
     def deep(self):
         """Both nodes stand in tier 2."""
         self.nodes()
@@ -139,6 +156,8 @@ OPERATIONS = {
     "seal": (Given.claim, lambda store, claim: store.seal(claim), TWO, TWO),
     "delivered": (Given.failed, lambda store, claim: store.delete(claim), TWO, ("A.1",)),
     "fall-back": (Given.claim, lambda store, claim: fall_back(store, claim), TWO, TWO),
+    "fall-back-first": (Given.dated, lambda store, claim: store.move(claim, IN_FOLDER), THREE, THREE),
+    "look": (Given.empty_folder, lambda store, _: store.look(1, Waiting(2 * 10**9, 3 * 10**9, 0)), TWO, TWO),
     "bounce": (Given.failed, lambda store, claim: bounce(store, claim), TWO, ("A.1", "B.0")),
     "fewer-tiers": (Given.deep, lambda store, _: list(shorten(store, 1)), TWO, TWO),
     "hold": (Given.nodes, lambda store, _: store.move(queued(), HELD), TWO, TWO),

@@ -4,6 +4,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -564,7 +565,7 @@ def test_a_claim_whose_next_tier_was_removed_is_not_lost(spool, letter):
     claim = spool.claim(queued(name), "w1.1")
     spool.move(spool.move(claim, queued(name, 1)), queued(name))
     claim = spool.claim(queued(name), "w1.2")
-    os.rmdir(f"{spool.root}/1")
+    shutil.rmtree(f"{spool.root}/1")
     with pytest.raises(SpoolError, match="but it is there"):
         spool.move(claim, queued(name, 1))
     assert spool.claims("w1.") == [claim]

@@ -18,6 +18,7 @@ from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle, Node
 from mailspool.store.memory import MemoryStore
+from mailspool.store.nodename import folder_of
 
 START = 1_700_000_000
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
@@ -104,7 +105,8 @@ def test_a_node_that_falls_back_waits_the_next_tier_s_period_from_then_on(spool,
     clock.time += 100
     (node,) = opened(spool, 0)
     node.claim()
-    assert node.fallback_filename == f"{spool.dequeue_dir}/1/{START + 100}-{node.node_id}-a.example"
+    name = f"{START + 100}-{node.node_id}-a.example"
+    assert node.fallback_filename == f"{spool.dequeue_dir}/1/{folder_of(name)}/{name}"
     node.fallback()
     clock.time += 1799
     assert list(opened(spool, 1)) == []
@@ -235,7 +237,7 @@ def is_surely_waiting(handle, name):
 )
 def test_what_a_look_leaves_out_unparsed_is_a_node_that_waits(names, wait, max_age, now):
     handle = Handle(Looked(now, max_age), Tier(3, wait, 1, last=False))
-    left_out = set(names) - set(handle.candidates(names))
+    left_out = set(names) - set(handle.waiting().outside(names))
     assert all(is_surely_waiting(handle, name) for name in left_out)
 
 
@@ -243,4 +245,4 @@ def test_what_a_look_leaves_out_unparsed_is_a_node_that_waits(names, wait, max_a
 def test_of_those_that_wait_a_look_leaves_out_all(entered, arrived):
     handle = Handle(Looked(START + 0.5, 432_000.0), Tier(1, 1800.0, 1, last=False))
     message = nodename.new_id(START - max(arrived, entered), os.urandom)
-    assert not handle.candidates([f"{START - entered + 2}-{message}.0-a.example"])
+    assert not handle.waiting().outside([f"{START - entered + 2}-{message}.0-a.example"])

@@ -4,9 +4,10 @@
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from mailspool.errors import ClaimLost
-from mailspool.store import fsops, imported, recover
+from mailspool.store import folders, fsops, imported, recover
 from mailspool.store.claim import is_owner
 from mailspool.store.filesystem import DIRECTORIES, tiers_in
 from mailspool.store.fsck.finding import DIRECTORY, Finding, Scene, foreign
@@ -25,13 +26,16 @@ def directories(scene: Scene) -> Iterator[Finding]:
     yield from _inside(scene, scene.place("claimed"), lambda name: not is_owner(name), "owner")
     for owner in filter(is_owner, fsops.read_names(scene.place("claimed"))):
         yield from _inside(scene, scene.place(f"claimed/{owner}"), lambda name: not _is_tier(name), "tier's number")
+    for tier in tiers_in(scene.store.root):
+        for folder in sorted(folders.within(scene.place(str(tier)))):
+            yield from _folder(scene, scene.place(str(tier)), folder)
 
 
 def beyond(scene: Scene) -> Iterator[Finding]:
     """Tiers beyond the configured ones hold nothing: a start or a reload moves it into the last one."""
     last = scene.tiers - 1
     for tier in tiers_in(scene.store.root):
-        if tier > last and fsops.read_names(scene.place(str(tier))):
+        if tier > last and scene.store.names(tier):
 
             def shorten() -> None:
                 deque(recover.shorten(scene.store, last), maxlen=0)
@@ -60,6 +64,17 @@ def _inside(
             yield from _directory(scene, path)
 
 
+def _folder(scene: Scene, tier: str, folder: str) -> Iterator[Finding]:
+    """A folder of a tier, and what nobody finds there."""
+    yield from _directory(scene, f"{tier}/{folder}")
+    for name in sorted(folders.strays(tier, folder)):
+        path = f"{tier}/{folder}/{name}"
+        lead_out = partial(fsops.rename_to_new, path, f"{tier}/{name}")
+        yield Finding(
+            path, "stands in a folder of other nodes, where nobody looks for it", f"move it to {tier}", lead_out
+        )
+
+
 def _directory(scene: Scene, path: str, *, make: bool = False) -> Iterator[Finding]:
     facts = fsops.facts(path)
     if facts is None:
@@ -68,7 +83,8 @@ def _directory(scene: Scene, path: str, *, make: bool = False) -> Iterator[Findi
     elif stat.S_ISDIR(facts.st_mode):
         yield from scene.rights(path, facts, DIRECTORY)
     else:
-        yield Finding(path, "is no directory", "left alone: move it away; mailspool fsck --repair then makes one")
+        then = "; mailspool fsck --repair then makes one" if make else ""
+        yield Finding(path, "is no directory", f"left alone: move it away{then}")
 
 
 def _make(path: str) -> None:

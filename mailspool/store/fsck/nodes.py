@@ -146,6 +146,8 @@ def _rank(at: Location) -> tuple[str, int, int, str]:
 
 def _second(scene: Scene, kept: Location, at: Location) -> Iterator[Finding]:
     path, other = scene.store.path(at), scene.store.path(kept)
+    if path == other:  # in its folder, and directly in its tier
+        other = next(each for each in (scene.store.place(at), scene.store.elsewhere(at)) if each != path)
     if not _are_both_there(path, other):
         return
     fault = f"the same node stands as {other} too"

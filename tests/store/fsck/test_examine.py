@@ -2,6 +2,7 @@
 """A whole spool has no finding; each damage is found, by its path; what can be mended is, without loss, for good."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from mailspool.store.base import Location, State
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.fsck.examine import examine, repair
-from mailspool.store.nodename import new_id
+from mailspool.store.nodename import folder_of, new_id
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 NOW = 1_700_000_000
@@ -158,7 +159,7 @@ def dead_claim_beyond(house):
     name = house.send()
     house.store.move(queued(name), queued(name, 7))
     FileStore(house.root, DEAD).claim(queued(name, 7), "w1.1")
-    house.path("7").rmdir()
+    shutil.rmtree(house.path("7"))
     return f"claimed/{DEAD}/7/{name}~w1.1"
 
 
@@ -166,6 +167,22 @@ def beyond(house):
     name = house.send()
     house.store.move(queued(name), queued(name, 5))
     return "5"
+
+
+def deferred(house):
+    return f"1/{folder_of(house.deferred)}/{house.deferred}"
+
+
+def by_hand(house):
+    name = house.send()
+    return rename(house, f"0/{name}", f"1/{name}")
+
+
+def beside(house):
+    name = house.send()
+    house.store.move(queued(name), queued(name, 1))
+    link(house, f"1/{folder_of(name)}/{name}", f"1/{name}")
+    return f"1/{folder_of(name)}/{name}"
 
 
 def another_name(old, new):
@@ -195,7 +212,10 @@ MENDED = {
     "no node": lambda house: put(house, "0/rubbish"),
     "no node, held": lambda house: put(house, "held/0/rubbish"),
     "torn": lambda house: tear(house, f"0/{house.send()}"),
-    "torn in a deeper tier": lambda house: tear(house, f"1/{house.deferred}"),
+    "torn in a deeper tier": lambda house: tear(house, deferred(house)),
+    "torn, and put there by hand": lambda house: tear(house, by_hand(house)),
+    "in its folder and beside it": beside,
+    "a folder is open": lambda house: mode(house, Path(deferred(house)).parent, 0o755),
     "torn and held": lambda house: tear(house, f"held/0/{house.held.name}"),
     "an empty file": of_kind(lambda path: path.touch(mode=0o600)),
     "a symbolic link": of_kind(lambda path: path.symlink_to("/etc/passwd")),
@@ -206,7 +226,7 @@ MENDED = {
     "another message's id": another_id,
     "an id without a time": timeless_id,
     "queued too": lambda house: link(house, f"held/0/{house.held.name}", f"0/{house.held.name}"),
-    "in two tiers": lambda house: link(house, f"1/{house.deferred}", f"0/{house.deferred}"),
+    "in two tiers": lambda house: link(house, deferred(house), f"0/{house.deferred}"),
     "claimed too": lambda house: link(
         house, f"claimed/{ELSEWHERE}/0/{house.elsewhere.name}", f"1/{house.elsewhere.node}"
     ),
@@ -256,6 +276,7 @@ LEFT = {
     "a foreign name in incoming": lambda house: put(house, "incoming/README"),
     "a foreign name in hosts": lambda house: put(house, "hosts/README"),
     "a file for a directory": file_for_directory,
+    "a file for a folder": lambda house: put(house, "1/1000000-ABCD"),
     "a torn claim of another host": lambda house: tear(house, f"claimed/{ELSEWHERE}/0/{house.elsewhere.name}"),
     "another message of the same id": another_message,
     "an arrival that is not the id's": lambda house: f"0/{house.send(arrival=NOW + 3600)}",
@@ -313,6 +334,33 @@ def test_what_a_person_must_judge_is_found_and_never_touched(house, damage):
     assert house.everything() == before
 
 
+def test_what_stands_in_a_folder_of_others_is_led_out_to_where_it_is_seen(house):
+    name = house.send()
+    house.path("1/1000000-ABCD").mkdir(mode=0o700)
+    rename(house, f"0/{name}", f"1/1000000-ABCD/{name}")
+    house.put(f"1/{folder_of(house.deferred)}/rubbish")
+    before = house.everything()
+    strays = house.findings()
+    assert {Path(finding.path).name for finding in strays} == {name, "rubbish"}
+    assert house.everything() == before
+    assert [done.trouble for done in repair(strays)] == ["", ""]
+    (rubbish,) = house.findings()
+    assert Path(rubbish.path) == house.path("1/rubbish")
+    assert [done.trouble for done in repair([rubbish])] == [""]
+    assert house.findings() == []
+    assert name in house.store.names(1)
+
+
+def test_who_has_left_a_folder_of_others_is_not_led_out_of_it(house):
+    name = house.send()
+    house.path("1/1000000-ABCD").mkdir(mode=0o700)
+    path = house.path(rename(house, f"0/{name}", f"1/1000000-ABCD/{name}"))
+    findings = house.findings()
+    path.rename(house.path(f"1/{name}"))
+    assert [(done.trouble, done.moved) for done in repair(findings)] == [("", True)]
+    assert house.findings() == []
+
+
 @given(st.sets(st.sampled_from(sorted(MENDED))))
 @settings(max_examples=15, deadline=None)
 def test_several_damages_are_mended_together_in_at_most_two_runs(tmp_path_factory, damages):
@@ -358,7 +406,8 @@ MOVED_ON = {
     "a torn node was delivered": ("torn", lambda house, path: path.unlink()),
     "a torn node is whole": ("torn", whole_again),
     "a second name was removed": ("queued too", lambda house, path: path.unlink()),
-    "the first name was removed": ("in two tiers", lambda house, path: house.path(f"1/{path.name}").unlink()),
+    "the first name was removed": ("in two tiers", lambda house, path: house.path(deferred(house)).unlink()),
+    "what was beside it was removed": ("in its folder and beside it", lambda house, path: path.unlink()),
     "a reason's node came": ("a reason without node", lambda house, path: house.put("quarantine/gone")),
     "a node's reason came": ("a node without reason", lambda house, path: house.put("quarantine/odd.reason")),
     "a directory was made": ("no tier", lambda house, path: path.mkdir(mode=0o700)),
