@@ -20,6 +20,7 @@ MEBI = 1 << 20
 TIER = 3  # eight hours: none of the nodes gets due while they are looked at
 WAITED = 3600  # seconds, at most
 DESTINATIONS = 500
+SETTLING = 3  # seconds: what has changed later is counted anew by each look
 LOOKS, MESSAGES, TRIES = 5, 300, 15
 
 
@@ -108,10 +109,15 @@ def names(count: int) -> list[str]:
 
 
 def fill(spool: Path, some: list[str]) -> None:
-    message = spool / "incoming" / "bench"
+    from mailspool.store.nodename import folder_of
+
+    message, tier = spool / "incoming" / "bench", spool / str(TIER)
     message.touch()
+    for folder in set(map(folder_of, some)):
+        (tier / folder).mkdir(mode=0o700)
     for name in some:
-        os.link(message, spool / str(TIER) / name)
+        os.link(message, tier / folder_of(name) / name)
+    time.sleep(SETTLING)
 
 
 def row(folder: Path, sink: Sink, count: int) -> str:

@@ -14,6 +14,7 @@ from server import RECIPIENT, SENDER, Server, Setup, files_in, message
 from mailspool import __version__
 from mailspool.errors import NotRunning
 from mailspool.spool import Spool
+from mailspool.store.base import Location, State
 from mailspool.supervisor import control
 
 _SERVICES = {"lease", "listener", "recover"}
@@ -77,12 +78,12 @@ class Mailspool(Server):
         return [_program("mailspool"), "queue", "-c", str(self.config)]
 
     def fill_with_waiting(self, count: int) -> None:
-        """A tier is a directory: what is in tier 0 waits as soon as that has another number."""
+        """What comes into a tier now waits in it."""
         self.stop()
         self.fill([RECIPIENT] * count, 1024, 5000)
-        (self._spool_folder / str(_WAITING_TIER)).rmdir()
-        (self._spool_folder / "0").rename(self._spool_folder / str(_WAITING_TIER))
-        self.spool.create_dequeue_dirs()
+        store = self.spool.store
+        for name in store.names(0):
+            store.move(Location(State.QUEUED, 0, name), Location(State.QUEUED, _WAITING_TIER, name))
         self.start()
 
     def scan(self) -> float:
