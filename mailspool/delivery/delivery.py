@@ -52,6 +52,7 @@ class Delivery:
         self._now, self._clock = now, clock
         self._start = file.tell()
         self._began = clock()
+        self._open: Sequence[int] = range(len(recipients))  # whose verdict may still be a better one, by index
         self._verdicts: list[Outcome | None] = [None] * len(recipients)
         self._attempts: list[list[Attempt]] = [[] for _ in recipients]
         self._refusals: list[DeliveryError] = []
@@ -69,22 +70,23 @@ class Delivery:
         """For those whom no host has taken or refused for good. The last one is of no more use."""
         self.letter.file.seek(self._start)
         envelope, _, file, seal = self.letter
-        self.letter = Letter(envelope, [self._recipients[index] for index in self._open()], file, seal)
+        self.letter = Letter(envelope, [self._recipients[index] for index in self._open], file, seal)
         return self.letter
 
     def note(self, verdicts: Sequence[Outcome]) -> None:
         """What this host said to each of the open recipients."""
         self.heard.add(self.host)
-        for index, verdict in zip(self._open(), verdicts, strict=True):
+        for index, verdict in zip(self._open, verdicts, strict=True):
             self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
             self._verdicts[index] = verdict
             self._met = self._met or not (isinstance(verdict, Deferred) and verdict.refused)
+        self._open = [i for i in self._open if not isinstance(self._verdicts[i], Delivered | Failed)]
 
     def note_refusal(self, error: DeliveryError) -> None:
         """The host has let us say nothing."""
         self._refusals.append(error)
         self.heard.add(self.host)
-        for index in self._open():
+        for index in self._open:
             self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
 
     def seconds(self, patience: float) -> float:
@@ -99,8 +101,7 @@ class Delivery:
     @property
     def complete(self) -> bool:
         """Whether no recipient waits for a better verdict, or none may be asked for."""
-        verdicts = [self._verdicts[index] for index in self._open()]
-        return all(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts)
+        return all(isinstance(verdict := self._verdicts[i], Deferred) and verdict.in_doubt for i in self._open)
 
     # --- the end
 
@@ -117,7 +118,7 @@ class Delivery:
         return self._close(Deferred(error.status, error.host, error.text, refused=True))
 
     def _close(self, verdict: Outcome) -> list[Outcome]:
-        self.note([verdict] * len(self._open()))
+        self.note([verdict] * len(self._open))
         return self.outcomes()
 
     def _outcome(self, index: int) -> Outcome:
@@ -132,9 +133,6 @@ class Delivery:
         last = (transient or self._refusals)[-1]
         kind = Deferred if transient else Failed
         return kind(last.status, last.host, last.text)
-
-    def _open(self) -> list[int]:
-        return [i for i, verdict in enumerate(self._verdicts) if not isinstance(verdict, Delivered | Failed)]
 
     def _attempt(self, host: str, code: str, text: str) -> Attempt:
         return Attempt(self._now(), self._tier, host, code, text, round(self._clock() - self._began, 3))

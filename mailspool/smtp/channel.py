@@ -26,15 +26,15 @@ _FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has t
 class Channel:
     """host: as the watch and errors name it; name: as its certificate does.
 
-    due: how many replies, to all that was written.
+    due: how many replies, to all that was written. untold: messages past their final dots of which nobody was told.
     """
 
     def __init__(self, stream: Stream, host: str, name: str, timeouts: Timeouts, tls: TlsPolicy, watch: Watch) -> None:
         self.transcript = Transcript()
         self.due = 1  # the greeting
+        self.untold = 0
         self._stream, self._host, self._name, self._tls, self._watch = stream, host, name, tls, watch
         self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
-        self._dots = 0  # how many of them are for final dots
         self._patience = 0.0  # seconds that the next reply may take, as the watch was told; 0.0: it was not
 
     @property
@@ -72,17 +72,16 @@ class Channel:
         self.transcript.hear(*replies)
         self._patience = 0.0
         self.due = max(0, self.due - len(replies))
-        if self._dots and (extra := self._stream.beyond(self.due)) and extra.code != 421:
+        if self.untold and (extra := self._stream.beyond(self.due)) and extra.code != 421:
             raise OutOfPlace(PROTOCOL_ERROR, self._host, f"out of turn: {extra}")
-        self._dots -= step.phases[len(replies) - 1] is Phase.FINAL
         return replies
 
     def _begin(self, phase: Phase) -> float:
-        """While any message is past its final dot nothing may interrupt, whatever is done for those behind it.
+        """Until it is told of each message past its final dot nothing may interrupt, whatever is done for those behind.
 
         Nor is then any reply waited for less long than for the one to a final dot: whoever gives up sends a copy later.
         """
-        if self._dots and phase < Phase.FINAL:
+        if self.untold and phase < Phase.FINAL:
             phase = Phase.FINAL
         self._patience = self._seconds[phase]
         self._watch(phase, self._host, self._patience)
@@ -157,7 +156,7 @@ class Channel:
             self.transcript.say(lead)
         self.transcript.say_content(len(last))
         flight.begun = flight.committed = True
-        self._dots += 1
+        self.untold += 1
         if following:
             self.transcript.say(following.octets)
             self.due += len(following.phases)

@@ -184,6 +184,7 @@ class Session:
                 self._hear(head)
                 self._launch_more()
             self._flights.popleft()
+            self._channel.untold -= head.committed
         except BaseException:
             if self._flights:
                 self._flights.popleft()

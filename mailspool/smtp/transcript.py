@@ -36,17 +36,18 @@ class Transcript:
         self._add(octets)
 
     def hear(self, *replies: Reply) -> None:
-        """The lines of each are joined."""
-        for reply in replies:
-            self._add(reply if len(reply.lines) == 1 else Reply(reply.code, (reply.text,)))  # cut here and now
+        """The lines of each are joined, and cut here and now."""
+        self._add(
+            *[each if len(each.lines) == 1 else Reply(each.code, (each.text,)) for each in replies]
+        )  # cut at once
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
         self._add(text)
 
-    def _add(self, entry: Entry) -> None:
-        self._count += 1
-        (self._beginning if self._count <= MAX_BEGINNING else self._end).append(entry)
+    def _add(self, *entries: Entry) -> None:
+        self._count += len(entries)
+        (self._beginning if self._count <= MAX_BEGINNING else self._end).extend(entries)
 
     def __str__(self) -> str:
         left_out = self._count - len(self._beginning) - len(self._end)

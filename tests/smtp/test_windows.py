@@ -244,6 +244,27 @@ def test_a_message_past_its_final_dot_is_waited_for_as_long_as_a_final_dot_whate
     session.close()
 
 
+def test_nothing_may_be_interrupted_before_it_is_told_that_a_message_was_taken(serve):
+    many = [f"u{n}@example.org" for n in range(98)]  # whose replies leave no room for another message
+    large = b"x" * BLOCK + b"\r\n"
+
+    def script(peer):
+        peer.greet(*CHUNKING)
+        take_first(peer)
+        peer.expect(COMMANDS[0], *(f"RCPT TO:<{each}>" for each in many), f"BDAT {len(SMALL)} LAST")
+        peer.hear_octets(len(SMALL))
+        peer.say(*["250 ok"] * 99, "250 taken")
+        assert peer.hear() == "RSET"
+
+    phases = []
+    session = open_session(serve(script), watch=lambda phase, *_: phases.append(phase))
+    session.exchange([letter()])
+    assert isinstance(session.exchange([letter(to=many), letter(large)])[0], Delivered)
+    last_seal = len(phases) - phases[::-1].index(Phase.SEAL)
+    assert phases[last_seal:] == [Phase.FINAL] * 2  # its own, and with the commands of the next one
+    session.close()
+
+
 # --- over a pair of sockets
 
 
