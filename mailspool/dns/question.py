@@ -28,6 +28,7 @@ _HEADER, _KIND, _MINIMUM, _RECORD = struct.Struct("!6H"), struct.Struct("!HH"), 
 _ASKING = 0x0120  # RD; and AD, RFC 6840 §5.7: tell us whether you validated it
 _REPLY, _OPCODE, _TRUNCATED, _SECURE, _RCODE = 0x8000, 0x7800, 0x0200, 0x0020, 0x000F
 _EDNS = struct.pack("!BHHIH", 0, OPT, UDP_OCTETS, 0, 0)  # RFC 6891 §6.1.2
+_AS_ASKED = struct.pack("!H", 0xC000 + _HEADER.size)  # a pointer to the name in the question (RFC 1035 §4.1.4)
 _MAX_TTL = (1 << 31) - 1  # RFC 2181 §8: a greater one is none
 _MAY_LACK_QUESTION = frozenset({FORMERR, SERVFAIL, NOTIMP, REFUSED})
 
@@ -94,14 +95,14 @@ class Question:
         if rcode not in (NOERROR, NXDOMAIN):
             return Reply(_error(octets))
         parser = dns.wire.Parser(octets, _HEADER.size + len(self._octets))
-        found = [each for each in _records(parser, answers) if each.rdclass == IN]
+        found = [each for each in self._records(parser, answers) if each.rdclass == IN]
         name, ttl = self.name, _MAX_TTL
         for _ in range(MAX_CHAIN):
             here = [each for each in found if each.owner == name]
             of_use = _of_type(here, self.rdtype) or _of_type(here, CNAME)
             if not of_use:
-                authority = list(_records(parser, authorities))
-                if any(each.ttl >> 24 for each in _of_type(_records(parser, others), OPT)):
+                authority = list(self._records(parser, authorities))
+                if any(each.ttl >> 24 for each in _of_type(self._records(parser, others), OPT)):
                     return Reply(_error(octets))  # the upper bits of its rcode: RFC 6891 §6.1.3
                 return _absence(octets, authority, name, ttl, exists=rcode == NOERROR)
             ttl = min(ttl, *(each.ttl for each in of_use))
@@ -114,14 +115,17 @@ class Question:
             name = alias.target
         return Reply("leads from CNAME to CNAME without an end")
 
-
-def _records(parser: dns.wire.Parser, count: int) -> Iterator[_Record]:
-    """So many, the next ones."""
-    for _ in range(count):
-        owner = dns.name.from_wire_parser(parser)
-        rdtype, rdclass, ttl, length = parser.get_struct(_RECORD)
-        yield _Record(owner, rdtype, rdclass, ttl if ttl <= _MAX_TTL else 0, parser.current, length)
-        parser.get_bytes(length)
+    def _records(self, parser: dns.wire.Parser, count: int) -> Iterator[_Record]:
+        """So many, the next ones."""
+        for _ in range(count):
+            if parser.wire.startswith(_AS_ASKED, parser.current):  # nearly always: it is the quickest to read, too
+                owner = self.name
+                parser.get_bytes(len(_AS_ASKED))
+            else:
+                owner = dns.name.from_wire_parser(parser)
+            rdtype, rdclass, ttl, length = parser.get_struct(_RECORD)
+            yield _Record(owner, rdtype, rdclass, ttl if ttl <= _MAX_TTL else 0, parser.current, length)
+            parser.get_bytes(length)
 
 
 def _of_type(records: Iterable[_Record], rdtype: int) -> list[_Record]:
