@@ -105,10 +105,10 @@ def test_a_message_to_several_recipients_is_one_message():
 
 
 def test_of_a_batch_only_as_much_goes_as_the_minute_has_left_and_the_rest_waits_in_its_order():
-    one = dispatch(**{"example.org": {"messages_per_minute": 120}})
+    one = dispatch(**{"example.org": {"messages_per_minute": 30}})
     one.offer(jobs("example.org", 100))
-    assert [job.key for job in one.next_batch(0.0)] == [f"0/example.org-{n}" for n in range(3)]
-    assert [job.key for job in one.next_batch(600.0)] == [f"0/example.org-{n}" for n in range(3, 6)]
+    assert [job.key for job in one.next_batch(0.0)] == ["0/example.org-0"]
+    assert [job.key for job in one.next_batch(600.0)] == ["0/example.org-1"]
 
 
 def test_what_was_not_tried_is_not_used_up():
