@@ -6,6 +6,7 @@ Pure: nothing is looked up. Each fault is a ValueError whose text is a line fit 
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ def parse_targets(texts: str | Sequence[str], port: int = SMTP_PORT) -> tuple[Ta
     return tuple(parse_target(text, port) for text in ([texts] if isinstance(texts, str) else texts))
 
 
+@lru_cache
 def parse_target(text: str, port: int = SMTP_PORT) -> Target:
     """Read `host`, `host:port`, `smtps://host`, `[192.0.2.1]:port`, `[2001:db8::1]`, `mx` or `mx:other.domain`.
 
