@@ -2,8 +2,8 @@
 """Titles, as `ps` and `top` show them: rewritten once a second at most, however busy the process is."""
 
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
-from threading import Thread
 
 from setproctitle import setproctitle
 
@@ -54,7 +54,7 @@ class WorkerTitle:
     def keep(self) -> None:
         """From now on, for as long as the process lives."""
         with held_back():  # a signal is to wake whoever waits for a peer
-            Thread(target=self._keep, name="title", daemon=True).start()
+            start_new_thread(self._keep, ())  # `threading`'s objects would be a quarter of a megabyte in each worker
 
     def _keep(self) -> None:
         shown = ""
