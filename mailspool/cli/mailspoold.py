@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import click
 
-from mailspool.cli.check import examine
 from mailspool.cli.options import Given, exit_code, located, opened
 from mailspool.version import VERSION
 
@@ -50,6 +49,8 @@ def mailspoold(given: Given, *, foreground: bool, check: bool) -> int:
     keep it from delivering.
     """
     if check:
+        from mailspool.cli.check import examine  # else it would stay in the memory of each of the daemon's processes
+
         examine(given)
         return 0
     return opened(given).daemon(foreground=foreground)
