@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mailspool.errors import SpoolError
 from mailspool.store import fsops
-from mailspool.store.nodename import folder_of, is_folder
+from mailspool.store.nodename import folder_of, is_folder, of_folder
 from mailspool.store.waiting import Waiting
 
 _SETTLED = 2 * 10**9
@@ -98,7 +98,7 @@ def _divide(directory: str) -> tuple[list[str], list[str]]:
 
 
 def _names_in(directory: str, folder: str) -> list[str]:
-    return [name for name in fsops.read_names(f"{directory}/{folder}") if folder_of(name) == folder]
+    return of_folder(folder, fsops.read_names(f"{directory}/{folder}"))
 
 
 def _count(folder: str, known: Depth | None, now: float) -> Depth:

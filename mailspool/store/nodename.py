@@ -7,7 +7,7 @@ was made of, and stays under 255 bytes (NAME_MAX) with `~attempt` behind it whil
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import chain, count
 from typing import NamedTuple
@@ -55,12 +55,6 @@ def ordinary_matcher() -> Callable[[str], re.Match[str] | None]:
 @cache
 def _folder_matcher() -> Callable[[str], re.Match[str] | None]:
     return re.compile(r"[1-9][0-9]{6}-[0-9A-Z]{4}").fullmatch
-
-
-@cache
-def _placed_matcher() -> Callable[[str], re.Match[str] | None]:
-    """Names that begin as those of nodes with a folder do."""
-    return re.compile(r"([1-9][0-9]{6})[0-9]{3}-([0-9A-Z]{4})[0-9A-Za-z]*\.").match
 
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -114,8 +108,13 @@ def folder_of(name: str) -> str:
     It is how its TIME and its ID begin, so that whoever has one finds the other. "" for what has none: TIME 0, what is
     no node, times before 2001 and after 2286.
     """
-    found = _placed_matcher()(name)
-    return f"{found[1]}-{found[2]}" if found else ""
+    folder = name[:7] + name[10:15]
+    return folder if is_folder(folder) else ""
+
+
+def of_folder(folder: str, names: Sequence[str]) -> list[str]:
+    """Those of the names whose folder it is."""
+    return [name for name in names if name[:7] + name[10:15] == folder]
 
 
 def is_folder(name: str) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailspool.store.nodename import elsewhere, folder_of, is_folder, new_id, place
+from mailspool.store.nodename import elsewhere, folder_of, is_folder, new_id, of_folder, place
 from mailspool.store.waiting import Waiting
 
 NOW = 1_763_841_986
@@ -46,6 +46,12 @@ def test_a_folder_is_called_as_its_nodes_begin():
 def test_what_does_not_tell_when_it_entered_and_arrived_has_no_folder(name):
     assert folder_of(name) == ""
     assert (place(3, name), elsewhere(3, name)) == (name, "")
+
+
+@given(st.lists(node_names() | st.text(max_size=30)))
+def test_a_folder_is_that_of_those_who_have_it(names):
+    for folder in filter(None, map(folder_of, names)):
+        assert of_folder(folder, names) == [name for name in names if folder_of(name) == folder]
 
 
 def test_a_node_is_put_into_its_folder_but_in_tier_0_and_may_be_found_in_either_place():
