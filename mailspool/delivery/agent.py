@@ -216,7 +216,7 @@ class DeliveryAgent:
             delivery.begin(session.host)
         letter = delivery.letter if session.has_begun(delivery.letter) else delivery.next_letter()
         self._behind = self._followers(session, behind)
-        verdicts = session.exchange([letter, *(each.letter for each in self._behind)])
+        verdicts = session.exchange([letter, *[each.letter for each in self._behind]])
         if any(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts):
             self._unreliable[session.host] = self._clock() + UNRELIABLE
         untouched = session.untouched

@@ -431,8 +431,11 @@ def test_a_message_goes_out_in_implicit_tls(serve, server_tls):
         peer.expect("QUIT")
         peer.say("221 bye")
 
-    session = open_session(serve(script), TlsPolicy(TlsLevel.NONE, wrap=True))
+    phases = []
+    tls = TlsPolicy(TlsLevel.NONE, wrap=True)
+    session = open_session(serve(script), tls, watch=lambda phase, *_: phases.append(phase))
     assert session.secured
+    assert phases == [Phase.CONNECT, Phase.STARTTLS, Phase.GREETING, Phase.EHLO]
     assert isinstance(send(session)[0], Delivered)
     session.quit()
 
