@@ -13,8 +13,11 @@ from mailspool.model.target import Host
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.scout import MAX_ASKED, Answer, Question, Verdict
 
-MAX_HELD = 50
-"""Connections that wait for a worker; those to further hosts that speak are closed, and made again by the worker."""
+MAX_HELD = 200
+"""Connections that wait for a worker; those to further hosts that speak are closed, and made again by the worker.
+
+While there are so many nobody else is asked about: workers have enough to do, and hosts dislike who leaves in silence.
+"""
 
 ROUND, LEAST_PATIENCE = 40.0, 3.0
 """Seconds in which each of the strangers that wait has its turn; and which each of them has for an answer at least."""
@@ -43,7 +46,7 @@ class Inquiries:
 
     def put(self, names: Iterable[str], waiting: int) -> Iterator[Question]:
         """Questions to ask at once, about these destinations. waiting: how many may need it."""
-        if len(self._asked) >= MAX_ASKED:
+        if len(self._asked) >= MAX_ASKED or len(self._held) >= MAX_HELD:
             return
         for name in names:
             destination = self._destinations[name]

@@ -264,6 +264,21 @@ def test_only_so_many_connections_are_held(one):
             each.close()
 
 
+def test_while_enough_connections_wait_for_workers_nobody_else_is_asked_about(one):
+    pairs = [socket.socketpair() for _ in range(MAX_HELD)]
+    for n, _ in enumerate(pairs):
+        one.offer(jobs(f"d{n}", 1))
+    for question, (_, theirs) in zip(list(one.questions(0.0)), pairs, strict=True):
+        one.answered(Answer(question.number, Verdict.SPEAKS, HOST), theirs, 0.0)
+    one.offer(jobs("more", 1))
+    assert list(one.questions(0.0)) == []
+    assert one.order(one.next_batch(0.0), 0.0)[1]
+    assert [question.job.destination for question in one.questions(0.0)] == ["more"]
+    for pair in pairs:
+        for each in pair:
+            each.close()
+
+
 def test_the_scout_is_told_when_an_operator_wants_all_of_it_tried(one):
     one.offer(jobs("a", 1))
     say(one, Verdict.SILENT, refusal="silence")
