@@ -156,6 +156,14 @@ class Pool:
             sum(self.dispatch.awaiting.values()), MOST_AWAITING * self.dispatch.limits.workers
         )
 
+    def _too_many(self, now: float) -> bool:
+        """Whether one should go, but for those that have given their places away."""
+        most = self.dispatch.limits.workers
+        if len(self._workers) <= most:
+            return False
+        self._count_awaiting(now)
+        return self._in_their_places > most
+
     def _count_awaiting(self, now: float) -> None:
         awaiting = (worker for worker in self._workers.values() if worker.batch and self._awaits(worker, now))
         self.dispatch.awaiting = Counter(worker.destination for worker in awaiting)
@@ -253,9 +261,7 @@ class Pool:
             self.alarms.hear(report.alarms)
         self._fork.over()
         self._judge_faults(batch, results)
-        self._count_awaiting(worker.idle_since)
-        too_many = self._in_their_places > self.dispatch.limits.workers
-        if worker.leaving or too_many or worker.jobs_done >= self.dispatch.limits.worker_jobs:
+        if worker.leaving or self._too_many(worker.idle_since) or worker.jobs_done >= self.dispatch.limits.worker_jobs:
             self._retire(worker)
 
     def _judge_faults(self, batch: Sequence[Job], results: Sequence[Result]) -> None:

@@ -78,7 +78,8 @@ class Restraints:
 
     def begin(self, batch: list[Job], now: float) -> list[Job]:
         """It goes. Returns it, with the patterns that it was counted for in its first job."""
-        self._spend(batch[0].destination, _messages(batch), now)
+        if self.rules:
+            self._spend(batch[0].destination, _messages(batch), now)
         if met := self._met.get(batch[0].destination):
             batch[0] = batch[0]._replace(rules=met)
         return batch
@@ -88,8 +89,9 @@ class Restraints:
     def ended(self, batch: Sequence[Job], results: Sequence[Result], met: Sequence[str], now: float) -> None:
         """What was not tried is not used up. met: patterns of hosts that its worker came upon."""
         destination = batch[0].destination
-        tried = [job for job, result in zip(batch, results, strict=True) if result is not Result.RETURNED]
-        self._spend(destination, _messages(tried) - _messages(batch), now)
+        if self.rules:
+            tried = [job for job, result in zip(batch, results, strict=True) if result is not Result.RETURNED]
+            self._spend(destination, _messages(tried) - _messages(batch), now)
         if met:
             known = dict.fromkeys((*self._met.get(destination, ()), *met))
             self._met[destination] = tuple(known)[-MAX_RULES:]
