@@ -2,10 +2,12 @@
 """Some processes of each host race for the nodes of one tier.
 
     python -m tests.lab.race prepare SPOOL NODES
-    python -m tests.lab.race rename|claim SPOOL PROCESSES GO
+    python -m tests.lab.race rename|claim|fall-back SPOOL PROCESSES GO
 
 rename: bare renames, each process for every name, as the lab's figures were taken before there was a store. claim: the
-store's, with names dealt out to the processes of a host as a supervisor does, so that only hosts race.
+store's, with names dealt out to the processes of a host as a supervisor does, so that only hosts race. fall-back: each
+node that is claimed falls back, all into one folder, which everybody's looks take away whenever it is empty, and is
+claimed from there.
 
 Once they are ready, GO.<owner> is there; they begin when the file GO is. Prints a line for each process: its claims,
 and the seconds until no node was left.
@@ -21,8 +23,10 @@ from mailspool.errors import ClaimLost
 from mailspool.store.base import Location, State
 from mailspool.store.claim import Attempts, this_owner
 from mailspool.store.filesystem import FileStore
+from mailspool.store.waiting import Waiting
 
 POLL = 0.01  # seconds
+OLD = 1_700_000_000
 
 
 def prepare(spool, nodes):
@@ -45,6 +49,22 @@ def claims(store, serial):
     return take
 
 
+def falls(store, serial):
+    store.create(2)
+    take, attempts = claims(store, serial), Attempts(f"v{serial}")
+
+    def fall(name):
+        if not take(name):
+            return False
+        (claim,) = store.claims(f"w{serial}.")
+        later = store.move(claim, Location(State.QUEUED, 1, f"{OLD}-{name.partition('-')[2]}"))
+        store.look(1, Waiting(OLD + 2000, OLD + 3000, 0))
+        store.delete(store.claim(later, next(attempts)))
+        return True
+
+    return fall
+
+
 def renames(store, serial):
     mine = f"{store.root}/claimed/{store.owner}.{serial}"
     os.mkdir(mine)
@@ -60,7 +80,7 @@ def renames(store, serial):
 
 
 def race(way, store, serial, processes, go):
-    take = {"claim": claims, "rename": renames}[way](store, serial)
+    take = {"claim": claims, "rename": renames, "fall-back": falls}[way](store, serial)
     while not os.path.exists(go):
         time.sleep(POLL)
     began, taken = time.monotonic(), 0

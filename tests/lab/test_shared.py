@@ -26,6 +26,12 @@ def test_claims_are_as_fast_as_bare_renames_and_no_two_hosts_get_the_same_node(s
     assert ratio > AT_LEAST
 
 
+@pytest.mark.slow
+def test_a_folder_that_hosts_take_away_from_each_other_loses_no_node(shared):
+    rate = race(shared, "fall-back", "fall-back")
+    print(f"NFS {shared.version}: {rate:.0f} nodes/s fell back, were looked for, claimed and settled")
+
+
 def race(shared, way, name):
     """Claims per second of two hosts together; each node must have gone to one process."""
     shared.server.python("-m", "tests.lab.race", "prepare", f"{EXPORT}/{name}", NODES)
