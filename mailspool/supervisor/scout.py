@@ -6,11 +6,11 @@ that speaks comes the connection to it. Each question has a thread of its own, s
 Nothing depends on the scout: what it was asked when it dies, and what it cannot tell, goes to a worker untried.
 """
 
+import _thread
 import fcntl
 import socket
 import struct
 import termios
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
@@ -130,11 +130,12 @@ class Scout:
     def run(self) -> None:
         """Until it is killed: what it has begun is nobody's loss."""
         self._near.close()
-        threading.stack_size(STACK)
+        _thread.stack_size(STACK)
         while packet := self._far.recv(_MAX_PACKET):
             question = _decode_question(packet)
             try:
-                threading.Thread(target=self._look, args=(question,), daemon=True).start()
+                # Not by threading.Thread, which waits until its thread has run: behind all others, with each question.
+                _thread.start_new_thread(self._look, (question,))
             except RuntimeError:  # no thread is to be had
                 self._answer(Answer(question.number, Verdict.UNKNOWN), None)
 

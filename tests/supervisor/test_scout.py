@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The scout's channel and threads, with a search that knows no mail; and when it is asked, under a simulated clock."""
 
+import _thread
 import os
 import socket
-import threading
 import time
 
 import pytest
@@ -93,10 +93,10 @@ def test_a_search_that_fails_leaves_it_to_a_worker_and_the_others_go_on(start):
 
 
 def test_where_no_thread_is_to_be_had_a_worker_finds_out(start, monkeypatch):
-    def no_thread(_self):
+    def no_thread(_function, _arguments):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setattr(_thread, "start_new_thread", no_thread)
     scout = start(lambda question: (Answer(question.number, Verdict.SILENT), None))
     ask(scout, "a")
     assert answers(scout, 1) == [(Answer(0, Verdict.UNKNOWN), None)]
