@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What the scout is asked of strangers, what it answers, and which connections wait for a worker. Time is an argument.
 
-At most MAX_ASKED questions are open, half of them about what has failed before, for which the scout is patient. An
-answer to a question that is not open is dropped, and so is a connection that nobody came for in time.
+At most MAX_ASKED questions are open, counting the connections that wait for a worker: hosts dislike who comes and goes
+in silence. Half of them are about what has failed before, for which the scout is patient. An answer to a question
+that is not open is dropped, and so is a connection that nobody came for in time.
 """
 
 import socket
@@ -12,12 +13,6 @@ from itertools import count
 from mailspool.model.target import Host
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.scout import MAX_ASKED, Answer, Question, Verdict
-
-MAX_HELD = 200
-"""Connections that wait for a worker; those to further hosts that speak are closed, and made again by the worker.
-
-While there are so many nobody else is asked about: workers have enough to do, and hosts dislike who leaves in silence.
-"""
 
 ROUND, LEAST_PATIENCE = 40.0, 3.0
 """Seconds in which each of the strangers that wait has its turn; and which each of them has for an answer at least."""
@@ -46,7 +41,7 @@ class Inquiries:
 
     def put(self, names: Iterable[str], waiting: int) -> Iterator[Question]:
         """Questions to ask at once, about these destinations. waiting: how many may need it."""
-        if len(self._asked) >= MAX_ASKED or len(self._held) >= MAX_HELD:
+        if self._all_open:
             return
         for name in names:
             destination = self._destinations[name]
@@ -59,17 +54,20 @@ class Inquiries:
             self._patient |= {number} if is_patient else set()
             self._changed(name)
             yield Question(number, destination.waiting[0], patience(MAX_ASKED, waiting), self._era)
-            if len(self._asked) >= MAX_ASKED:
+            if self._all_open:
                 return
+
+    @property
+    def _all_open(self) -> bool:
+        return len(self._asked) + len(self._held) >= MAX_ASKED
 
     def answered(self, answer: Answer, connection: socket.socket | None, cool_down: float, now: float) -> None:
         """What the scout found. The connection is ours now. cool_down: as in `job.Limits`."""
         name = self._asked.pop(answer.number, "")
         self._patient.discard(answer.number)
-        if connection and (not name or len(self._held) >= MAX_HELD):
-            connection.close()
-            connection = None
         if not name:
+            if connection:
+                connection.close()
             return
         destination = self._destinations[name]
         destination.asked = False
