@@ -124,7 +124,7 @@ DANGERS = {
         ),
         {
             "smtp/stream.py": "connections to hosts",
-            "dns/stub.py": "questions to name servers",
+            "dns/resolver.py": "questions to name servers",
             "tls/sts.py": "MTA-STS policies come over HTTPS",
             "submission/listener.py": "where messages are handed in",
             "submission/client.py": "handing a message over to the listener",
