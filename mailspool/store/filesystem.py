@@ -271,15 +271,18 @@ class FileStore(Store):
         return target
 
     def _rename_to_new(self, path: str, to: str, target: Location) -> None:
-        try:
-            fsops.rename_to_new(path, to)
-        except ClaimLost:
-            direct = self.elsewhere(target) if target.tier else ""
-            if not direct or not fsops.is_there(path):
-                raise
-            from mailspool.store import folders  # one is made each quarter of an hour
+        direct = self.elsewhere(target) if target.tier else ""
+        if not direct or fsops.is_directory(os.path.dirname(to)):  # else a link would lead out of the spool
+            try:
+                fsops.rename_to_new(path, to)
+            except ClaimLost:
+                if not direct or not fsops.is_there(path):
+                    raise
+            else:
+                return
+        from mailspool.store import folders  # one is made each quarter of an hour
 
-            folders.enter(path, to, direct)
+        folders.enter(path, to, direct)
 
     def delete(self, location: Location) -> None:
         self._wherever(location, fsops.unlink)

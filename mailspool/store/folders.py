@@ -68,14 +68,16 @@ def look(directory: str, waiting: Waiting, depths: Depths, now: float) -> tuple[
 def enter(source: str, place: str, direct: str) -> None:
     """Rename to a place in a folder, which is made for it; directly into the tier, if that cannot be.
 
-    A lookout may take the folder away at any moment, and a full disk has no room for one: the node must not stay
-    behind for that. Raises as `fsops.rename_to_new`.
+    A lookout may take the folder away at any moment, a full disk has no room for one, and what is called so may be no
+    directory: the node must not stay behind for that. Raises as `fsops.rename_to_new`.
     """
     folder = os.path.dirname(place)
     try:
         if fsops.make_directory(folder):
             fsops.sync_directory(os.path.dirname(folder))
         fsops.rename_to_new(source, place)
+    except fsops.Exists:
+        raise
     except SpoolError:
         fsops.rename_to_new(source, direct)
 
@@ -87,7 +89,7 @@ def within(directory: str) -> list[str]:
 
 def strays(directory: str, folder: str) -> list[str]:
     """What stands in a folder and does not belong there: nobody looks for it. Raises SpoolError."""
-    return [name for name in fsops.read_names(f"{directory}/{folder}") if folder_of(name) != folder]
+    return [name for name in fsops.read_folder(f"{directory}/{folder}") if folder_of(name) != folder]
 
 
 def _divide(directory: str) -> tuple[list[str], list[str]]:
@@ -98,7 +100,7 @@ def _divide(directory: str) -> tuple[list[str], list[str]]:
 
 
 def _names_in(directory: str, folder: str) -> list[str]:
-    return of_folder(folder, fsops.read_names(f"{directory}/{folder}"))
+    return of_folder(folder, fsops.read_folder(f"{directory}/{folder}"))
 
 
 def _count(folder: str, known: Depth | None, now: float) -> Depth:
@@ -107,5 +109,5 @@ def _count(folder: str, known: Depth | None, now: float) -> Depth:
     changed = facts.st_mtime_ns if facts else 0
     if known and changed and known.changed == changed:
         return known
-    names = len(fsops.read_names(folder))
+    names = len(fsops.read_folder(folder))
     return Depth(changed if now * 1e9 - changed > _SETTLED else 0, names)

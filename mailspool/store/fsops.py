@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The only place that creates, writes, links, renames, unlinks and syncs; each step is one function here.
 
-Each raises SpoolError naming the path and the reason; ClaimLost where what it should act on is gone (ENOENT, or
-ESTALE as NFS puts it). Nothing is followed, waited on or overwritten: no symbolic link (nor one in the place of the
+Each raises SpoolError naming the path and the reason; ClaimLost where what it should act on is gone (ENOENT, ENOTDIR,
+or ESTALE as NFS puts it). Nothing is followed, waited on or overwritten: no symbolic link (nor one in the place of the
 directory to create in, or the daemon's user could have root's `sendmail` write elsewhere), no FIFO, no name that is
 there already. Files get mode 0600 and directories 0700 whatever the umask; what root makes belongs to the owner of
 the directory it is made in, so that the daemon can read what root's `sendmail` wrote. An error from fsync or close
@@ -22,7 +22,7 @@ from typing import IO
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 
-_GONE = frozenset({errno.ENOENT, errno.ESTALE})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NOT_OPENED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})  # a symbolic link, a socket, a device without driver
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -45,9 +45,31 @@ def read_names(directory: str) -> list[str]:
     try:
         return [name for name in os.listdir(directory) if not name.startswith(".nfs")]
     except OSError as error:
-        if error.errno in _GONE or isinstance(error, NotADirectoryError):
+        if error.errno in _GONE:
             return []
         raise _fault("read the directory", directory, error) from error
+
+
+def read_folder(path: str) -> list[str]:
+    """As `read_names`, but no symbolic link is followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+    except OSError as error:
+        if error.errno in {*_GONE, errno.ELOOP}:
+            return []
+        raise _fault("read the directory", path, error) from error
+    try:
+        with _Step("read the directory", path):
+            return [name for name in os.listdir(fd) if not name.startswith(".nfs")]
+    finally:
+        _let_go(fd)
+
+
+def is_directory(path: str) -> bool:
+    """Whether it surely is one, and no symbolic link to one; NFS may answer from memory."""
+    with suppress(OSError):
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    return False
 
 
 def is_there(path: str) -> bool:

@@ -22,6 +22,8 @@ from mailspool.store import fsops
 
 _HARMLESS = {
     "read_names",
+    "read_folder",
+    "is_directory",
     "is_there",
     "open_regular",
     "read",

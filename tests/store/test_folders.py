@@ -63,6 +63,15 @@ def stand_in(tier):
     )
 
 
+def noted(monkeypatch):
+    """The names of directories that are read from now on."""
+    read = []
+    for function in ("read_names", "read_folder"):
+        real = getattr(fsops, function)
+        monkeypatch.setattr(fsops, function, lambda path, real=real: (read.append(Path(path).name), real(path))[1])
+    return read
+
+
 # --- where they stand
 
 
@@ -143,10 +152,9 @@ def test_what_is_gone_is_gone_from_both_places(spool, enter, call):
 
 def test_what_waits_is_not_read_and_what_may_be_due_is(spool, enter, tier, monkeypatch):
     waits, due, old = enter(NOW - 5000), enter(NOW - 14_400), enter(NOW - 5000, NOW - MAX_AGE - 60)
-    read_names, read = fsops.read_names, []
     os.utime(tier / folder_of(waits), (NOW, NOW))
     spool.look(1, waiting(NOW))  # counts
-    monkeypatch.setattr(fsops, "read_names", lambda path: (read.append(Path(path).name), read_names(path))[1])
+    read = noted(monkeypatch)
     found, depth = spool.look(1, waiting(NOW))
     assert (sorted(found), depth) == (sorted([due, old]), 3)
     assert sorted(read) == sorted(["1", folder_of(due), folder_of(old)])
@@ -194,9 +202,8 @@ def test_a_folder_that_has_not_changed_is_not_read_again(spool, enter, tier, mon
     name = enter(NOW - 60)
     os.utime(tier / folder_of(name), (NOW, NOW))  # else it could have changed since without a trace
     assert spool.look(1, waiting(NOW)) == ([], 1)
-    read_names, read = fsops.read_names, []
-    monkeypatch.setattr(fsops, "read_names", lambda path: (read.append(path), read_names(path))[1])
-    assert (spool.look(1, waiting(NOW)), read) == (([], 1), [str(tier)])
+    read = noted(monkeypatch)
+    assert (spool.look(1, waiting(NOW)), read) == (([], 1), [tier.name])
 
 
 names = st.builds(
@@ -338,7 +345,7 @@ def test_a_folder_that_the_server_calls_stale_is_made_again(spool, enter, tier, 
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         rename(source, target)
 
-    spool.move(queued(enter(tier=2), 2), queued("0-B.0-b.example"))
+    enter()
     monkeypatch.setattr(os, "rename", stale_once)
     spool.move(queued(name, 2), queued(name))
     assert inside(name) in stand_in(tier)
@@ -351,3 +358,35 @@ def test_a_name_that_is_taken_is_left_alone_in_a_folder_too(spool, enter):
     with pytest.raises(fsops.Exists):
         spool.move(Location(State.CLAIMED, 1, f"{name}~w1.1", str(spool.owner)), queued(name))
     assert Path(spool.root, "1", inside(name)).read_bytes() == b"in the way"
+
+
+PLANTED = {
+    "file": lambda path: open(path, "x").close(),
+    "fifo": os.mkfifo,
+    "link": lambda path: os.symlink(os.path.dirname(os.path.dirname(path)), path),
+    "link to nowhere": lambda path: os.symlink("/nowhere", path),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_what_is_called_as_a_folder_and_is_none_is_never_followed_and_keeps_no_node_back(spool, letter, plant):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    plant(f"{spool.root}/1/{folder_of(name)}")
+    at = spool.move(spool.claim(Location(State.QUEUED, 0, name), "w1.1"), Location(State.QUEUED, 1, name))
+    assert os.path.lexists(f"{spool.root}/1/{name}")
+    assert list(spool.locations()) == [at]
+    spool.open(at).file.close()
+    assert spool.look(1, EVERYTHING) == ([name], 1)
+    spool.delete(spool.claim(at, "w1.2"))
+    assert list(spool.locations()) == []
+
+
+def test_what_stands_behind_a_link_that_is_called_as_a_folder_is_no_node(spool, letter, tmp_path):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    os.rename(spool.path(Location(State.QUEUED, 0, name)), outside / name)
+    os.makedirs(f"{spool.root}/1", exist_ok=True)
+    os.symlink(outside, f"{spool.root}/1/{folder_of(name)}")
+    assert list(spool.locations()) == []
+    assert spool.look(1, EVERYTHING) == ([], 0)
