@@ -175,12 +175,6 @@ def is_of_message(text: str, message_id: str) -> bool:
     return node_id != "" and message_id in (node_id, node_id.rpartition(".")[0])
 
 
-def belongs(text: str, message_id: str, recipients: int) -> bool:
-    """Whether it is a name, claimed or not, of a node of this message, which has so many recipients."""
-    found = _name_matcher()(text.partition("~")[0])
-    return found is not None and found[2] == message_id and int(found[3]) < recipients
-
-
 def quarantine_names(text: str) -> Iterator[str]:
     """Names for it in quarantine: its own, cut to leave room for what follows, then numbered ones without end."""
     stem = os.fsdecode(os.fsencode(text)[:200])

@@ -589,6 +589,116 @@ def test_a_claim_is_one_system_call_on_names(spool, letter, monkeypatch):
     spool.claim(queued(two), "w1.2")
 
 
+# --- the envelope alone: read in passing it is as it is when read with care, and so is what is wrong with it
+
+SMALL, LARGE = MESSAGE, MESSAGE + b"x" * 70 + b"\r\n" + b"y\r\n" * 5000
+
+
+def outcome(look):
+    try:
+        found = look()
+    except SpoolError as error:
+        return type(error), str(error)
+    return found
+
+
+def both(spool, location):
+    """What is read in passing, which is checked to be what is read with care."""
+    glanced = outcome(lambda: spool.envelope(location))
+    assert glanced == outcome(lambda: spool.open(location).envelope)
+    return glanced
+
+
+def rewritten(spool, name, change):
+    path = Path(spool.path(queued(name)))
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize("message", [SMALL, LARGE, b"", MESSAGE + b"z" * 4096])
+@pytest.mark.parametrize("recipients", [1, 2, 200])
+def test_an_envelope_is_the_one_that_was_accepted(spool, letter, message, recipients):
+    envelope = letter(*(f"r{n}@a.example" for n in range(recipients)))
+    for name in spool.accept(envelope, [message], NOW)[:3]:
+        assert both(spool, queued(name)).recipients == envelope.recipients
+
+
+def test_an_envelope_that_is_small_and_whole_needs_no_second_look(spool, letter, monkeypatch):
+    for message in (SMALL, LARGE):
+        (name,) = spool.accept(letter(), [message], NOW)
+        with monkeypatch.context() as patch:
+            patch.setattr(fsops, "open_regular", refuse(errno.EIO))
+            glanced = spool.envelope(queued(name))
+        assert glanced == spool.open(queued(name)).envelope
+
+
+@pytest.mark.parametrize("message", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda octets: octets[:-1],
+        lambda octets: octets + b"\n",
+        lambda octets: octets.replace(b'"version":1', b'"version":2').replace(b"{", b'{"version":2,', 1),
+        lambda octets: octets[1:],
+        lambda octets: octets.replace(b"\n", b" ", 1),
+        lambda octets: octets.replace(b"me@", b"m\xff@", 1),
+        lambda octets: b"\n" + octets,
+        lambda _octets: b"",
+        lambda _octets: b"\0" * 5000,
+    ],
+)
+def test_a_fault_is_told_in_passing_in_the_same_words(spool, letter, message, change):
+    (name,) = spool.accept(letter(), [message], NOW)
+    rewritten(spool, name, change)
+    assert both(spool, queued(name))[0] is Unreadable
+
+
+def test_a_name_that_is_not_its_messages_is_told_in_passing(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    (other,) = spool.accept(letter(), [MESSAGE], NOW)
+    path = spool.path(queued(name))
+    for wrong in (name.replace(".0-", ".1-"), name.replace("a.example", "A.example"), f"1{other}", "rubbish"):
+        os.link(path, spool.path(queued(wrong, 1)))
+        assert both(spool, queued(wrong, 1))[0] is Unreadable
+    os.link(path, spool.path(Location(State.QUARANTINED, 0, "rubbish")))
+    assert both(spool, Location(State.QUARANTINED, 0, "rubbish")).id in name
+
+
+def test_the_envelope_of_a_claim_is_read_as_the_node_s_is(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    claim = spool.seal(spool.claim(queued(name), "w1.1"))
+    assert both(spool, claim).id in name
+
+
+def test_an_envelope_that_is_gone_is_a_lost_claim(spool):
+    assert both(spool, queued("1-A.0-x"))[0] is ClaimLost
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_on_in_passing(spool, letter, plant):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    location = queued(name, 1)
+    plant(spool.path(location))
+    assert both(spool, location)[0] is Unreadable
+
+
+def test_a_symbolic_link_is_not_followed_not_even_to_a_whole_message(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    location = queued(name, 1)
+    os.symlink(spool.path(queued(name)), spool.path(location))
+    assert both(spool, location)[0] is Unreadable
+
+
+def test_a_glance_leaves_no_descriptor_open(spool, letter):
+    (name,) = spool.accept(letter(), [LARGE], NOW)
+    os.mkfifo(spool.path(queued(name, 1)))
+    before = os.listdir("/proc/self/fd")
+    fsops.glance(spool.path(queued(name)), 100)
+    for path in (queued(name, 1), queued(name, 2)):
+        with pytest.raises(OSError):
+            fsops.glance(spool.path(path), 100)
+    assert os.listdir("/proc/self/fd") == before
+
+
 # --- quarantine
 
 
