@@ -19,8 +19,7 @@ def shown(text: str) -> str:
 
 def cut(text: str, width: int | None) -> str:
     """Shown, in at most `width` characters; None: in all of them."""
-    if not text.isprintable():
-        text = shown(text)
+    text = shown(text)
     return text if width is None or len(text) <= width else text[: width - 1] + "…"
 
 
@@ -33,17 +32,14 @@ def folded(line: str, hang: int = 4) -> list[str]:
 def span(seconds: float, units: int = 2) -> str:
     """A time span in its largest units: "3h 10m", or with one unit "3h". What is negative is 0s."""
     rest = max(0, round(seconds))
-    if units == 1:  # as in each line of a long list
-        for size, unit in _UNITS:
-            if rest >= size:
-                return f"{rest // size}{unit}"
-        return "0s"
-    parts: list[str] = []
+    said = ""
     for size, unit in _UNITS:
         number, rest = divmod(rest, size)
-        if number or parts:
-            parts.append(f"{number}{unit}")
-    return " ".join(part for part in parts[:units] if part[0] != "0") or "0s"
+        said += f" {number}{unit}" if number else ""
+        units -= said != ""
+        if not units:
+            break
+    return said[1:] or "0s"
 
 
 def moment(when: float) -> str:
