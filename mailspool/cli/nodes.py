@@ -141,10 +141,8 @@ def entry(store: Store, at: Location) -> Entry:
 
 def _entry_wherever(store: Store, at: Location) -> Entry | None:
     """None if the node has ended."""
-    try:
+    with suppress(ClaimLost):
         return entry(store, at)
-    except ClaimLost:
-        pass
     node_id = nodename.node_id_of(at.name)
     for now in store.find(node_id) if node_id else ():
         with suppress(ClaimLost):
