@@ -192,6 +192,5 @@ def _line(message_id: str, size: str, age: str, sender: str, width: int | None) 
 
 def _node_line(number: str, state: str, recipient: str, trouble: str, width: int | None, *, colour: str = "") -> str:
     rest = width and width - 22
-    state = terminal.painted(f"{state:11}", colour) if colour else f"{state:11}"
-    line = f"  {cut(number, 8):5}  {state}  {cut(recipient, rest)}\n"
+    line = f"  {cut(number, 8):5}  {terminal.painted(f'{state:11}', colour)}  {cut(recipient, rest)}\n"
     return line + (f"{'':22}{cut(trouble, rest)}\n" if trouble else "")
