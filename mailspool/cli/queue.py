@@ -123,8 +123,7 @@ def _last_trouble(store: Store, tried: Collection[str], entry: Entry) -> str:
     """What went wrong last; "" if nothing has yet."""
     if entry.at.state is State.QUARANTINED:
         return store.reason(entry.at)
-    attempts = store.history(entry.node_id) if entry.node_id in tried else []
-    return attempts[-1].text if attempts else ""
+    return store.last_trouble(entry.node_id, tried)
 
 
 def as_objects(rows: Iterable[Row]) -> Iterator[str]:

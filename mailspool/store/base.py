@@ -194,6 +194,11 @@ class Store(ABC):
     def tried(self) -> Collection[str]:
         """The ID.N of every node that has a history: who looks at many nodes asks once, not for each."""
 
+    def last_trouble(self, node_id: str, tried: Collection[str]) -> str:
+        """What went wrong last with the node ID.N; "" if nothing has yet. tried: as it was told."""
+        attempts = self.history(node_id) if node_id in tried else []
+        return attempts[-1].text if attempts else ""
+
     # --- recovering
 
     @abstractmethod

@@ -53,8 +53,7 @@ def _seen(store: Store, user: str) -> Iterator[Seen]:
             continue
         known[message_id] = envelope
         if user in {"", envelope.user}:
-            attempts = store.history(node_id) if node_id in tried else []
-            yield Seen(at.state, at.tier, at.name, envelope, attempts[-1].text if attempts else "")
+            yield Seen(at.state, at.tier, at.name, envelope, store.last_trouble(node_id, tried))
 
 
 def _envelope(store: Store, at: Location) -> Envelope | None:
