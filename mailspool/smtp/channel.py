@@ -91,7 +91,7 @@ class Channel:
         """What was said although nothing was due, which must be one of these codes. Raises TransientError."""
         if self.due or not self._stream.early(0):
             return ()
-        (reply,) = self._stream.read_replies(phase, self._seconds[phase])
+        reply = self._stream.read_reply(phase, self._seconds[phase])
         self.transcript.hear(reply)
         if reply.code not in allowed:
             raise TransientError(PROTOCOL_ERROR, self._host, f"out of turn: {reply}")
