@@ -37,9 +37,7 @@ class Transcript:
 
     def hear(self, *replies: Reply) -> None:
         """The lines of each are joined, and cut here and now."""
-        self._add(
-            *[each if len(each.lines) == 1 else Reply(each.code, (each.text,)) for each in replies]
-        )  # cut at once
+        self._add(*[each if len(each.lines) == 1 else Reply(each.code, (each.text,)) for each in replies])
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
