@@ -30,9 +30,6 @@ class Heard(NamedTuple):
     wishes: Sequence[Wish]
 
 
-_NOTHING = Heard(enough=False, wishes=())
-
-
 class Hints:
     """station: where they are handed on."""
 
@@ -40,13 +37,12 @@ class Hints:
         self._hooks, self._station = hooks, station
 
     def hear(self, nodes: Iterable[Node], outcomes: Sequence[Outcome]) -> Heard:
-        """One outcome for each node, before it is settled."""
+        """One outcome for each node, before it is settled.
+
+        A node that was tried before it was due is not wished for: it has had its chance until it is due.
+        """
         each = zip(nodes, outcomes, strict=True)
         deferred = [(node, outcome) for node, outcome in each if isinstance(outcome, Deferred)]
-        return self._hear(deferred) if deferred else _NOTHING
-
-    def _hear(self, deferred: Sequence[tuple[Node, Deferred]]) -> Heard:
-        """A node that was tried before it was due is not wished for: it has had its chance until it is due."""
         if refused := next((outcome for _, outcome in deferred if outcome.refused), None):
             self._station.refused(refusal(refused.text, self._hooks.now()))
         enough, wishes = False, []
