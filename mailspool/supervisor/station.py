@@ -246,11 +246,10 @@ class WorkerStation:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         now = self._clock()
-        if now < self._rings:  # the parent's: others wait for this worker
-            self._interrupt(DeadlineExceeded)
-            return
-        self._rings = _FOREVER
-        if now >= self._until:
+        hurried = now < self._rings  # the parent's: others wait for this worker
+        if not hurried:
+            self._rings = _FOREVER
+        if hurried or now >= self._until:
             self._interrupt(DeadlineExceeded)
         elif self._until < _FOREVER:
             self._ring(self._until)
