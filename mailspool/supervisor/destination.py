@@ -48,7 +48,7 @@ class Destination:
         self.more = False
         self.most = 0
         self.concurrency = FIRST_CONCURRENCY
-        self._threshold = float("inf")  # of its concurrency, where the slow start ends
+        self._threshold = _FOREVER  # of its concurrency, where the slow start ends
         self.cool_until = 0.0
         self.refusals = 0
         self.refusal = ""
