@@ -43,7 +43,7 @@ class CannotLink(SpoolError):
 def read_names(directory: str) -> list[str]:
     """What is in a directory, in no order, without NFS's own `.nfs*`; [] if it is not there, or is no directory."""
     try:
-        return [name for name in os.listdir(directory) if not name.startswith(".nfs")]
+        return _names_in(directory)
     except OSError as error:
         if error.errno in _GONE:
             return []
@@ -54,15 +54,18 @@ def read_folder(path: str) -> list[str]:
     """As `read_names`, but no symbolic link is followed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+        try:
+            return _names_in(fd)
+        finally:
+            _let_go(fd)
     except OSError as error:
         if error.errno in {*_GONE, errno.ELOOP}:
             return []
         raise _fault("read the directory", path, error) from error
-    try:
-        with _Step("read the directory", path):
-            return [name for name in os.listdir(fd) if not name.startswith(".nfs")]
-    finally:
-        _let_go(fd)
+
+
+def _names_in(directory: str | int) -> list[str]:
+    return [name for name in os.listdir(directory) if not name.startswith(".nfs")]
 
 
 def is_directory(path: str) -> bool:

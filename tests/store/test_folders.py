@@ -251,6 +251,22 @@ def test_a_look_takes_an_empty_folder_away_once_its_time_is_over_and_no_other(sp
     assert {path.name for path in tier.iterdir()} == {present, ahead, "folder"}
 
 
+def test_a_folder_that_another_host_takes_away_while_it_is_read_holds_nothing(spool, enter, tier, monkeypatch):
+    name, gone = enter(NOW - 14_400), tier / folder_of(f"{NOW - 30_000}-{new_id(NOW, os.urandom)}.0-x")
+    gone.mkdir()
+    listdir = os.listdir
+
+    def overtaken(place):
+        if isinstance(place, int) and gone.samefile(f"/proc/self/fd/{place}"):
+            gone.rmdir()
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))  # as NFS puts it
+        return listdir(place)
+
+    monkeypatch.setattr(os, "listdir", overtaken)
+    assert spool.look(1, waiting(NOW)) == ([name], 1)
+    assert not gone.exists()
+
+
 def test_a_folder_that_cannot_be_taken_away_keeps_nothing_back(spool, enter, tier, monkeypatch):
     name = enter(NOW - 30_000)
     (tier / folder_of(f"{NOW - 20_000}-{new_id(NOW, os.urandom)}.0-x")).mkdir()
