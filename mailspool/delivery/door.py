@@ -382,8 +382,9 @@ def cut(group: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 def preload() -> None:
     """Import and build what a delivery needs, so that forked workers find it there."""
+    import mailspool.store.folders
     import mailspool.store.history
-    import mailspool.store.recover  # noqa: F401 - both are loaded late, for the sake of `sendmail`
+    import mailspool.store.recover  # noqa: F401 - all are loaded late, for the sake of `sendmail`
 
     nodename.arrival_of(nodename.parse(f"0-{'0' * 20}.0-a").id)  # compiles what reads names
     preload_resolver()

@@ -276,18 +276,12 @@ class FileStore(Store):
         return target
 
     def _rename_to_new(self, path: str, to: str, target: Location) -> None:
-        direct = self.elsewhere(target) if target.tier else ""
-        if not direct or fsops.is_directory(os.path.dirname(to)):  # else a link would lead out of the spool
-            try:
-                fsops.rename_to_new(path, to)
-            except ClaimLost:
-                if not direct or not fsops.is_there(path):
-                    raise
-            else:
-                return
-        from mailspool.store import folders  # one is made each quarter of an hour
+        if target.tier and (direct := self.elsewhere(target)):
+            from mailspool.store import folders  # the way in has none
 
-        folders.enter(path, to, direct)
+            folders.enter(path, to, direct)
+        else:
+            fsops.rename_to_new(path, to)
 
     def delete(self, location: Location) -> None:
         self._wherever(location, fsops.unlink)

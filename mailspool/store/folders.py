@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-from mailspool.errors import SpoolError
+from mailspool.errors import ClaimLost, SpoolError
 from mailspool.store import fsops
 from mailspool.store.nodename import folder_of, is_folder, of_folder
 from mailspool.store.waiting import Waiting
@@ -66,12 +66,20 @@ def look(directory: str, waiting: Waiting, depths: Depths, now: float) -> tuple[
 
 
 def enter(source: str, place: str, direct: str) -> None:
-    """Rename to a place in a folder, which is made for it; directly into the tier, if that cannot be.
+    """Rename to a place in a folder, which is made if it is not there; directly into the tier, if that cannot be.
 
     A lookout may take the folder away at any moment, a full disk has no room for one, and what is called so may be no
     directory: the node must not stay behind for that. Raises as `fsops.rename_to_new`.
     """
     folder = os.path.dirname(place)
+    if fsops.is_directory(folder):  # else a link would lead out of the spool
+        try:
+            fsops.rename_to_new(source, place)
+        except ClaimLost:
+            if not fsops.is_there(source):
+                raise
+        else:
+            return
     try:
         if fsops.make_directory(folder):
             fsops.sync_directory(os.path.dirname(folder))
