@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mailspool.errors import ClaimLost, SpoolError
 from mailspool.store import fsops
-from mailspool.store.nodename import folder_of, is_folder, of_folder
+from mailspool.store.nodename import is_folder, of_folder
 from mailspool.store.waiting import Waiting
 
 _SETTLED = 2 * 10**9
@@ -95,9 +95,10 @@ def within(directory: str) -> list[str]:
     return _divide(directory)[1]
 
 
-def strays(directory: str, folder: str) -> list[str]:
+def strays(directory: str, folder: str) -> set[str]:
     """What stands in a folder and does not belong there: nobody looks for it. Raises SpoolError."""
-    return [name for name in fsops.read_folder(f"{directory}/{folder}") if folder_of(name) != folder]
+    found = fsops.read_folder(f"{directory}/{folder}")
+    return {*found}.difference(of_folder(folder, found))
 
 
 def _divide(directory: str) -> tuple[list[str], list[str]]:
