@@ -85,6 +85,28 @@ def reaped(worker):
     return (pid, status) if pid else None
 
 
+def result_of(worker):
+    """What it reports of one job."""
+    worker.give(Order([JOB]))
+    (result,) = worker.report().results
+    return result
+
+
+def delivering(act):
+    """Work that delivers by doing this: the deadline makes it a refusal, a shutdown gives the job back."""
+
+    def do(_jobs, station, say):
+        try:
+            act(station, say)
+        except DeadlineExceeded:
+            return [Result.REFUSED]
+        except ShutdownRequested:
+            return [Result.RETURNED]
+        return [Result.DELIVERED]
+
+    return do
+
+
 def settled(jobs, _station, _say):
     return [Result.SETTLED] * len(jobs)
 
@@ -122,18 +144,15 @@ def test_it_ends_when_its_channel_is_closed(start):
 
 def test_without_jobs_it_lets_go_of_its_session_and_goes_on(start):
     worker, work = start(settled)
-    worker.give(Order([JOB]))
-    worker.report()
+    result_of(worker)
     assert work.heard() == ["idle"]
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.SETTLED]
+    assert result_of(worker) is Result.SETTLED
 
 
 @pytest.mark.parametrize("rested", [False, True])
 def test_term_ends_an_idle_worker_at_once(start, rested):
     worker, work = start(settled)
-    worker.give(Order([JOB]))
-    worker.report()
+    result_of(worker)
     if rested:
         assert work.heard() == ["idle"]
         eventually(lambda: title_of(worker.pid).endswith("idle"))
@@ -142,12 +161,12 @@ def test_term_ends_an_idle_worker_at_once(start, rested):
 
 
 def test_term_lets_it_finish_what_is_begun(start):
-    def do(jobs, station, say):
+    @delivering
+    def do(station, say):
         with station.deadline(LONG):
             say("begun")
             while not station.finishing:
                 time.sleep(0.001)
-            return [Result.DELIVERED]
 
     worker, work = start(do)
     worker.give(Order([JOB]))
@@ -177,15 +196,12 @@ def test_after_term_nothing_new_is_begun(start):
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if Phase.IDLE < phase < Phase.SEAL])
 def test_quit_interrupts_every_phase_before_the_seal(start, phase):
-    def do(jobs, station, say):
-        try:
-            with station.deadline(LONG):
-                station.watch(phase, "mx", LONG)
-                say("begun")
-                pause()
-        except ShutdownRequested:
-            return [Result.RETURNED]
-        return [Result.DELIVERED]
+    @delivering
+    def do(station, say):
+        with station.deadline(LONG):
+            station.watch(phase, "mx", LONG)
+            say("begun")
+            pause()
 
     worker, work = start(do)
     worker.give(Order([JOB]))
@@ -195,31 +211,27 @@ def test_quit_interrupts_every_phase_before_the_seal(start, phase):
 
 
 def test_the_deadline_interrupts_before_the_final_dot(start):
-    def do(jobs, station, say):
-        try:
-            with station.deadline(0.05):
-                station.watch(Phase.CONTENT, "mx", LONG)
-                pause()
-        except DeadlineExceeded:
-            return [Result.REFUSED]
-        return [Result.DELIVERED]
+    @delivering
+    def do(station, _say):
+        with station.deadline(0.05):
+            station.watch(Phase.CONTENT, "mx", LONG)
+            pause()
 
     worker, _ = start(do)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.REFUSED]
+    assert result_of(worker) is Result.REFUSED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM])
 @pytest.mark.parametrize("phase", [Phase.SEAL, Phase.FINAL, Phase.QUIT])
 def test_from_the_seal_on_nothing_interrupts(start, number, phase):
-    def do(jobs, station, say):
+    @delivering
+    def do(station, say):
         with station.deadline(0.05):
             station.watch(phase, "mx", LONG)
             say("begun")
             until = time.monotonic() + 0.2  # past the budget
             while time.monotonic() < until or not (station.finishing or number == signal.SIGALRM):
                 time.sleep(0.001)
-        return [Result.DELIVERED]
 
     worker, work = start(do)
     worker.give(Order([JOB]))
@@ -229,20 +241,16 @@ def test_from_the_seal_on_nothing_interrupts(start, number, phase):
 
 
 def test_on_the_next_host_the_rest_of_the_budget_counts_again(start):
-    def do(jobs, station, say):
-        try:
-            with station.deadline(0.05):
-                station.watch(Phase.FINAL, "one", LONG)
-                time.sleep(0.1)
-                station.watch(Phase.CONNECT, "two", LONG)
-                pause()
-        except DeadlineExceeded:
-            return [Result.REFUSED]
-        return [Result.DELIVERED]
+    @delivering
+    def do(station, _say):
+        with station.deadline(0.05):
+            station.watch(Phase.FINAL, "one", LONG)
+            time.sleep(0.1)
+            station.watch(Phase.CONNECT, "two", LONG)
+            pause()
 
     worker, _ = start(do)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.REFUSED]
+    assert result_of(worker) is Result.REFUSED
 
 
 def test_claiming_and_settling_are_never_interrupted(start):
@@ -287,7 +295,8 @@ def test_a_storm_of_signals_around_a_deadline_only_ever_ends_in_one_of_its_two_e
 
 
 def test_the_parent_reads_by_when_it_must_have_gone_on(start):
-    def do(jobs, station, say):
+    @delivering
+    def do(station, say):
         with station.deadline(100.0):
             station.watch(Phase.MAIL, "mx.example", 50.0)
             say("mail")
@@ -300,7 +309,6 @@ def test_the_parent_reads_by_when_it_must_have_gone_on(start):
             os.read(gate, 1)
         say("settle")
         os.read(gate, 1)
-        return [Result.DELIVERED]
 
     gate, key = os.pipe()
     worker, work = start(do)
@@ -320,12 +328,10 @@ def test_the_parent_reads_by_when_it_must_have_gone_on(start):
 
 def test_hangups_from_a_terminal_are_the_parent_s_business(start):
     worker, _ = start(settled)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.SETTLED]
+    assert result_of(worker) is Result.SETTLED
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         worker.signal(number)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.SETTLED]
+    assert result_of(worker) is Result.SETTLED
 
 
 def test_an_error_that_nobody_expected_ends_the_worker_and_says_so_by_its_exit_code(start):
@@ -361,8 +367,7 @@ def test_a_signal_in_a_worker_s_first_moment_is_heard_as_any_later_one(start, mo
     if number in (signal.SIGTERM, signal.SIGINT):
         assert end_of(worker) == 0
     else:
-        worker.give(Order([JOB]))
-        assert worker.report().results == [Result.SETTLED]
+        assert result_of(worker) is Result.SETTLED
 
 
 def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
@@ -376,8 +381,7 @@ def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
     with Signals() as signals:
         worker, _ = start(settled)
         assert signals.take() == [signal.SIGUSR2]
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.SETTLED]
+    assert result_of(worker) is Result.SETTLED
 
 
 def test_a_child_whose_lines_syslogd_did_not_take_says_so_at_its_end(tmp_path):
@@ -444,11 +448,11 @@ def test_giving_to_a_worker_that_is_gone_raises(start):
 
 
 def test_the_title_says_what_has_lasted_also_where_no_signal_is_heard(start):
-    def do(jobs, station, say):
+    @delivering
+    def do(station, _say):
         with station.deadline(LONG, "tier 2"):
             station.watch(Phase.FINAL, "mx.example.org[192.0.2.25]:25", LONG)
             os.read(gate, 1)
-        return [Result.DELIVERED]
 
     gate, key = os.pipe()
     worker, _ = start(do)
@@ -472,19 +476,17 @@ def test_signals_are_for_who_waits_for_a_peer_and_not_for_who_shows_the_title(st
 
 
 def test_a_budget_that_begins_while_a_longer_one_still_has_its_alarm_ends_in_its_own_time(start):
-    def do(jobs, station, say):
+    @delivering
+    def do(station, say):
         with station.deadline(LONG):
             pass
-        try:
-            with station.deadline(0.05):
-                pause()
-        except DeadlineExceeded:
-            return [Result.REFUSED]
-        return [Result.DELIVERED]
+        say("next")
+        with station.deadline(0.05):
+            pause()
 
-    worker, _ = start(do)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.REFUSED]
+    worker, work = start(do)
+    assert result_of(worker) is Result.REFUSED
+    assert "next" in work.heard()
 
 
 def test_the_alarm_of_a_budget_that_has_ended_cuts_no_other(start):
@@ -500,19 +502,15 @@ def test_the_alarm_of_a_budget_that_has_ended_cuts_no_other(start):
         return [Result.DELIVERED]
 
     worker, _ = start(do)
-    worker.give(Order([JOB]))
-    assert worker.report().results == [Result.REFUSED]
+    assert result_of(worker) is Result.REFUSED
 
 
 def test_the_parent_s_alarm_ends_a_delivery_for_which_others_wait_whatever_is_left_of_its_budget(start):
-    def do(jobs, station, say):
-        try:
-            with station.deadline(LONG):
-                say("begun")
-                pause()
-        except DeadlineExceeded:
-            return [Result.REFUSED]
-        return [Result.DELIVERED]
+    @delivering
+    def do(station, say):
+        with station.deadline(LONG):
+            say("begun")
+            pause()
 
     worker, work = start(do)
     for _ in range(2):
