@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The listener: takes messages from any user of this host as the spool's user, who alone may write there.
 
-Each client gets a child of its own once there is room, under a deadline, so that none waits for another and a fault
-of one ends nobody else's. Until it is greeted nothing of a client is taken; what is taken is finished after TERM. Who a
-client is the kernel tells (SO_PEERCRED). It opens no file that a client names, only reads the one that it hands over.
+Each client has a child to itself once there is room, under a deadline, so that none waits for another and a fault of
+one ends nobody else's. A child that has served one takes the next, as a fork costs more than a message. Until it is
+greeted nothing of a client is taken; what is taken is finished after TERM. Who a client is the kernel tells
+(SO_PEERCRED). It opens no file that a client names, only reads the one that it hands over.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import signal
 import socket
 import stat
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple
@@ -31,6 +33,9 @@ MAX_WAITING, MAX_WAITING_OF_A_USER = 600, 200  # all of them are open files
 MAX_REQUEST = 1 << 21  # octets; more than a command line can have (ARG_MAX)
 
 _RETRY = 1.0  # seconds until a fork is tried again
+_REST = 5.0  # seconds for which a child may wait for its next client
+_CLIENTS = 100  # for one child; then a new one knows users and memory anew
+_NEXT = b"!"  # "may I have", and "here is", the next client
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _AT_ONCE = _ENDING - {signal.SIGTERM}
 _BROKEN = "what came is no message that is handed over"
@@ -52,15 +57,41 @@ class _Client(NamedTuple):
     uid: int
 
 
+class _Child:
+    """One that serves client after client. channel: to it. uid: of its client; None: it rests, since `rested`."""
+
+    def __init__(self, channel: socket.socket, uid: int) -> None:
+        self.channel = channel
+        self.uid: int | None = uid
+        self.rested = 0.0
+
+    def serve(self, client: _Client) -> None:
+        """Give it its next client. Raises OSError if it has died."""
+        socket.send_fds(self.channel, [_NEXT], [client.connection.fileno()])
+        self.uid = client.uid
+
+    def rest(self, now: float) -> bool:
+        """Whether it has said that it is ready for the next one; otherwise it has ended, and SIGCHLD is on its way."""
+        with contextlib.suppress(OSError):
+            if self.channel.recv(1) == _NEXT:
+                self.uid, self.rested = None, now
+                return True
+        return False
+
+
 class Listener:
-    """The service. accept: what is done with a message, in a child. Its limits: `MAX_CHILDREN` and the others."""
+    """The service. accept: what is done with a message, in a child. clock: monotonic seconds.
+
+    Its limits: `MAX_CHILDREN` and the others.
+    """
 
     name = "listener"
     to_the_end = False
 
-    def __init__(self, entrance: Entrance, accept: Accept) -> None:
-        self._entrance, self._accept = entrance, accept
-        self._children: dict[int, int] = {}  # pid to uid
+    def __init__(self, entrance: Entrance, accept: Accept, clock: Callable[[], float] = time.monotonic) -> None:
+        self._entrance, self._accept, self._clock = entrance, accept, clock
+        self._children: dict[int, _Child] = {}  # by pid
+        self._resting: list[_Child] = []  # those without a client; the last one is the first to have another
         self._waiting: deque[_Client] = deque()
 
     def close(self, *, unlink: bool) -> None:
@@ -74,18 +105,28 @@ class Listener:
             self._selector.register(signals, selectors.EVENT_READ)
             self._open(wanted=True)
             while not (stopping and not self._children and not self._waiting):
-                self._selector.select(_RETRY if self._waiting else None)
+                for key, _ in self._selector.select(self._patience()):
+                    if key.data and key.data.rest(self._clock()):
+                        self._resting.append(key.data)
                 for number in signals.take():
                     stopping = stopping or number in _ENDING
                     if number in _AT_ONCE:
                         self._give_up()
                     if number == signal.SIGUSR1:
                         reopen()
+                        self._signal(number)
                 self._reap()
                 if self._is_open:
                     self._take_in()
                 self._attend()
+                self._dismiss(float("inf") if stopping else self._clock() - _REST)
                 self._open(wanted=not stopping and len(self._waiting) < MAX_WAITING)
+
+    def _patience(self) -> float | None:
+        """Seconds until there is something to do though nothing is heard."""
+        if self._waiting:
+            return _RETRY
+        return max(0.0, self._resting[0].rested + _REST - self._clock()) if self._resting else None
 
     _is_open = False
 
@@ -125,48 +166,80 @@ class Listener:
                 return
 
     def _has_room(self, uid: int) -> bool:
-        of_this_user = sum(other == uid for other in self._children.values())
-        return len(self._children) < MAX_CHILDREN and of_this_user < MAX_CHILDREN_OF_A_USER
+        of_this_user = sum(child.uid == uid for child in self._children.values())
+        room = self._resting or len(self._children) < MAX_CHILDREN
+        return bool(room) and of_this_user < MAX_CHILDREN_OF_A_USER
 
     def _begin(self, client: _Client) -> bool:
-        """False if there is no room for a process now."""
-
-        def in_child() -> None:
-            signal.alarm(TIME_LIMIT)  # its default action cannot be missed
-            self._let_go()
-            _serve(client, self._accept)
-
+        """By a child that rests, or a new one. False if there is no room for a process now."""
+        while self._resting:
+            with contextlib.suppress(OSError):  # that one has died, and is reaped soon
+                self._resting.pop().serve(client)
+                return True
         try:
-            self._children[fork_child("listener", in_child)] = client.uid
+            self._fork(client)
         except OSError as error:
             log.error("cannot fork", error=error.strerror)  # noqa: TRY400  # no fault of ours
             return False
         return True
 
+    def _fork(self, client: _Client) -> None:
+        channel, theirs = socket.socketpair()
+
+        def in_child() -> None:
+            channel.close()
+            self._let_go()
+            _serve_all(theirs, client.connection, self._accept)
+
+        with theirs:
+            try:
+                pid = fork_child("listener", in_child)
+            except OSError:
+                channel.close()
+                raise
+        self._children[pid] = child = _Child(channel, client.uid)
+        self._selector.register(channel, selectors.EVENT_READ, child)
+
     def _let_go(self) -> None:
         self._selector.close()
         self._entrance.close(unlink=False)
-        for other in self._waiting:
-            other.connection.close()
+        for client in self._waiting:
+            client.connection.close()
+        for child in self._children.values():
+            child.channel.close()
 
     # --- children, and the end
+
+    def _dismiss(self, since: float) -> None:
+        """Let those go that have rested since then: they end when they hear that nobody will come."""
+        while self._resting and self._resting[0].rested <= since:
+            with contextlib.suppress(OSError):  # it has died
+                self._resting.pop(0).channel.shutdown(socket.SHUT_WR)
 
     def _reap(self) -> None:
         while self._children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            uid = self._children.pop(pid)
-            if status:
-                log.error("a message was not taken: its child ended", uid=uid, status=os.waitstatus_to_exitcode(status))
+            child = self._children.pop(pid)
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            if child in self._resting:
+                self._resting.remove(child)
+            if status and child.uid is not None:
+                code = os.waitstatus_to_exitcode(status)
+                log.error("a message was not taken: its child ended", uid=child.uid, status=code)
 
     def _give_up(self) -> None:
         """Who has not been greeted has not been taken, and goes elsewhere."""
-        for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         for client in self._waiting:
             client.connection.close()
         self._waiting.clear()
+
+    def _signal(self, number: int) -> None:
+        for pid in self._children:
+            os.kill(pid, number)
 
 
 def _peer_uid(connection: socket.socket) -> int:
@@ -177,8 +250,22 @@ def _peer_uid(connection: socket.socket) -> int:
 # --- in a child
 
 
-def _serve(client: _Client, accept: Accept) -> None:
-    connection = client.connection
+def _serve_all(channel: socket.socket, connection: socket.socket, accept: Accept) -> None:
+    """A client, and then one after the other, until the listener has none for us, or it is time for a new child."""
+    for left in reversed(range(_CLIENTS)):
+        signal.alarm(TIME_LIMIT)  # its default action cannot be missed
+        _serve(connection, accept)
+        signal.alarm(0)
+        if not left:
+            return
+        channel.sendall(_NEXT)
+        _, clients, _, _ = socket.recv_fds(channel, len(_NEXT), 1)
+        if not clients:
+            return
+        connection = socket.socket(fileno=clients[0])
+
+
+def _serve(connection: socket.socket, accept: Accept) -> None:
     connection.setblocking(True)  # TIME_LIMIT bounds all of it
     with connection, contextlib.suppress(OSError):  # the client has gone: what it handed over by then, it handed over
         connection.sendall(GREETING)
@@ -188,7 +275,7 @@ def _serve(client: _Client, accept: Accept) -> None:
             connection.sendall(Answer(64, "", f"sendmail: {_BROKEN}\n").encode())
             return
         with file:
-            answer = accept(words, client.uid, file)
+            answer = accept(words, _peer_uid(connection), file)
         connection.sendall(answer.encode())
 
 

@@ -438,6 +438,39 @@ def test_a_client_whose_listener_dies_gets_75_or_accepts_by_itself_but_never_bot
     assert len(messages(spool)) == 1
 
 
+def serving(running, calls=1):
+    """The children of the listener after so many clients, one after the other."""
+    for _ in range(calls):
+        assert call(running, "a@x.example").returncode == 0
+    return eventually(lambda: children_of(listener_of(running)))
+
+
+def test_a_child_serves_one_client_after_the_other_and_goes_when_nobody_comes(running, spool):
+    assert len(serving(running, calls=5)) < 5
+    assert len(messages(spool)) == 5
+    eventually(lambda: not children_of(listener_of(running)))
+    assert call(running, "a@x.example").returncode == 0
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["unknown", "known"])
+def test_a_child_that_dies_while_it_rests_takes_nobody_with_it(running, spool, is_known):
+    for child in serving(running):
+        os.kill(child, signal.SIGKILL)
+        eventually(lambda child=child: not (is_known and is_running(child)))
+    assert call(running, "a@x.example").returncode == 0
+    assert len(messages(spool)) == 2
+
+
+def test_a_child_that_rests_goes_on_in_the_log_that_was_opened_anew(daemon, place):
+    log = place / "mail.log"
+    one = daemon(log_file=str(log), dequeue_periods=[3600.0], dequeue_priority=[1])
+    eventually(lambda: listeners(one))
+    child = serving(one)[0]
+    log.rename(place / "mail.log.1")
+    one.send(signal.SIGUSR1)
+    eventually(lambda: serving(one) and log.exists() and f"listener[{child}]" in log.read_text())
+
+
 def test_an_answer_that_gets_lost_is_75(tmp_path):
     path = client.socket_path(str(tmp_path))
     with socket.socket(socket.AF_UNIX) as server:
