@@ -39,6 +39,8 @@ SMALL_BATCH = 2
 FAULT_REST = 10.0
 """Seconds for which a job is left alone that met a local fault: it may be its own, as a file that cannot be read."""
 
+PROCESSORS_BUSY = Held("processors", "the workers keep the processors busy: one more would make nothing faster")
+
 _NEVER = float("inf")
 
 
@@ -46,6 +48,7 @@ class Dispatch:
     """The waiting jobs of this supervisor and the one rule by which they go.
 
     awaiting: how many workers only wait for the reply to a final dot, by destination: they take no place.
+    full: those at work keep the processors busy, so that one more is of no use.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -53,6 +56,7 @@ class Dispatch:
         self.restraints = Restraints(limits.rules)
         self._scouted = False
         self.awaiting: Mapping[str, int] = {}
+        self.full = False
         self._destinations: dict[str, Destination] = {}
         self._round = Round()  # those with waiting jobs: for workers
         self._unheard = Round()  # the same: for the scout
@@ -168,7 +172,7 @@ class Dispatch:
     def ready(self, now: float) -> Iterator[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
         self._place(now)
-        return filter(self._rule(now), self._round)
+        return filter(self._rule(now), [] if self.full else self._round)
 
     def _rule(self, now: float) -> Callable[[str], bool]:
         """Whether a destination of the round may be given one more worker, as things stand."""
@@ -208,6 +212,8 @@ class Dispatch:
         last: the destination that this worker comes from and has a session with. It stays with it if nobody
         else is waiting, or if there are spare workers for the others.
         """
+        if self.full:
+            return []
         self._place(now)
         may_go = self._rule(now)
         stays = spare and last in self._round and may_go(last)
@@ -261,6 +267,8 @@ class Dispatch:
 
     def idle(self, now: float) -> bool:
         """Whether there is nothing to do for one more worker."""
+        if self.full:
+            return True
         return not next(self.ready(now), "") and not any(
             self._destinations[name].may_put_off(now) for name in self._round
         )
@@ -431,4 +439,4 @@ class Dispatch:
             return Held("strangers", f"the {strangers} workers for those that have taken nothing lately are busy")
         if each.workers and not each.may_have_more(self.per_destination, now):
             return Held("concurrency", f"{each.workers} of its nodes are being delivered, as many as it bears at once")
-        return None
+        return PROCESSORS_BUSY if self.full else None

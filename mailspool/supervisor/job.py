@@ -136,7 +136,8 @@ class Report(NamedTuple):
 
     rules: patterns of hosts that it came upon, and that the batch was not counted for.
     slower: if the destination wants less. appointments: what jobs have become that it wants soon again.
-    address: of the host that it spoke with last, "" if with none.
+    address: of the host that it spoke with last, "" if with none. share: of the time that it took, the part in which
+    it wanted a processor; for the rest it waited for others.
     """
 
     results: list[Result]
@@ -146,6 +147,7 @@ class Report(NamedTuple):
     slower: Slower | None = None
     appointments: Sequence[Appointment] = ()
     address: str = ""
+    share: float = 0.0
 
 
 class Lease(Protocol):

@@ -22,6 +22,7 @@ from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.inquiry import LEAST_PATIENCE
 from mailspool.supervisor.job import FAULT, LEASE, Job, Order, Result, Work
 from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.processors import FRESH, PROCESSORS, are_busy
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.scout import Answer, Scout, Verdict
 from mailspool.supervisor.station import KILL_GRACE
@@ -72,8 +73,9 @@ class Pool:
         clock: Callable[[], float],
         release_in_child: Callable[[], None],
         abandoned: Callable[[int, str], None],
+        processors: int = PROCESSORS,
     ) -> None:
-        self.work = work
+        self.work, self._processors = work, processors
         self.dispatch = Dispatch(work.limits())
         self.generation = 0  # of workers; each reload makes another
         self.delivered = 0
@@ -131,8 +133,9 @@ class Pool:
         self.alarms.hear({LEASE: "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
         return fresh
 
-    def _count_connections(self, now: float, but: Worker | None = None) -> None:
-        """For the limits. The worker that is given something closes what it has, or goes on with it."""
+    def _take_stock(self, now: float, but: Worker | None = None) -> None:
+        """For the dispatch. The worker that is given something closes the connections that it has, or goes on."""
+        self.dispatch.full = are_busy((each.computes(now) for each in self._workers.values()), self._processors)
         restraints = self.dispatch.restraints
         restraints.owners = self.work.owners
         if restraints.rules:
@@ -140,7 +143,7 @@ class Pool:
             restraints.held = Counter(key for each in others for key in each.connections(now))
 
     def _may_fork(self, now: float) -> bool:
-        self._count_connections(now)
+        self._take_stock(now)
         return self._has_room and not self._fork.left and not self.dispatch.idle(now)
 
     @property
@@ -174,7 +177,7 @@ class Pool:
 
     def _give(self, worker: Worker, now: float) -> bool:
         """Whether there is a batch for it."""
-        self._count_connections(now, worker)
+        self._take_stock(now, worker)
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
         if batch:
             order, connection = self.dispatch.order(batch, now)
@@ -184,7 +187,7 @@ class Pool:
 
     def _hand_over(self, worker: Worker, order: Order, connection: socket.socket | None) -> None:
         try:
-            worker.give(order, connection)
+            worker.give(order, connection, self._clock())
         except OSError:  # it has ended and will be reaped
             self.dispatch.lost(order.jobs)
             worker.batch = []
@@ -251,7 +254,7 @@ class Pool:
         batch, worker.batch = worker.batch, []
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
-        worker.reported(worker.idle_since)
+        worker.reported(worker.idle_since, report.share)
         self.dispatch.finished(
             batch, results, worker.idle_since, report.refusal, report.rules, report.slower, report.address
         )
@@ -418,6 +421,8 @@ class Pool:
         if self.dispatch.in_hurry(now):
             yield HURRY
         yield self.appointments.left(now)
+        if self.dispatch.full:
+            yield FRESH
         yield from (max(worker.slot.until, self._spare_until) - now for worker in self._workers.values())
         if self.dispatch.restraints.rules:  # a connection that is let go makes room for another
             yield from (left for worker in self._workers.values() for left in worker.connections(now).values())

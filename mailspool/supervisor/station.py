@@ -20,6 +20,7 @@ from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase, Watch
 from mailspool.model.target import address_in
 from mailspool.supervisor.job import MAX_RULES, NOTHING, Appointment, Job, Order, Report, Result, Slower, Work
+from mailspool.supervisor.processors import Stopwatch
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.signals import Handlers
 from mailspool.supervisor.title import WorkerTitle
@@ -74,6 +75,7 @@ class WorkerStation:
 
     def __init__(self, serial: int, channel: socket.socket, slot: Slot, clock: Callable[[], float]) -> None:
         self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
+        self._stopwatch = Stopwatch(clock)
         self.finishing = False
         self._phase = Phase.IDLE
         self._interruptible = Interruptible()
@@ -104,6 +106,7 @@ class WorkerStation:
         self._title.keep()
         while not self.finishing and (order := self._next_order(work)):
             self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
+            self._stopwatch.start()
             self.order = order
             results = work.perform(order.jobs, self)
             self._drop_connection()
@@ -113,7 +116,8 @@ class WorkerStation:
 
     def _take_report(self, results: list[Result]) -> Report:
         met, address = tuple(self._rules), address_in(self._spoken_with)
-        report = Report(results, self._alarms, self._refusal, met, self._slower, self._appointments, address)
+        slower, appointments, share = self._slower, self._appointments, self._stopwatch.share
+        report = Report(results, self._alarms, self._refusal, met, slower, appointments, address, share)
         self._alarms, self._refusal, self._rules, self._slower, self._appointments = {}, "", {}, None, []
         return report
 

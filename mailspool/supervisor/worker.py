@@ -10,6 +10,7 @@ import msgspec
 
 from mailspool.supervisor.child import fork_child
 from mailspool.supervisor.job import Job, Order, Report, Work
+from mailspool.supervisor.processors import FRESH
 from mailspool.supervisor.scoreboard import Slot
 from mailspool.supervisor.station import LINGER, MAX_PACKET, WorkerStation
 
@@ -29,24 +30,31 @@ class Worker:
         self.destination = ""  # the last one: there may still be a session with it
         self.jobs_done = 0
         self.idle_since = 0.0
+        self.share = 0.0  # as its last report said
+        self._given = 0.0
         self.leaving = False  # told to end: it gets no more
         self.killed = False  # because it was overdue
         self.closed = False
         self._connections: dict[str, float] = {}  # by destination and pattern of hosts, and for how long
 
-    def give(self, order: Order, connection: socket.socket | None = None) -> None:
+    def give(self, order: Order, connection: socket.socket | None = None, now: float = 0.0) -> None:
         """connection: with `order.host`, of which nothing was read yet. Raises OSError if the worker is gone."""
-        self.batch, self.destination = order.jobs, order.jobs[0].destination
+        self.batch, self.destination, self._given = order.jobs, order.jobs[0].destination, now
         self._connections |= dict.fromkeys((self.destination, *self.batch[0].rules), float("inf"))
         socket.send_fds(self.channel, [_encode(order)], [connection.fileno()] if connection else [])
 
-    def reported(self, now: float) -> None:
-        """It has nothing to do, and soon lets go of its session."""
+    def reported(self, now: float, share: float) -> None:
+        """It has nothing to do, and soon lets go of its session. share: as of `job.Report`."""
+        self.share = share
         self._connections = {key: now + min(left, LETS_GO) for key, left in self.connections(now).items()}
 
     def connections(self, now: float) -> dict[str, float]:
         """What it may have a session for, destination and patterns of hosts, and for how many seconds: inf if busy."""
         return {key: until - now for key, until in self._connections.items() if until > now}
+
+    def computes(self, now: float) -> float:
+        """The part of its time in which it most likely wants a processor."""
+        return self.share if self.batch and now - self._given < FRESH else 0.0
 
     def report(self) -> Report | None:
         """What became of its batch, None if it has ended."""

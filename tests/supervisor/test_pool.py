@@ -17,6 +17,7 @@ from mailspool.supervisor import pool as pool_module
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.job import Appointment, Job, Limits, Result, Unshared
 from mailspool.supervisor.pool import SLEPT, STALE, Pool
+from mailspool.supervisor.processors import FRESH
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
 from mailspool.supervisor.worker import LETS_GO
 from tests.running import eventually, is_running
@@ -68,6 +69,23 @@ def pool(clock):
         os.kill(pid, 9)
         one.ended(Ended(*os.waitpid(pid, 0)))
     selector.close()
+
+
+class Computing(Waiting):
+    """Work that wants a processor all the time, but for jobs called so it does not end by itself."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self._clock = clock
+
+    def perform(self, jobs, station):
+        if jobs[0].group == "endless":
+            return super().perform(jobs, station)
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+        self._clock.pass_(0.001)
+        return [Result.DELIVERED] * len(jobs)
 
 
 def at_work(pool):
@@ -218,7 +236,7 @@ def test_what_a_reload_grants_counts_for_all_workers_together(pool):
 def test_a_session_that_may_still_be_open_counts_and_then_makes_room(pool, clock):
     grant(pool, concurrency=1)
     worker = at_work(pool)
-    worker.reported(clock())
+    worker.reported(clock(), 0.0)
     worker.leaving = True  # it gets nothing more, and has not said goodbye
     pool.dispatch.offer([Job("0/other", "a.example", "other")])
     pool.assign()
@@ -237,3 +255,27 @@ def test_an_appointment_is_kept_in_time(pool, clock):
     clock.pass_(300.0)
     pool.assign()
     assert [worker.destination for worker in pool._workers.values()] == ["a.example"]
+
+
+def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processors_busy(clock):
+    selector = selectors.DefaultSelector()
+    pool = Pool(Computing(clock), selector, clock, lambda: None, lambda serial, how: None, processors=1)
+    try:
+        pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
+        pool.assign()
+        assert pool.active == 2  # nobody knows yet
+        for worker in pool._workers.values():
+            pool.hear(worker)
+        pool.dispatch.offer([Job("0/c", "a.example", "endless"), Job("0/d", "b.example", "endless")])
+        pool.assign()
+        assert (pool.active, len(pool)) == (1, 2)
+        assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
+        assert min(pool.next_events()) <= FRESH
+        clock.pass_(FRESH)  # it waits for something
+        pool.assign()
+        assert pool.active == 2
+    finally:
+        for pid in [*pool._workers]:
+            os.kill(pid, 9)
+            pool.ended(Ended(*os.waitpid(pid, 0)))
+        selector.close()
