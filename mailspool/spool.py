@@ -118,7 +118,7 @@ class Spool:
         self.settings = settings
         if before != settings.dequeue_dir:
             self._root, self._store = settings.dequeue_dir, self._given_store
-        self._handles: dict[Tier, Handle] = {}  # of `node_at`
+        self._handles: dict[int, Handle] = {}  # of `node_at`, by tier
         self._attempts: tuple[int, Attempts] | None = None
         self._door: Door | None = None
         self._credentials: Keyring | None = None
@@ -185,13 +185,15 @@ class Spool:
 
     def node_at(self, location: Location) -> "Node":
         """The node at a location. Raises Unreadable."""
-        tiers = self.settings.tiers
-        tier = tiers[location.tier] if location.tier < len(tiers) else _beyond(location.tier, tiers[-1])
-        if (handle := self._handles.get(tier)) is None:
-            handle = self._handles[tier] = self.mail_spool_handle(tier)
-        node = self.mail_spool_node(handle, nodename.split_claim(location.name)[0])
+        if (handle := self._handles.get(location.tier)) is None:
+            handle = self._handles[location.tier] = self.mail_spool_handle(self._tier(location.tier))
+        node = self.mail_spool_node(handle, location.node)
         node.location = location
         return node
+
+    def _tier(self, number: int) -> Tier:
+        tiers = self.settings.tiers
+        return tiers[number] if number < len(tiers) else _beyond(number, tiers[-1])
 
     def quarantine(self, location: Location, reason: str) -> None:
         """Put aside what cannot be read or sent, and say so loudly."""

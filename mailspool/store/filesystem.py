@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache, partial
 from io import BytesIO
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
 from mailspool.model.envelope import Envelope, Survey
@@ -39,6 +39,7 @@ WRITING_TIME = 86400.0
 _CHUNK = 1 << 20
 _FIRST = 4096  # octets: an envelope of few recipients, and most often all of a small message
 _T = TypeVar("_T")
+_More = TypeVarTuple("_More")
 
 
 class FileStore(Store):
@@ -241,7 +242,7 @@ class FileStore(Store):
             return super().envelope(location)
 
     def peek(self, location: Location, octets: int) -> bytes:
-        return self._wherever(location, lambda path: fsops.read(path, octets))
+        return self._wherever(location, fsops.read, octets)
 
     # --- moving
 
@@ -249,7 +250,7 @@ class FileStore(Store):
         """Make room for claims out of these tiers now, as far as the disk lets us: later it may have no inode left."""
         with suppress(SpoolError):
             for tier in tiers:
-                self._directory_made(Location(State.CLAIMED, tier, "", self._owner))
+                self._make_directory(Location(State.CLAIMED, tier, "", self._owner))
 
     def claim(self, location: Location, attempt: str) -> Location:
         claim = Location(State.CLAIMED, location.tier, f"{location.node}~{attempt}", self._owner)
@@ -261,7 +262,7 @@ class FileStore(Store):
     def _take(self, source: Location, claim: Location) -> Location:
         target = self._path_made(claim)
         try:
-            self._wherever(source, lambda path: fsops.rename(path, target))
+            self._wherever(source, fsops.rename, target)
         except ClaimLost:
             # NFS may deny what it did when the request was repeated: only the unique name knows whose the node is.
             if not fsops.is_there(target):
@@ -270,7 +271,7 @@ class FileStore(Store):
 
     def move(self, source: Location, target: Location) -> Location:
         to = self._path_made(target)
-        self._wherever(source, lambda path: self._rename_to_new(path, to, target))
+        self._wherever(source, self._rename_to_new, to, target)
         if source.state is State.QUARANTINED:
             self._forget_reason(source)
         return target
@@ -296,11 +297,11 @@ class FileStore(Store):
             target = Location(State.QUARANTINED, 0, name)
             path = self._path_made(target)
             with suppress(fsops.Exists):
-                self._wherever(location, partial(self._quarantine_as, path, reason))
+                self._wherever(location, self._quarantine_as, path, reason)
                 return target
         raise AssertionError  # there is always another name
 
-    def _quarantine_as(self, path: str, reason: str, source: str) -> None:
+    def _quarantine_as(self, source: str, path: str, reason: str) -> None:
         _write_reason(path, reason)
         try:
             fsops.rename_to_new(source, path)
@@ -371,8 +372,8 @@ class FileStore(Store):
     def place(self, location: Location) -> str:
         """The path to which it is moved. Raises Unreadable."""
         state, tier, name, owner = location
-        within = nodename.place(tier, _safe(name)) if tier and state is State.QUEUED else _safe(name)
-        return f"{_directory(self.root, state, tier, owner)}/{within}"
+        directory = _directory(self.root, state, tier, owner)
+        return f"{directory}/{nodename.place(tier, _safe(name)) if tier and state is State.QUEUED else _safe(name)}"
 
     def elsewhere(self, location: Location) -> str:
         """The other path at which a node in a tier may stand, "" if there is none. Raises Unreadable."""
@@ -380,34 +381,34 @@ class FileStore(Store):
         other = nodename.elsewhere(tier, _safe(name)) if state is State.QUEUED else ""
         return other and f"{_directory(self.root, state, tier, owner)}/{other}"
 
-    def _wherever(self, location: Location, act: Callable[[str], _T]) -> _T:
-        """Do it at the path where it is.
+    def _wherever(self, location: Location, act: Callable[[str, *_More], _T], *more: *_More) -> _T:
+        """Do it at the path where it is: `act(path, *more)`.
 
         A claim is lost only if its name is gone: else it would stay claimed, and nobody would know. ENOENT may mean the
         directory to move to, and NFS says ESTALE of more than what is gone. Raises ClaimLost; SpoolError for such.
         """
         path = self.place(location)
         try:
-            return act(path)
+            return act(path, *more)
         except ClaimLost as lost:
             if location.state is State.CLAIMED and fsops.is_there(path):
                 raise SpoolError(f"{lost}, but it is there") from lost
             if not (other := self.elsewhere(location)):
                 raise
-        return act(other)
+        return act(other, *more)
 
     def _path_made(self, target: Location) -> str:
         """The path of a place to move to, its directory made if we have not seen it yet."""
-        self._directory_made(target)
+        if _directory(self.root, target.state, target.tier, target.owner) not in self._made:
+            self._make_directory(target)
         return self.place(target)
 
-    def _directory_made(self, target: Location) -> None:
+    def _make_directory(self, target: Location) -> None:
         directory = _directory(self.root, target.state, target.tier, target.owner)
-        if directory not in self._made:
-            if target.state is State.CLAIMED:
-                fsops.make_directory(os.path.dirname(directory))
-            fsops.make_directory(directory)
-            self._made.add(directory)
+        if target.state is State.CLAIMED:
+            fsops.make_directory(os.path.dirname(directory))
+        fsops.make_directory(directory)
+        self._made.add(directory)
 
 
 @lru_cache(1000)  # asked for six times for each message

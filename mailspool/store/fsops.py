@@ -99,9 +99,9 @@ def open_regular(path: str) -> tuple[IO[bytes], int]:
     """A file to read, and its size in octets. Raises ClaimLost, or Unreadable for anything but a regular file."""
     fd = _open(path)
     try:
-        size = _regular_size(fd, path)
-        content = os.pread(fd, size, 0) if size <= _BUFFER else b""
-        if len(content) < size:
+        if not (content := _content(fd)):
+            size = _regular_size(fd, path)
+            os.lseek(fd, 0, os.SEEK_SET)
             return io.BufferedReader(io.FileIO(fd), _BUFFER), size
     except BaseException as error:
         _let_go(fd)
@@ -109,7 +109,17 @@ def open_regular(path: str) -> tuple[IO[bytes], int]:
             raise SpoolError(f"cannot read {path}: {error.strerror}") from error
         raise
     _let_go(fd)  # most messages are small: one read, and the file is done with
-    return io.BytesIO(content), size
+    return io.BytesIO(content), len(content)
+
+
+def _content(fd: int) -> bytes:
+    """All of a small file; b"" where it is not had at once, or nothing is there. Only files have an end to seek."""
+    try:
+        size = os.lseek(fd, 0, os.SEEK_END)
+        content = os.pread(fd, size, 0) if size <= _BUFFER else b""
+    except OSError:
+        return b""
+    return content if len(content) == size else b""
 
 
 def _open(path: str) -> int:

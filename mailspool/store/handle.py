@@ -210,12 +210,12 @@ class Node:
     @property
     def envelope(self) -> Envelope:
         """The message's envelope."""
-        return self.open().envelope
+        return (self._stored or self.open()).envelope
 
     @property
     def recipient(self) -> Recipient:
         """Which of the envelope's recipients it is for. Raises Unreadable if there is none of that number."""
-        recipients = self.open().envelope.recipients
+        recipients = (self._stored or self.open()).envelope.recipients
         try:
             return recipients[self.parsed.index]
         except IndexError:
@@ -238,7 +238,7 @@ class Node:
 
     def filehandle(self) -> IO[bytes]:
         """The message, from its first byte."""
-        return self.open().file
+        return (self._stored or self.open()).file
 
     @property
     def filename(self) -> str:
