@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import groupby, islice, takewhile
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from mailspool.delivery.lot import Lot, of_one_sender
 from mailspool.delivery.network import Network
 from mailspool.delivery.route import Route
 from mailspool.delivery.scout import unreached
-from mailspool.delivery.settle import Policy, Settler, unless_lost
+from mailspool.delivery.settle import Case, Policy, Settler, unless_lost
 from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
@@ -57,8 +57,7 @@ log = get_logger()
 
 Item = TypeVar("Item")
 
-_ENOUGH = frozenset({Result.REFUSED, Result.FAULT})
-"""After one of these no more of a batch is begun."""
+_is_open = attrgetter("is_open")
 
 _FAMILIES = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}
 
@@ -73,7 +72,8 @@ class Door:
         self._hooks, self._settings, self._station = hooks, settings, station
         self._hints = Hints(hooks, station)
         self.watch = guarded(station.watch, self._check_lease)
-        self._enough = False  # no more of the batch is begun
+        self._results: dict[str, Result] = {}  # of the batch, by the jobs' keys
+        self._enough = False  # no more of it is begun
         self.network = Network(
             resolver=Resolver(settings.nameservers, settings.dns_timeout, time.monotonic),
             helo_name=settings.hostname,
@@ -142,40 +142,51 @@ class Door:
         Raises SpoolError if a claim can be neither settled nor given back: who goes on would keep it for ever.
         """
         self.settler.finish()
-        waiting = deque(self._groups(jobs))
+        self._results, self._enough = {}, False
+        waiting = self._groups(jobs)
         lots: deque[Lot] = deque()  # claimed; as many as the session has room for
-        results: dict[str, Result] = {}
-        self._enough = False
         try:
-            while (waiting and not self._is_over) or lots:
-                while waiting and not self._is_over and len(lots) < self.agent.room:
-                    lots.append(self._take(waiting.popleft()))
+            while self._claim_ahead(waiting, lots):
                 lot = lots.popleft()
-                told = self._work_off(lot, lots) if self._may_go_on(lot) else self._return_untried(lot)
-                self._enough = self._enough or not _ENOUGH.isdisjoint(told.values())
-                results |= told
-                if lot.others:
+                if self._is_over and not self._is_past_dot(lot):
+                    self._return_untried(lot)
+                else:
+                    self._work_off(lot, lots)
+                if lot.later:
                     waiting.appendleft(lot.others)
         except BaseException:
             for lot in lots:
                 with suppress(SpoolError):
                     self._return_untried(lot)
             raise
-        return [results.get(job.key, Result.RETURNED) for job in jobs]
+        return [self._results.get(job.key, Result.RETURNED) for job in jobs]
+
+    def _claim_ahead(self, waiting: deque[list[Job]], lots: deque[Lot]) -> bool:
+        """As many lots as there is room for, unless it is over. Whether there are any."""
+        if self._is_over:
+            waiting.clear()
+        while waiting and len(lots) < self.agent.room:
+            lots.append(self._take(waiting.popleft()))
+        return bool(lots)
 
     @property
     def _is_over(self) -> bool:
         """Whether what was not tried yet is returned."""
         return self._enough or self._station.finishing
 
-    def _may_go_on(self, lot: Lot) -> bool:
-        """What is past its final dot must."""
-        return not self._is_over or (lot.delivery is not None and self.agent.past_dot(lot.delivery))
+    def _is_past_dot(self, lot: Lot) -> bool:
+        """Then what came of it must be heard."""
+        return lot.delivery is not None and self.agent.past_dot(lot.delivery)
 
-    def _groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    def _groups(self, jobs: Sequence[Job]) -> deque[list[Job]]:
         """Of one message, one destination, one transaction."""
-        for _, group in groupby(jobs, key=attrgetter("group")):
-            yield from cut(group, self._settings.max_recipients)
+        most, groups = self._settings.max_recipients, deque[list[Job]]()
+        for job in jobs:
+            if groups and groups[-1][0].group == job.group and len(groups[-1]) < most:
+                groups[-1].append(job)
+            else:
+                groups.append([job])
+        return groups
 
     def idle(self) -> None:
         """No job has come for a moment, or none comes any more: say goodbye to the host, leave nothing undone."""
@@ -186,12 +197,13 @@ class Door:
         """Claim and read, and leave what comes in the way for when its turn comes: others may be under way."""
         lot = Lot(jobs)
         try:
-            for key in lot.results:  # one by one: those before a fault must be known, to be given back
-                if node := self._claim(key):
-                    lot.nodes[key] = node
+            for job in jobs:  # one by one: those before a fault must be known, to be given back
+                self._results[job.key] = Result.SETTLED
+                if node := self._claim(job.key):
+                    lot.nodes[job.key] = node
             lot.whole, lot.later = of_one_sender(self._readable(lot.nodes))
-            lot.results |= dict.fromkeys(lot.later, Result.RETURNED)
-            if lot.whole and not lot.job.refusal:
+            self._results.update(dict.fromkeys(lot.later, Result.RETURNED))
+            if lot.whole and not jobs[0].refusal:
                 lot.delivery = self._prepare(list(lot.whole.values()))
             lot.is_open = lot.delivery is not None or not lot.whole
         except SpoolError as error:
@@ -207,47 +219,45 @@ class Door:
         domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
         return self.agent.prepare(envelope, recipients, file, domain, tier, partial(_seal, nodes))
 
-    def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> dict[str, Result]:
+    def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> None:
         """Deliver and settle it. behind: those whose turn comes next."""
         try:
             if lot.error:
                 raise lot.error
-            whole, outcomes = self._try(
-                lot, [each.delivery for each in takewhile(attrgetter("is_open"), behind) if each.delivery]
-            )
-            lot.results |= zip(whole, map(_result, outcomes), strict=True)
-            heard = self._hints.hear(whole.values(), outcomes)
-            self._enough |= heard.enough
-            self.settler.settle(list(zip(whole.values(), outcomes, strict=True)))
-            self._hints.appoint(heard.wishes, lot.job)
-            if lot.delivery and Result.DELIVERED in lot.results.values():
+            cases = self._try(lot, behind)
+            results = [_result(outcome) for _, outcome in cases]
+            self._results.update(zip(lot.whole, results))  # noqa: B905 - there are none if it went to quarantine
+            heard = self._hints.hear(cases)
+            self._enough |= heard.enough or Result.REFUSED in results
+            self.settler.settle(cases)
+            self._hints.appoint(heard.wishes, lot.jobs[0])
+            if lot.delivery and Result.DELIVERED in results:
                 self._count(lot.delivery.envelope.facts.size)
             self._give_back(lot.later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
-            log.debug("returned", id=lot.job.group, reason=str(error))
+            log.debug("returned", id=lot.jobs[0].group, reason=str(error))
             self._return(lot, Result.RETURNED)
         except (ShutdownRequested, ClaimLost):  # the lost one is told of when it is to be given back
             self._return(lot, Result.RETURNED)
         except SpoolError as error:
+            self._enough = True
             self._station.alarm(FAULT, f"claims are given back: {error}")
             self._return(lot, Result.FAULT)
         finally:
             lot.close()
-        return lot.results
 
-    def _return_untried(self, lot: Lot) -> dict[str, Result]:
+    def _return_untried(self, lot: Lot) -> None:
         try:
             self._return(lot, Result.RETURNED)
         finally:
             lot.close()
-        return lot.results
 
     def _return(self, lot: Lot, why: Result) -> None:
         """Give back what no host has taken. Raises SpoolError as `_give_back` does."""
-        undelivered = [key for key, result in lot.results.items() if result is not Result.DELIVERED]
+        undelivered = [job.key for job in lot.jobs if self._results.get(job.key) is not Result.DELIVERED]
         self._give_back(lot.nodes[key] for key in undelivered if key in lot.nodes)
-        lot.results |= dict.fromkeys(undelivered, why)
+        self._results.update(dict.fromkeys(undelivered, why))
 
     def _claim(self, key: str) -> Node | None:
         """None if somebody else was first. Raises SpoolError."""
@@ -271,16 +281,18 @@ class Door:
                 whole[key] = node
         return whole
 
-    def _try(self, lot: Lot, behind: Sequence[Delivery]) -> tuple[dict[str, Node], list[Outcome]]:
-        """The nodes that were tried and what came of it; a message that no host can be sent goes to quarantine."""
-        if not lot.whole or lot.delivery is None:
-            return lot.whole, [self._not_to_be_tried(node, lot.job.refusal) for node in lot.whole.values()]
+    def _try(self, lot: Lot, behind: Iterable[Lot]) -> list[Case]:
+        """What came of each of its whole nodes; of none if no host can be sent the message: it goes to quarantine."""
+        nodes = list(lot.whole.values())
+        if lot.delivery is None:
+            return [(node, self._not_to_be_tried(node, lot.jobs[0].refusal)) for node in nodes]
+        followers = [each.delivery for each in takewhile(_is_open, behind) if each.delivery]
         try:
-            return lot.whole, self._deliver(lot.delivery, behind, list(lot.whole.values()))
+            return list(zip(nodes, self._deliver(lot.delivery, followers, nodes), strict=True))
         except Unreadable as error:
-            for node in lot.whole.values():
+            for node in nodes:
                 self._put_aside(node, str(error))
-            return {}, []
+            return []
 
     def _deliver(self, delivery: Delivery, behind: Sequence[Delivery], nodes: Sequence[Node]) -> list[Outcome]:
         """Raises ShutdownRequested, SpoolError; ClaimLost if one was taken away before the final dot."""

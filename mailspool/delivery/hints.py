@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.scout import refusal
+from mailspool.delivery.settle import Case
 from mailspool.model.hint import Kind, parse_hint
-from mailspool.model.outcome import Deferred, Outcome
+from mailspool.model.outcome import Deferred
 from mailspool.store.base import Location, State
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import Job, Station
@@ -30,19 +31,23 @@ class Heard(NamedTuple):
     wishes: Sequence[Wish]
 
 
+_NOTHING = Heard(enough=False, wishes=())
+
+
 class Hints:
     """station: where they are handed on."""
 
     def __init__(self, hooks: Hooks, station: Station) -> None:
         self._hooks, self._station = hooks, station
 
-    def hear(self, nodes: Iterable[Node], outcomes: Sequence[Outcome]) -> Heard:
-        """One outcome for each node, before it is settled.
+    def hear(self, cases: Iterable[Case]) -> Heard:
+        """Before they are settled.
 
         A node that was tried before it was due is not wished for: it has had its chance until it is due.
         """
-        each = zip(nodes, outcomes, strict=True)
-        deferred = [(node, outcome) for node, outcome in each if isinstance(outcome, Deferred)]
+        deferred = [(node, outcome) for node, outcome in cases if isinstance(outcome, Deferred)]
+        if not deferred:  # as most often
+            return _NOTHING
         if refused := next((outcome for _, outcome in deferred if outcome.refused), None):
             self._station.refused(refusal(refused.text, self._hooks.now()))
         enough, wishes = False, []

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from mailspool.delivery.delivery import Delivery
 from mailspool.errors import SpoolError
 from mailspool.store.handle import Node
-from mailspool.supervisor.job import Job, Result
+from mailspool.supervisor.job import Job
 
 
 class Lot:
-    """results: of all its jobs, in their order.
+    """jobs: those it was made of.
 
-    nodes: those that we have claimed; whole: those of them that can be read, and to which the same one sends; later:
-    those to which another one does. error: what has kept us from that.
+    nodes: those that we have claimed, by their jobs' keys; whole: those of them that can be read, and to which the same
+    one sends; later: those to which another one does. error: what has kept us from that.
     is_open: whether it may be begun ahead of its turn, or its turn passed over.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self.results = dict.fromkeys((job.key for job in jobs), Result.SETTLED)
-        self._jobs = jobs
+        self.jobs = jobs
         self.nodes: dict[str, Node] = {}
         self.whole: dict[str, Node] = {}
         self.later: dict[str, Node] = {}
@@ -28,14 +27,9 @@ class Lot:
         self.is_open = False
 
     @property
-    def job(self) -> Job:
-        """The first."""
-        return self._jobs[0]
-
-    @property
     def others(self) -> list[Job]:
         """Those that another one sends to."""
-        return [job for job in self._jobs if job.key in self.later]
+        return [job for job in self.jobs if job.key in self.later]
 
     def close(self) -> None:
         """Let go of its message file."""

@@ -57,11 +57,14 @@ class Settler:
 
         Raises SpoolError, with the rest of the nodes still claimed.
         """
+        failures: list[Case] = []
         for node, outcome in cases:
             if isinstance(outcome, Delivered):
                 self._log(node, outcome, "sent")
                 self._end_delivered(node)
-        if failures := [case for case in cases if not isinstance(case[1], Delivered)]:
+            else:
+                failures.append((node, outcome))
+        if failures:
             self._settle_failures(failures)
 
     def finish(self) -> None:
