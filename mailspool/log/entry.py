@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 MAX_CHARACTERS = 2000  # of a text, of up to four octets each: syslogd takes 8 KiB
@@ -20,6 +20,7 @@ _HARMFUL = "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udf
 _ONE_WORD = r'[^\s"]+'
 
 Event = MutableMapping[str, Any]
+Get = Callable[..., Any]
 
 
 class Entry(NamedTuple):
@@ -70,33 +71,53 @@ class Entry(NamedTuple):
 
 
 def make_entry(level: str, ident: str, now: float, event: Event) -> Entry:
-    """The entry of an event as structlog hands it over; takes it apart."""
-    error = _exception(event.pop("exc_info", None))
-    fields = {**event, "exception": error} if error else dict(event)
+    """The entry of an event as structlog hands it over; keeps it."""
+    error = _exception(event.pop("exc_info")) if "exc_info" in event else ""
     text = render(event)
-    return Entry(level, ident, now, (f"{text}: {_harmless(error)}" if error else text)[:MAX_CHARACTERS], fields)
+    if error:
+        text, event["exception"] = f"{text}: {_harmless(error)}"[:MAX_CHARACTERS], error
+    return Entry(level, ident, now, text, event)
 
 
 def render(event: Event) -> str:
-    """One event's text. Takes the event apart. "delivery" and "submission" have the forms that analysers know."""
-    name, node_id = event.pop("event"), event.pop("id", "")
-    parts = [_FORMS[name](event) if name in _FORMS else str(name)]
-    parts += [f"{key}={_word(value)}" for key, value in event.items()]
-    line = " ".join(parts)
-    return _harmless(f"{node_id}: {line}" if node_id else line)[:MAX_CHARACTERS]
+    """One event's text. "delivery" and "submission" have the forms that analysers know; other fields come behind."""
+    form = _FORMS.get(event["event"], _PLAIN)
+    line = form.render(event.get)
+    if not event.keys() <= form.fields:
+        line = " ".join([line, *(f"{key}={_word(value)}" for key, value in event.items() if key not in form.fields)])
+    if node_id := event.get("id"):
+        line = f"{node_id}: {line}"
+    return _harmless(line)[:MAX_CHARACTERS]
 
 
-def _delivery(event: Event) -> str:
-    to, relay, delay = event.pop("to", ""), event.pop("relay", "") or "none", event.pop("delay", 0)
-    dsn, status, text = event.pop("dsn", ""), event.pop("status", ""), event.pop("text", "")
-    return f"to=<{to}>, relay={relay}, delay={_number(delay)}, dsn={dsn}, status={status} ({text})"
+class _Form(NamedTuple):
+    """How an event is put, and the fields that are told by that, or before it. render: takes the event's `get`."""
+
+    render: Callable[[Get], str]
+    fields: frozenset[str]
 
 
-def _submission(event: Event) -> str:
-    return f"from=<{event.pop('sender', '')}>, size={event.pop('size', 0)}, nrcpt={event.pop('nrcpt', 0)}"
+def _delivery(get: Get) -> str:
+    return (
+        f"to=<{get('to', '')}>, relay={get('relay') or 'none'}, delay={_number(get('delay', 0))}, "
+        f"dsn={get('dsn', '')}, status={get('status', '')} ({get('text', '')})"
+    )
 
 
-_FORMS = {"delivery": _delivery, "submission": _submission}
+def _submission(get: Get) -> str:
+    return f"from=<{get('sender', '')}>, size={get('size', 0)}, nrcpt={get('nrcpt', 0)}"
+
+
+def _plain(get: Get) -> str:
+    return str(get("event"))
+
+
+_HEAD = frozenset({"event", "id"})
+_PLAIN = _Form(_plain, _HEAD)
+_FORMS = {
+    "delivery": _Form(_delivery, _HEAD | {"to", "relay", "delay", "dsn", "status", "text"}),
+    "submission": _Form(_submission, _HEAD | {"sender", "size", "nrcpt"}),
+}
 
 
 def _number(value: object) -> str:
