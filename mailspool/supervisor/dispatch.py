@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.held import Held
 from mailspool.supervisor.inquiry import Inquiries, patience
-from mailspool.supervisor.job import Job, Limits, Order, Result, Slower
+from mailspool.supervisor.job import Job, Limits, Order, Report, Result, Slower
 from mailspool.supervisor.restraint import Restraints
 from mailspool.supervisor.round import Round
 from mailspool.supervisor.scout import Answer, Question
@@ -273,22 +273,13 @@ class Dispatch:
             self._destinations[name].may_put_off(now) for name in self._round
         )
 
-    def finished(
-        self,
-        batch: Sequence[Job],
-        results: Sequence[Result],
-        now: float,
-        refusal: str = "",
-        rules: Sequence[str] = (),
-        slower: Slower | None = None,
-        address: str = "",
-    ) -> None:
-        """A worker has reported on its batch. refusal: how a session was refused. The others: as of `job.Report`."""
-        destination = self._release(batch)
+    def finished(self, batch: Sequence[Job], report: Report, now: float) -> None:
+        """A worker has reported on its batch."""
+        destination, results = self._release(batch), report.results
         if not batch[0].refusal:  # it was tried
-            destination.address = address or destination.address
-            self._learn(batch[0].destination, destination, results, now, refusal, slower)
-            self.restraints.ended(batch, results, rules, now)
+            destination.address = report.address or destination.address
+            self._learn(batch[0].destination, destination, report, now)
+            self.restraints.ended(batch, results, report.rules, now)
         returned = [job for job, result in zip(batch, results, strict=True) if result is Result.RETURNED]
         faulty = [job.key for job, result in zip(batch, results, strict=True) if result is Result.FAULT]
         destination.waiting.extendleft(job._replace(refusal="", rules=()) for job in reversed(returned))
@@ -296,22 +287,15 @@ class Dispatch:
         self._known.update(faulty)
         self._faulty.update(dict.fromkeys(faulty, now + FAULT_REST))
 
-    def _learn(
-        self,
-        name: str,
-        destination: Destination,
-        results: Sequence[Result],
-        now: float,
-        refusal: str,
-        slower: Slower | None,
-    ) -> None:
-        if slower:
-            self._slow_down(name, destination, slower, now)
+    def _learn(self, name: str, destination: Destination, report: Report, now: float) -> None:
+        results = report.results
+        if report.slower:
+            self._slow_down(name, destination, report.slower, now)
         elif Result.DELIVERED in results:
             destination.took(now, self.per_destination)
             self.restraints.took(name)
         elif Result.REFUSED in results:
-            destination.refused(now, self.limits.cool_down, refusal or "for reasons unknown")
+            destination.refused(now, self.limits.cool_down, report.refusal or "for reasons unknown")
         elif Result.SETTLED in results:  # it spoke with us, whatever it said
             destination.end_cool_down()
 

@@ -255,9 +255,7 @@ class Pool:
         worker.idle_since = self._clock()
         worker.jobs_done += len(results)
         worker.reported(worker.idle_since, report.share)
-        self.dispatch.finished(
-            batch, results, worker.idle_since, report.refusal, report.rules, report.slower, report.address
-        )
+        self.dispatch.finished(batch, report, worker.idle_since)
         self.appointments.add(report.appointments, worker.idle_since)
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended

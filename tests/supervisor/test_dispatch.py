@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailspool.supervisor import destination, dispatch
 from mailspool.supervisor.dispatch import FAULT_REST, MAX_ALL, MAX_BATCH, MAX_WAITING, SMALL_BATCH, Dispatch
-from mailspool.supervisor.job import Job, Limits, Result
+from mailspool.supervisor.job import Job, Limits, Report, Result
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
 
@@ -43,7 +43,7 @@ def met(one, *destinations):
     for name in destinations:
         for _ in range(one.per_destination):
             one.offer(jobs(name, 1, first=10**6))
-            one.finished(one.next_batch(0.0), [Result.DELIVERED], 0.0)
+            one.finished(one.next_batch(0.0), Report([Result.DELIVERED], {}), 0.0)
     return one
 
 
@@ -104,7 +104,7 @@ def test_a_destination_that_refuses_is_left_alone_for_the_cool_down():
     one = Dispatch(limits(workers=2))
     one.offer(jobs("a", 2))
     batch = one.next_batch(100.0)
-    one.finished(batch, [Result.REFUSED, Result.RETURNED], 100.0)
+    one.finished(batch, Report([Result.REFUSED, Result.RETURNED], {}), 100.0)
     assert one.next_batch(159.0) == []
     assert one.next_change(159.0) == 1.0
     assert one.cooling(159.0) == {"a": 1.0}
@@ -115,11 +115,11 @@ def test_one_group_of_jobs_finds_out_whether_a_destination_takes_mail_again():
     one = Dispatch(limits(workers=20))
     one.offer(jobs("a", 1) + jobs("a", 2, group="pair", first=1) + jobs("a", 30, first=3))
     first = one.next_batch(0.0)
-    one.finished(first, [Result.REFUSED, *[Result.RETURNED] * (len(first) - 1)], 0.0)
+    one.finished(first, Report([Result.REFUSED, *[Result.RETURNED] * (len(first) - 1)], {}), 0.0)
     probe = one.next_batch(60.0)
     assert [job.key for job in probe] == ["0/a-1", "0/a-2"]
     assert one.next_batch(60.0) == []
-    one.finished(probe, [Result.DELIVERED] * 2, 60.0)
+    one.finished(probe, Report([Result.DELIVERED] * 2, {}), 60.0)
     assert len(one.next_batch(60.0)) > 1
     assert one.next_batch(60.0)
 
@@ -128,7 +128,9 @@ def test_what_waits_behind_the_probe_is_put_off_with_the_reason_when_nobody_else
     one = Dispatch(limits(workers=20))
     one.offer(jobs("a", 250))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0, "since noon: busy")
+    one.finished(
+        batch, Report([Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], {}, refusal="since noon: busy"), 0.0
+    )
     one.offer(jobs("b", 1))
     assert one.next_batch(1.0)[0].destination == "b"
     put_off = []
@@ -137,7 +139,7 @@ def test_what_waits_behind_the_probe_is_put_off_with_the_reason_when_nobody_else
         assert len(batch) <= MAX_BATCH
         assert {job.refusal for job in batch} == {"since noon: busy"}
         put_off += batch
-        one.finished(batch, [Result.SETTLED] * len(batch), 1.0)
+        one.finished(batch, Report([Result.SETTLED] * len(batch), {}), 1.0)
     assert len(put_off) == 248
     assert one.cooling(1.0) == {"a": 59.0}
     assert [job.refusal for job in one.next_batch(60.0)] == [""]
@@ -147,11 +149,11 @@ def test_what_could_not_be_put_off_is_tried_like_any_other():
     one = Dispatch(limits(workers=20))
     one.offer(jobs("a", 30))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0, "busy")
+    one.finished(batch, Report([Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], {}, refusal="busy"), 0.0)
     batch = one.next_batch(1.0)
-    one.finished(batch, [Result.RETURNED] * len(batch), 1.0)
+    one.finished(batch, Report([Result.RETURNED] * len(batch), {}), 1.0)
     probe = one.next_batch(60.0)
-    one.finished(probe, [Result.DELIVERED], 60.0)
+    one.finished(probe, Report([Result.DELIVERED], {}), 60.0)
     assert {job.refusal for job in probe + one.next_batch(60.0)} == {""}
 
 
@@ -159,8 +161,8 @@ def test_who_speaks_with_us_is_not_left_alone_whatever_he_says():
     one = Dispatch(limits(workers=20))
     one.offer(jobs("a", 30))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
-    one.finished(one.next_batch(60.0), [Result.SETTLED], 60.0)
+    one.finished(batch, Report([Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], {}), 0.0)
+    one.finished(one.next_batch(60.0), Report([Result.SETTLED], {}), 60.0)
     assert len(one.next_batch(60.0)) > 1
 
 
@@ -168,8 +170,8 @@ def test_a_delivery_ends_the_cool_down():
     one = Dispatch(limits())
     one.offer(jobs("a", 2))
     first, second = one.next_batch(0.0), one.next_batch(0.0)
-    one.finished(first, [Result.REFUSED], 0.0)
-    one.finished(second, [Result.DELIVERED], 0.0)
+    one.finished(first, Report([Result.REFUSED], {}), 0.0)
+    one.finished(second, Report([Result.DELIVERED], {}), 0.0)
     assert one.cooling(0.0) == {}
 
 
@@ -177,7 +179,7 @@ def test_what_is_returned_comes_again_before_the_others_and_in_its_order():
     one = Dispatch(limits(workers=2))
     one.offer(jobs("a", MAX_BATCH + 5))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.SETTLED, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
+    one.finished(batch, Report([Result.SETTLED, *[Result.RETURNED] * (len(batch) - 1)], {}), 0.0)
     assert one.next_batch(0.0)[: len(batch) - 1] == batch[1:]
 
 
@@ -185,11 +187,11 @@ def test_what_met_a_local_fault_rests_and_is_then_found_again_while_the_others_g
     one = Dispatch(limits(workers=2))
     one.offer(jobs("a", 3))
     first, second, third = batch = one.next_batch(0.0)
-    one.finished(batch, [Result.FAULT, Result.RETURNED, Result.RETURNED], 0.0)
+    one.finished(batch, Report([Result.FAULT, Result.RETURNED, Result.RETURNED], {}), 0.0)
     one.looked(FAULT_REST - 1)
     one.offer(batch)
     assert one.next_batch(FAULT_REST - 1) == [second, third]
-    one.finished([second, third], [Result.DELIVERED] * 2, FAULT_REST - 1)
+    one.finished([second, third], Report([Result.DELIVERED] * 2, {}), FAULT_REST - 1)
     one.looked(FAULT_REST)
     one.offer([first])
     assert one.next_batch(FAULT_REST) == [first]
@@ -200,7 +202,7 @@ def test_an_operator_who_wants_all_of_it_tried_now_ends_the_rest_after_a_fault()
     one = Dispatch(limits(workers=2))
     one.offer(jobs("a", 1))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.FAULT], 0.0)
+    one.finished(batch, Report([Result.FAULT], {}), 0.0)
     one.end_cool_downs()
     one.looked(0.0)
     one.offer(batch)
@@ -215,7 +217,7 @@ def test_what_waits_is_forgotten_when_asked_to_and_what_is_under_way_is_not():
     assert len(one) == 0
     one.offer(jobs("a", MAX_BATCH + 50))
     assert len(one) == 50
-    one.finished(under_way, [Result.SETTLED] * len(under_way), 0.0)
+    one.finished(under_way, Report([Result.SETTLED] * len(under_way), {}), 0.0)
     assert len(one.next_batch(0.0)) == 50
 
 
@@ -225,7 +227,7 @@ def test_what_is_under_way_is_not_taken_up_again_by_a_look():
     batch = one.next_batch(0.0)
     one.offer(jobs("a", 1))
     assert one.next_batch(0.0) == []
-    one.finished(batch, [Result.SETTLED], 0.0)
+    one.finished(batch, Report([Result.SETTLED], {}), 0.0)
     one.offer(jobs("a", 1))
     assert one.next_batch(0.0) == batch
 
@@ -251,7 +253,7 @@ def sizes(one, result, rounds=50):
     """Of batches that end so, each before the next one is given."""
     for _ in range(rounds):
         batch = one.next_batch(0.0)
-        one.finished(batch, [result, *[Result.RETURNED] * (len(batch) - 1)], 0.0)
+        one.finished(batch, Report([result, *[Result.RETURNED] * (len(batch) - 1)], {}), 0.0)
         yield len(batch)
 
 
@@ -287,7 +289,7 @@ def test_a_group_no_larger_than_a_batch_is_never_cut(size):
         batch = one.next_batch(0.0)
         for job in batch:
             assert owner.setdefault(job.group, number) == number
-        one.finished(batch, [Result.SETTLED] * len(batch), 0.0)
+        one.finished(batch, Report([Result.SETTLED] * len(batch), {}), 0.0)
 
 
 def test_the_largest_batch_of_the_longest_names_fits_into_a_packet():
@@ -296,7 +298,7 @@ def test_the_largest_batch_of_the_longest_names_fits_into_a_packet():
     one.offer(Job(f"{name}{n:04}", "d" * 253, group if n >= MAX_BATCH - 1 else f"g{n}") for n in range(3 * MAX_BATCH))
     batch = one.next_batch(0.0)
     assert len(msgspec.msgpack.encode(batch)) < MAX_PACKET
-    one.finished(batch, [Result.REFUSED] * len(batch), 0.0, "é" * MAX_REFUSAL)
+    one.finished(batch, Report([Result.REFUSED] * len(batch), {}, refusal="é" * MAX_REFUSAL), 0.0)
     assert len(msgspec.msgpack.encode(one.next_batch(1.0))) < MAX_PACKET
 
 
@@ -307,7 +309,7 @@ def test_more_than_fits_in_memory_is_looked_for_again_in_time():
     assert not one.hungry()
     while not one.hungry():
         batch = one.next_batch(0.0)
-        one.finished(batch, [Result.DELIVERED] * len(batch), 0.0)
+        one.finished(batch, Report([Result.DELIVERED] * len(batch), {}), 0.0)
     assert len(one) >= MAX_WAITING // 2 - MAX_BATCH * 2
     one.looked(0.0)
     assert not one.hungry()
@@ -347,7 +349,7 @@ def test_what_was_let_go_of_is_found_by_later_looks_until_all_is_done(names, mon
         while not one.hungry() and (batch := one.next_batch(0.0)):
             for job in batch:
                 del left[job.key]
-            one.finished(batch, [Result.DELIVERED] * len(batch), 0.0)
+            one.finished(batch, Report([Result.DELIVERED] * len(batch), {}), 0.0)
 
 
 def test_what_was_reported_on_during_a_look_is_not_taken_up_when_that_look_still_offers_it():
@@ -355,7 +357,7 @@ def test_what_was_reported_on_during_a_look_is_not_taken_up_when_that_look_still
     one.looked(0.0)
     one.offer(jobs("a", 1))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.SETTLED], 0.0)
+    one.finished(batch, Report([Result.SETTLED], {}), 0.0)
     one.offer(batch)
     assert not one.next_batch(0.0)
     one.look_over()
@@ -369,7 +371,7 @@ def test_what_was_returned_during_a_look_waits_once():
     one.looked(0.0)
     one.offer(jobs("a", 1))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.RETURNED], 0.0)
+    one.finished(batch, Report([Result.RETURNED], {}), 0.0)
     one.offer(batch)
     assert one.next_batch(0.0) == batch
     assert not one.next_batch(0.0)
@@ -380,7 +382,7 @@ def test_destinations_of_which_nothing_is_left_are_forgotten():
     for n in range(100):
         one.offer(jobs(f"d{n}", 1))
     while batch := one.next_batch(0.0):
-        one.finished(batch, [Result.SETTLED], 0.0)
+        one.finished(batch, Report([Result.SETTLED], {}), 0.0)
     one.forget_idle(destination.REMEMBERED)
     assert not one._destinations
     assert not one._known
@@ -424,7 +426,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
                 for job, result in zip(batch, results, strict=True):
                     if result < Result.RETURNED:
                         del spool[job.key]
-                one.finished(batch, results, now)
+                one.finished(batch, Report(results, {}), now)
             case "die" if under_way:
                 one.lost(under_way.pop(first % len(under_way)))
             case "wait":
@@ -435,7 +437,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
         assert all(number <= max(1, min(each, workers // 2)) for number in at.values())
         assert all(len({job.destination for job in batch}) == 1 for batch in under_way)
     for batch in under_way:
-        one.finished(batch, [Result.SETTLED] * len(batch), now)
+        one.finished(batch, Report([Result.SETTLED] * len(batch), {}), now)
         for job in batch:
             del spool[job.key]
     now += 1000
@@ -444,7 +446,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
     rest = []
     while batch := one.next_batch(now):
         rest += [job.key for job in batch]
-        one.finished(batch, [Result.SETTLED] * len(batch), now)
+        one.finished(batch, Report([Result.SETTLED] * len(batch), {}), now)
     assert sorted(rest) == sorted(spool)
     assert len(spool) < dispatch.MAX_WAITING
 
@@ -452,7 +454,7 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
 def test_an_operator_who_wants_it_tried_now_ends_all_cool_downs():
     one = Dispatch(limits(workers=4, cool_down=60.0))
     one.offer(jobs("a", 1))
-    one.finished(one.next_batch(0.0), [Result.REFUSED], 0.0)
+    one.finished(one.next_batch(0.0), Report([Result.REFUSED], {}), 0.0)
     one.offer(jobs("a", 1))
     assert one.next_batch(1.0) == []
     one.end_cool_downs()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailspool.model.limit import Limit
 from mailspool.model.rules import Rules
 from mailspool.supervisor.dispatch import MAX_BATCH, Dispatch
-from mailspool.supervisor.job import MAX_RULES, Job, Limits, Result, Slower
+from mailspool.supervisor.job import MAX_RULES, Job, Limits, Report, Result, Slower
 from mailspool.supervisor.restraint import LONGEST_PATIENCE, Restraints
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
@@ -31,7 +31,7 @@ def met(one, destination, *patterns, now=0.0):
     """A worker has come upon a host of that destination, and has given its batch back."""
     one.offer(jobs(destination, 1, first=10**6))
     batch = one.next_batch(now, destination, spare=True)
-    one.finished(batch, [Result.RETURNED] * len(batch), now, "", patterns)
+    one.finished(batch, Report([Result.RETURNED] * len(batch), {}, rules=patterns), now)
 
 
 class Workers:
@@ -49,7 +49,7 @@ class Workers:
 
     def done(self, now, result=Result.DELIVERED):
         batch = self.batches.pop(0)
-        self.one.finished(batch, [result] * len(batch), now)
+        self.one.finished(batch, Report([result] * len(batch), {}), now)
 
 
 def test_a_limit_of_a_domain_is_about_each_domain_by_itself():
@@ -84,7 +84,7 @@ def test_a_batch_that_was_returned_is_given_again_with_what_it_counts_for_now():
     one = dispatch(**{SUFFIX: {"messages_per_minute": 30}})
     one.offer(jobs("a.example", 2))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.RETURNED] * len(batch), 0.0, "", (SUFFIX,))
+    one.finished(batch, Report([Result.RETURNED] * len(batch), {}, rules=(SUFFIX,)), 0.0)
     (job,) = one.next_batch(0.0)
     assert (job.key, job.rules) == ("0/a.example-0", (SUFFIX,))
 
@@ -115,7 +115,7 @@ def test_what_was_not_tried_is_not_used_up():
     one = dispatch(**{"example.org": {"messages_per_minute": 30}})
     one.offer(jobs("example.org", 5))
     batch = one.next_batch(0.0)
-    one.finished(batch, [Result.RETURNED], 0.0)
+    one.finished(batch, Report([Result.RETURNED], {}), 0.0)
     assert one.next_batch(0.0) == batch
 
 
@@ -156,7 +156,7 @@ def test_it_is_told_which_rule_holds_a_destination_back():
 def test_what_is_used_up_stays_used_up_though_the_destination_is_forgotten():
     one = dispatch(**{"example.org": {"messages_per_minute": 1}})
     one.offer(jobs("example.org", 1))
-    one.finished(one.next_batch(0.0), [Result.SETTLED], 0.0)
+    one.finished(one.next_batch(0.0), Report([Result.SETTLED], {}), 0.0)
     one.forget_idle(1.0)
     assert len(one._destinations) == 0
     one.offer(jobs("example.org", 1))
@@ -214,7 +214,7 @@ def test_each_destination_that_waits_is_told_with_the_rule_that_holds_it_back():
     one.offer(jobs("slow.example", 3))
     one.next_batch(0.0)
     one.offer(jobs("cool.example", 3))
-    one.finished(one.next_batch(0.0), [Result.REFUSED], 0.0, "since noon: 421 no")
+    one.finished(one.next_batch(0.0), Report([Result.REFUSED], {}, refusal="since noon: 421 no"), 0.0)
     one.offer(jobs("busy.example", 50))
     while one.next_batch(0.0):
         pass
@@ -245,7 +245,7 @@ def test_who_asks_for_patience_is_left_alone_for_so_long_and_its_jobs_wait():
     one.offer(jobs("a.example", 50))
     batch = one.next_batch(0.0)
     results = [Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)]
-    one.finished(batch, results, 0.0, "", (), Slower("450 too many, retry after 90 seconds", 90.0))
+    one.finished(batch, Report(results, {}, slower=Slower("450 too many, retry after 90 seconds", 90.0)), 0.0)
     assert one.next_batch(89.0) == []
     assert one.idle(89.0)  # nothing is put off
     assert one.next_change(89.0) == pytest.approx(1.0)
@@ -258,18 +258,18 @@ def test_who_names_no_time_gets_fewer_workers_and_with_one_left_a_pause_that_gro
     one.offer(jobs("a.example", 500))
     slower = Slower("450 too many connections", 0.0)
     batches = [one.next_batch(0.0) for _ in range(2)]
-    one.finished(batches[0], [Result.RETURNED] * len(batches[0]), 0.0, "", (), slower)
+    one.finished(batches[0], Report([Result.RETURNED] * len(batches[0]), {}, slower=slower), 0.0)
     assert one.next_batch(0.0) == []  # one bears one
-    one.finished(batches[1], [Result.RETURNED] * len(batches[1]), 0.0, "", (), slower)
+    one.finished(batches[1], Report([Result.RETURNED] * len(batches[1]), {}, slower=slower), 0.0)
     assert one.next_change(0.0) == pytest.approx(60.0)
-    one.finished(one.next_batch(60.0), [Result.SETTLED] * 50, 60.0, "", (), slower)
+    one.finished(one.next_batch(60.0), Report([Result.SETTLED] * 50, {}, slower=slower), 60.0)
     assert one.next_change(60.0) == pytest.approx(120.0)
     batch = one.next_batch(180.0)
-    one.finished(batch, [Result.DELIVERED] * len(batch), 180.0)
+    one.finished(batch, Report([Result.DELIVERED] * len(batch), {}), 180.0)
     batch = one.next_batch(180.0)
     assert batch
     for _ in range(2):
-        one.finished(batch, [Result.SETTLED] * len(batch), 180.0, "", (), slower)
+        one.finished(batch, Report([Result.SETTLED] * len(batch), {}, slower=slower), 180.0)
     assert one.next_change(180.0) == pytest.approx(60.0)  # it begins anew
 
 

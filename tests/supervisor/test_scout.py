@@ -12,7 +12,7 @@ from mailspool.model.target import Host
 from mailspool.supervisor.destination import FIRST_REST, HELD, SPOKEN, Destination
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.inquiry import LEAST_PATIENCE, patience
-from mailspool.supervisor.job import Job, Limits, Order, Result
+from mailspool.supervisor.job import Job, Limits, Order, Report, Result
 from mailspool.supervisor.scout import DEAF, MAX_ASKED, Answer, Question, Scout, Verdict
 from tests.running import eventually
 
@@ -166,7 +166,7 @@ def test_a_stranger_gets_no_worker_until_it_has_spoken(one, connection):
 def test_who_has_taken_something_lately_needs_no_scout(one):
     one.offer(jobs("a", 1))
     say(one, Verdict.SPEAKS, host=HOST)
-    one.finished(one.next_batch(0.0), [Result.DELIVERED], 0.0)
+    one.finished(one.next_batch(0.0), Report([Result.DELIVERED], {}), 0.0)
     one.offer(jobs("a", 1))
     assert list(one.questions(SPOKEN + 1)) == []
     assert one.order(one.next_batch(SPOKEN + 1), SPOKEN + 1)[0].host is None  # it is found as always
@@ -206,12 +206,12 @@ def test_a_silent_destination_is_put_off_and_what_the_scout_has_tried_is_settled
     tried = one.next_batch(0.0)
     assert [job.key for job in tried] == ["0/a-0"]
     assert one.order(tried, 0.0)[0].found == b"story"
-    one.finished(tried, [Result.SETTLED], 0.0)
+    one.finished(tried, Report([Result.SETTLED], {}), 0.0)
     others = one.next_batch(0.0)
     assert [job.key for job in others] == ["0/a-4", "0/a-3", "0/a-2"]
     assert {job.refusal for job in others} == {"since noon: silence"}
     assert one.order(others, 0.0)[0].found == b""
-    one.finished(others, [Result.SETTLED] * 3, 0.0)
+    one.finished(others, Report([Result.SETTLED] * 3, {}), 0.0)
     assert one.next_batch(0.0) == []
     assert one.cooling(0.0) == {"a": 60.0}
     assert say(one, Verdict.SPEAKS, now=60.0, host=HOST) == ["a"]  # about the probe
@@ -228,7 +228,7 @@ def test_without_a_cool_down_what_the_scout_has_tried_is_settled_too_and_the_nex
         tried = one.next_batch(float(number))
         assert [job.key for job in tried] == [f"0/a-{number}"]
         assert one.order(tried, float(number))[0].found == b"story"
-        one.finished(tried, [Result.SETTLED], float(number))
+        one.finished(tried, Report([Result.SETTLED], {}), float(number))
 
 
 def test_what_could_not_be_settled_by_what_the_scout_met_is_asked_about_again(one):
@@ -236,7 +236,7 @@ def test_what_could_not_be_settled_by_what_the_scout_met_is_asked_about_again(on
     say(one, Verdict.SILENT, refusal="silence", found=b"story")
     tried = one.next_batch(0.0)
     one.order(tried, 0.0)
-    one.finished(tried, [Result.RETURNED], 0.0)
+    one.finished(tried, Report([Result.RETURNED], {}), 0.0)
     assert one.next_batch(59.0) == []
     assert say(one, Verdict.SPEAKS, now=60.0, host=HOST) == ["a"]
 
@@ -322,7 +322,7 @@ def test_destinations_at_one_address_share_the_workers_of_one_host(one):
     one.offer(jobs("elsewhere", 1))
     say(one, Verdict.SPEAKS, host=HOST._replace(address="192.0.2.2"))
     assert one.next_batch(0.0)[0].destination == "elsewhere"
-    one.finished(taken[0], [Result.DELIVERED], 0.0, address="192.0.2.1")
+    one.finished(taken[0], Report([Result.DELIVERED], {}, address="192.0.2.1"), 0.0)
     assert one.next_batch(0.0)
 
 
@@ -330,7 +330,7 @@ def test_where_a_destination_leads_is_learned_from_the_workers_too():
     dispatch = Dispatch(limits(workers=4, per_host=1))
     for name in ("a", "b"):
         dispatch.offer(jobs(name, 1))
-        dispatch.finished(dispatch.next_batch(0.0), [Result.DELIVERED], 0.0, address="192.0.2.1")
+        dispatch.finished(dispatch.next_batch(0.0), Report([Result.DELIVERED], {}, address="192.0.2.1"), 0.0)
         dispatch.offer(jobs(name, 1))
     assert dispatch.next_batch(0.0)
     assert dispatch.next_batch(0.0) == []
