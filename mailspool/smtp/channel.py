@@ -11,6 +11,7 @@ from mailspool.errors import TransientError
 from mailspool.model.phase import Phase, Watch
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.model.timeouts import Timeouts
+from mailspool.smtp.content import Block
 from mailspool.smtp.flight import Flight
 from mailspool.smtp.peer import OutOfPlace
 from mailspool.smtp.reply import Reply
@@ -58,23 +59,38 @@ class Channel:
 
         Neither a reply nor an error that quotes one repeats a secret.
         """
-        conceal = step.conceal if isinstance(step, Whisper) else None
-        if not (self._patience or self._stream.heard):  # it is waited for anew
-            self._begin(step.phases[0])
-        try:
-            replies = self._stream.read_replies(step.phases[0], self._patience, len(step.phases))
-        except TransientError as error:
-            if conceal is None:
-                raise
-            raise TransientError(error.status, error.host, conceal(error.text)) from None
-        if conceal is not None:
-            replies = [Reply(reply.code, tuple(map(conceal, reply.lines))) for reply in replies]
-        self.transcript.hear(*replies)
+        unread = self._stream.unread
+        if not unread:
+            self._await_replies(step)
+        if len(unread) > len(step.phases):
+            replies = [unread.popleft() for _ in step.phases]
+        else:
+            replies = list(unread)
+            unread.clear()
+        if isinstance(step, Whisper):
+            replies = [Reply(reply.code, tuple(map(step.conceal, reply.lines))) for reply in replies]
+        self.transcript.hear(replies)
         self._patience = 0.0
         self.due = max(0, self.due - len(replies))
-        if self.untold and (extra := self._stream.beyond(self.due)) and extra.code != 421:
-            raise OutOfPlace(PROTOCOL_ERROR, self._host, f"out of turn: {extra}")
+        if self.untold and (len(unread) > self.due or self._stream.fault):
+            self._check_beyond()
         return replies
+
+    def _check_beyond(self) -> None:
+        """Raises TransientError for what has come behind all that is due."""
+        if (extra := self._stream.beyond(self.due)) and extra.code != 421:
+            raise OutOfPlace(PROTOCOL_ERROR, self._host, f"out of turn: {extra}")
+
+    def _await_replies(self, step: Step) -> None:
+        phase = step.phases[0]
+        if not self._patience:  # it is waited for anew
+            self._begin(phase)
+        try:
+            self._stream.await_replies(phase, self._patience)
+        except TransientError as error:
+            if not isinstance(step, Whisper):
+                raise
+            raise TransientError(error.status, error.host, step.conceal(error.text)) from None
 
     def _begin(self, phase: Phase) -> float:
         """Until it is told of each message past its final dot nothing may interrupt, whatever is done for those behind.
@@ -92,7 +108,7 @@ class Channel:
         if self.due or not self._stream.early(0):
             return ()
         reply = self._stream.read_reply(phase, self._seconds[phase])
-        self.transcript.hear(reply)
+        self.transcript.hear([reply])
         if reply.code not in allowed:
             raise TransientError(PROTOCOL_ERROR, self._host, f"out of turn: {reply}")
         return (reply,)
@@ -127,37 +143,33 @@ class Channel:
 
     def _send_content(self, flight: Flight, step: SendContent, opening: Callable[[], Say | None]) -> Sequence[Reply]:
         """One block is always held back, so that the dot goes out with the last one, and nothing after an error."""
-        lead, held = step.lead, next(step.blocks)
+        lead, last = step.lead, next(step.blocks)
         for block in step.blocks:
-            seconds = self._begin(Phase.CONTENT)
-            if lead:
-                self.transcript.say(lead)
-                self._stream.write(lead, Phase.CONTENT, seconds)
-                lead = b""
-            flight.begun = True
-            self._stream.write(held, Phase.CONTENT, seconds)
-            self.transcript.say_content(len(held))
-            if replies := self._interruption(Phase.CONTENT, range(400, 600)):
+            if replies := self._send_block(flight, lead, last):
                 return replies
-            held = block
-        if replies := self._interruption(Phase.CONTENT, (421,) if lead else range(400, 600)):
+            lead, last = b"", block
+        if not self.due and (replies := self._interruption(Phase.CONTENT, (421,) if lead else range(400, 600))):
             return replies
-        assert isinstance(held, bytes)
-        self._finish(flight, lead, held, opening())
-        self.due += len(step.phases)
-        return ()
-
-    def _finish(self, flight: Flight, lead: bytes, last: bytes, following: Say | None) -> None:
-        self._watch(Phase.SEAL, self._host, 0.0)  # it is no wait for the host
+        assert isinstance(last, bytes)
         assert flight.letter
+        following = opening()
+        self._watch(Phase.SEAL, self._host, 0.0)  # it is no wait for the host
         flight.letter.seal()
         seconds = self._begin(Phase.FINAL)
-        if lead:
-            self.transcript.say(lead)
-        self.transcript.say_content(len(last))
         flight.begun = flight.committed = True
         self.untold += 1
-        if following:
-            self.transcript.say(following.octets)
-            self.due += len(following.phases)
-        self._stream.write(lead + last + (following.octets if following else b""), Phase.FINAL, seconds)
+        self.due += len(step.phases) + (len(following.phases) if following else 0)
+        behind = following.octets if following else b""
+        self.transcript.say(lead, len(last), behind)
+        self._stream.write(lead + last + behind, Phase.FINAL, seconds)
+        return ()
+
+    def _send_block(self, flight: Flight, lead: bytes, block: Block) -> Sequence[Reply]:
+        seconds = self._begin(Phase.CONTENT)
+        if lead:
+            self.transcript.say(lead)
+            self._stream.write(lead, Phase.CONTENT, seconds)
+        flight.begun = True
+        self._stream.write(block, Phase.CONTENT, seconds)
+        self.transcript.say(b"", len(block))
+        return self._interruption(Phase.CONTENT, range(400, 600))

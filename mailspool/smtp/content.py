@@ -87,7 +87,11 @@ class Content:
         return self._facts.size - 2 + len(end), self._blocks()
 
     def _whole(self) -> bytes:
-        return b"".join(_read(self._file, self._facts.size))
+        """Of what is small: most often one read, and nothing to be added."""
+        size, whole = self._facts.size, b""
+        while len(whole) < size:
+            whole += _read_some(self._file, size - len(whole), size)
+        return whole if whole.endswith(b"\r\n") or not size else whole + b"\r\n"
 
     def _blocks(self) -> Iterator[Block]:
         """Of what is not small."""
@@ -123,14 +127,20 @@ def _descriptor(file: IO[bytes]) -> int:
 def _read(file: IO[bytes], size: int) -> Iterator[bytes]:
     left, end = size, b"\r\n"
     while left:
-        try:
-            block = file.read(min(left, BLOCK))
-        except OSError as error:
-            raise SpoolError(f"message file cannot be read {left} octets before its end: {error}") from error
-        if not block:
-            raise Unreadable(f"message file ends {left} octets before the {size} that its envelope announces")
+        block = _read_some(file, left, size)
         left -= len(block)
         end = (end + block[-2:])[-2:]
         yield block if left or end == b"\r\n" else block + b"\r\n"
     if not size:
         yield b""
+
+
+def _read_some(file: IO[bytes], left: int, size: int) -> bytes:
+    """A block, if there is as much. left: octets before the end of the message; size: of all of it."""
+    try:
+        block = file.read(min(left, BLOCK))
+    except OSError as error:
+        raise SpoolError(f"message file cannot be read {left} octets before its end: {error}") from error
+    if not block:
+        raise Unreadable(f"message file ends {left} octets before the {size} that its envelope announces")
+    return block

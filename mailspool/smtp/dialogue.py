@@ -19,7 +19,7 @@ from mailspool.smtp.extensions import Extensions, parse_extensions
 from mailspool.smtp.peer import Peer
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.smtp.steps import Say, Secure, Talk, Whisper
-from mailspool.smtp.transaction import Transaction, as_line
+from mailspool.smtp.transaction import Transaction, as_octets
 from mailspool.tls.policy import TlsPolicy
 
 
@@ -69,10 +69,10 @@ class Dialogue(Peer):
 
     def _hello(self, step: type[Say] | type[Secure]) -> Talk[None]:
         """EHLO, and HELO for a peer that does not know it (RFC 5321 §3.2)."""
-        reply = yield from self.ask(step((Phase.EHLO,), as_line(f"EHLO {self._helo_name}")))
+        reply = yield from self.ask(step((Phase.EHLO,), as_octets([f"EHLO {self._helo_name}"])))
         if reply.code >= 500:
             self.extensions = Extensions()
-            reply = yield from self.command(Say((Phase.EHLO,), as_line(f"HELO {self._helo_name}")))
+            reply = yield from self.command(Say((Phase.EHLO,), as_octets([f"HELO {self._helo_name}"])))
         elif reply.refused:
             raise reply.as_error(self.host)
         else:
@@ -100,7 +100,7 @@ class Dialogue(Peer):
         """The last reply of the exchange, 2yz or a refusal. What we cannot answer is cancelled (RFC 4954 §4)."""
         said = auth.initial_response(mechanism, credentials)
         command = f"AUTH {mechanism.name}"
-        opening = _whisper(f"{command} ", said, credentials) if said else Say((Phase.AUTH,), as_line(command))
+        opening = _whisper(f"{command} ", said, credentials) if said else Say((Phase.AUTH,), as_octets([command]))
         reply = yield from self.ask(opening)
         for answer in mechanism.answers[1:] if said else mechanism.answers:
             challenge = auth.read_challenge(reply)
@@ -134,5 +134,5 @@ class Dialogue(Peer):
 
 
 def _whisper(prefix: str, said: bytes, credentials: Credentials) -> Whisper:
-    shown = as_line(f"{prefix}***")
+    shown = as_octets([f"{prefix}***"])
     return Whisper((Phase.AUTH,), prefix.encode() + said + b"\r\n", shown, auth.concealer(credentials, said))

@@ -15,19 +15,19 @@ class TooSlow(TimeoutError):
 
 
 class Pace:
-    """min_rate: octets per second; 0.0: anything will do."""
+    """min_rate: octets per second; 0.0: anything will do. began: when it began what it is at; None while it rests."""
 
-    __slots__ = ("_began", "_octets", "min_rate")
+    __slots__ = ("_octets", "began", "min_rate")
 
     def __init__(self, min_rate: float) -> None:
         self.min_rate = min_rate
-        self._began: float | None = None
+        self.began: float | None = None
         self._octets = 0
 
     def begin(self, now: float) -> None:
         """It is at it, from now on or still."""
-        if self._began is None:
-            self._began = now
+        if self.began is None:
+            self.began, self._octets = now, 0
 
     def move(self, octets: int) -> None:
         """So many more were taken, or given."""
@@ -35,10 +35,10 @@ class Pace:
 
     def rest(self) -> None:
         """What was begun has ended."""
-        self._began, self._octets = None, 0
+        self.began = None
 
     def until(self, grace: float) -> float:
         """By when more has to move, on the same clock; infinity while nothing has begun."""
-        if self._began is None or not self.min_rate:
+        if self.began is None or not self.min_rate:
             return float("inf")
-        return self._began + grace + self._octets / self.min_rate
+        return self.began + grace + self._octets / self.min_rate

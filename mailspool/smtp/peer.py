@@ -4,7 +4,7 @@
 A reply that cannot follow what was said ends the session: from there on nobody knows what the next one answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
@@ -12,15 +12,11 @@ from mailspool.model.phase import Phase
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.smtp.extensions import Extensions
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
-from mailspool.smtp.steps import Say, Step, Talk
+from mailspool.smtp.steps import Step, Talk
 
 _LOGIN_REQUIRED = 530  # RFC 4954 §6, RFC 3207 §4
 _GOODBYE = 421
-_POSITIVE = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}  # first digits; 2 after all others
-
-
-def _nothing(_phase: Phase, _reply: Reply) -> None:
-    """Nothing is to be noted."""
+_EXPECTED = [3 if phase is Phase.DATA else 2 for phase in Phase]  # first digits, by phase
 
 
 class OutOfPlace(TransientError):
@@ -43,30 +39,37 @@ class Peer:
         self.locked_out = ""
         self._judge = judge
 
-    def ask(self, step: Step, note: Callable[[Phase, Reply], object] = _nothing) -> Talk[Reply]:
-        """The last of the step's replies; `note` is told of each. Raises as `heard` does."""
-        phases = step.phases
-        while True:
-            replies = yield step
-            for phase, reply in zip(phases, replies, strict=False):
-                note(phase, self.heard(reply, phase))
-            if len(replies) == len(phases):
-                return replies[-1]
-            phases = phases[len(replies) :]
-            step = Say(phases)
+    def ask(self, step: Step) -> Talk[Reply]:
+        """The reply to a step of one. Raises as `hear` does."""
+        heard: list[Reply] = []
+        self.hear(step.phases, (yield step), heard)
+        return heard[0]
 
-    def heard(self, reply: Reply, phase: Phase) -> Reply:
-        """It, if it can be a reply to that. Raises OutOfPlace if not; TransientError for 421 (RFC 5321 §3.8)."""
-        code = reply.code
-        if code < 400:
-            if code // 100 not in _POSITIVE.get(phase, (2,)):
+    def hear(self, phases: Sequence[Phase], replies: Sequence[Reply], heard: list[Reply]) -> None:
+        """Put those into `heard` that can be replies to these, one by one.
+
+        Raises OutOfPlace for one that cannot; TransientError for 421 (RFC 5321 §3.8).
+        """
+        for phase, reply in zip(phases, replies, strict=False):
+            if reply.code // 100 != _EXPECTED[phase]:
+                break
+        else:  # as most often
+            heard.extend(replies)
+            return
+        for phase, reply in zip(phases, replies, strict=False):
+            self._check(reply, phase)
+            heard.append(reply)
+
+    def _check(self, reply: Reply, phase: Phase) -> None:
+        """Raises as `hear` does."""
+        if reply.code < 400:
+            if not (phase is Phase.AUTH and reply.code // 100 == 3) and reply.code // 100 != _EXPECTED[phase]:
                 raise OutOfPlace(PROTOCOL_ERROR, self.host, f"out of place after {phase.name}: {reply}")
-        elif code == _LOGIN_REQUIRED:
+        elif reply.code == _LOGIN_REQUIRED:
             self.locked_out = str(reply)
-        elif code == _GOODBYE:
+        elif reply.code == _GOODBYE:
             self.hung_up = True
             raise reply.as_error(self.host)
-        return reply
 
     def command(self, step: Step) -> Talk[Reply]:
         """A positive reply. Raises the error that any other means."""

@@ -7,7 +7,8 @@ of a reply never holds a control character, so it cannot forge a line of a log o
 """
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import msgspec
@@ -18,10 +19,10 @@ from mailspool.model.status import PROTOCOL_ERROR, parse_status
 MAX_LINE = 2048  # octets with its line end; RFC 5321 §4.5.3.1.5 asks for 512
 MAX_LINES = 500
 MAX_OCTETS = 65536
-MAX_UNREAD = 2 * MAX_OCTETS  # one whole reply, and the pipelined ones that came with it
+MAX_UNREAD = 10_000  # replies; far more than commands can be under way
 MAX_TEXT = 1024  # characters of a reply that go to logs, histories and bounces
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r*)\n")
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r*)")  # without its LF
 _HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # controls, line ends, bidirectional overrides
 
 
@@ -69,78 +70,76 @@ def judge_by_code(reply: Reply, host: str) -> None:
 
 
 class ReplyParser:
-    """Feed it octets, take replies. `host` stands in its errors.
+    """Feed it octets. replies: those that have come whole, to be taken from there. waiting: a part of one has.
 
-    `take` until it gives None before feeding more. After an error the parser is of no more use: nobody can know
-    where the next reply begins.
+    `host` stands in its errors. After one the parser is of no more use: nobody can know where the next reply begins.
     """
 
-    __slots__ = ("_at", "_code", "_host", "_lines", "_octets", "_unread")
+    __slots__ = ("_code", "_host", "_lines", "_octets", "_rest", "replies", "waiting")
 
     def __init__(self, host: str) -> None:
+        self.replies: deque[Reply] = deque()
+        self.waiting = False
         self._host = host
-        self._unread = b""
-        self._at = 0  # where in it the next line begins
+        self._rest = b""  # what is no whole line yet
         self._code = 0
         self._lines: list[str] = []  # of the reply that is not complete yet
         self._octets = 0
 
-    @property
-    def waiting(self) -> bool:
-        """Whether anything was fed that has not been taken: a reply or a part of one."""
-        return self._at < len(self._unread) or bool(self._lines)
-
     def feed(self, octets: bytes) -> None:
-        """Raises TransientError if more is left untaken than an honest peer can have to say."""
-        self._unread = self._unread[self._at :] + octets
-        self._at = 0
-        if len(self._unread) > MAX_UNREAD:
-            raise self._error(f"more than {MAX_UNREAD} octets of replies to nothing")
+        """Raises TransientError with PROTOCOL_ERROR for what is no reply, or more than an honest peer can have to say.
 
-    def take(self) -> Reply | None:
-        """The next whole reply; None until more is fed. Raises TransientError with PROTOCOL_ERROR."""
-        end = self._unread.find(b"\n", self._at, self._at + MAX_LINE) + 1
-        if end and not self._lines and (reply := _of_one_line(self._unread[self._at : end])):
-            self._at = end
-            return reply
-        while found := _LINE.match(self._unread, self._at):
-            octets, self._at = found.end() - self._at, found.end()
-            code, mark, text = found.groups(b"")
-            line = _harmless(text.rstrip(b"\r"))
-            self._add(int(code), line, octets)
-            if mark != b"-":
-                reply = Reply(self._code, tuple(self._lines))
-                self._lines, self._octets = [], 0
-                return reply
-        if self._at < len(self._unread):
-            self._check_rest(self._unread[self._at :])
-        return None
+        The replies before it have come.
+        """
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        replies = list(map(_of_one_line, lines))
+        if self._lines or None in replies:
+            self._feed_line_by_line(lines)
+        else:
+            self.replies.extend(filter(None, replies))
+        self.waiting = bool(self._rest or self._lines)
+        if len(self._rest) >= MAX_LINE:
+            raise self._error(f"no reply: {_harmless(self._rest[:80])!r}")
+        if len(self.replies) > MAX_UNREAD:
+            raise self._error(f"more than {MAX_UNREAD} replies to nothing")
 
-    def _add(self, code: int, line: str, octets: int) -> None:
+    def _feed_line_by_line(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            if reply := self._add(line):
+                self.replies.append(reply)
+
+    def _add(self, line: bytes) -> Reply | None:
+        """The reply that it completes, if it does. line: without its LF."""
+        found = _LINE.fullmatch(line)
+        if not found:
+            raise self._error(f"no reply: {_harmless(line[:80])!r}")
+        code, octets = int(found[1]), len(line) + 1
         if self._lines and code != self._code:
             raise self._error(f"codes {self._code} and {code} in one reply")
         self._code = code
-        self._lines.append(line)
+        self._lines.append(_text(found))
         self._octets += octets
         if octets > MAX_LINE or self._octets > MAX_OCTETS or len(self._lines) > MAX_LINES:
             raise self._error(f"over {MAX_LINE} octets in a line, {MAX_OCTETS} or {MAX_LINES} lines in a reply")
-
-    def _check_rest(self, octets: bytes) -> None:
-        """What is no whole line yet may still become one."""
-        if b"\n" in octets or len(octets) >= MAX_LINE:
-            raise self._error(f"no reply: {_harmless(octets[:80])!r}")
+        if found[2] == b"-":
+            return None
+        reply = Reply(code, tuple(self._lines))
+        self._lines, self._octets = [], 0
+        return reply
 
     def _error(self, what: str) -> TransientError:
         return TransientError(PROTOCOL_ERROR, "", f"{self._host} does not speak SMTP: {what}")
 
 
 @lru_cache(64)
-def _of_one_line(octets: bytes) -> Reply | None:
+def _of_one_line(line: bytes) -> Reply | None:
     """As most are; and what a peer has said to one message, it says to the next."""
-    found = _LINE.fullmatch(octets)
-    if not found or found[2] == b"-":
-        return None
-    return Reply(int(found[1]), (_harmless((found[3] or b"").rstrip(b"\r")),))
+    found = _LINE.fullmatch(line) if len(line) < MAX_LINE else None
+    return Reply(int(found[1]), (_text(found),)) if found and found[2] != b"-" else None
+
+
+def _text(line: re.Match[bytes]) -> str:
+    return _harmless((line[3] or b"").rstrip(b"\r"))
 
 
 def _harmless(octets: bytes) -> str:

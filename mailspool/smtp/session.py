@@ -132,7 +132,10 @@ class Session:
 
     def past_dot(self, letter: Letter) -> bool:
         """Whether its final dot may have been said, and no outcome told."""
-        return any(flight.letter is letter and flight.committed for flight in self._flights)
+        for flight in self._flights:
+            if flight.letter is letter:
+                return flight.committed
+        return False
 
     @property
     def untouched(self) -> bool:
@@ -182,7 +185,8 @@ class Session:
             self._launch_more()
             while head.step:
                 self._hear(head)
-                self._launch_more()
+                if self._waiting:
+                    self._launch_more()
             self._flights.popleft()
             self._channel.untold -= head.committed
         except BaseException:
@@ -196,7 +200,8 @@ class Session:
             self.close()
         self._untouched = head.untouched
         outcomes: list[Outcome] = head.result
-        self._window += self._window < self.widest and any(isinstance(each, Delivered) for each in outcomes)
+        if self._window < self.widest and any(isinstance(each, Delivered) for each in outcomes):
+            self._window += 1
         return outcomes
 
     def quit(self) -> None:
@@ -235,9 +240,9 @@ class Session:
         self._start(self._flight(letter))
 
     def _flight(self, letter: Letter) -> Flight:
-        content = Content(letter.file, letter.envelope.facts)
-        talk = self._dialogue.transaction(letter.envelope, letter.recipients, content, behind=bool(self._flights))
-        return Flight(talk, letter)
+        envelope, recipients, file, _ = letter
+        content = Content(file, envelope.facts)
+        return Flight(self._dialogue.transaction(envelope, recipients, content, behind=bool(self._flights)), letter)
 
     def _start(self, flight: Flight) -> Flight:
         self._flights.append(flight)

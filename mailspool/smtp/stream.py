@@ -11,7 +11,6 @@ import os
 import select
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -75,12 +74,12 @@ def _family(address: str) -> socket.AddressFamily:
 class Stream:
     """Takes a connected socket over. host: how errors name it. clock: monotonic, in seconds. min_rate: see `Pace`.
 
+    unread: replies that have come whole, for whoever reads to take from there. fault: of what has come behind them.
     The socket never blocks: what may wait polls first, so that a read or a write is one system call where it need not.
     """
 
     __slots__ = (
         "_clock",
-        "_fault",
         "_giving",
         "_host",
         "_lost",
@@ -88,8 +87,9 @@ class Stream:
         "_replies",
         "_socket",
         "_taking",
-        "_unread",
+        "fault",
         "secured",
+        "unread",
     )
 
     def __init__(self, sock: socket.socket, host: str, clock: Callable[[], float], min_rate: float = 0.0) -> None:
@@ -107,49 +107,41 @@ class Stream:
         sock.setblocking(False)
         self._socket = sock
         self._replies = ReplyParser(self._host)
-        self._unread: deque[Reply] = deque()
-        self._fault: TransientError | None = None  # behind them comes what is no reply
+        self.unread = self._replies.replies
+        self.fault: TransientError | None = None  # behind them has come what is no reply
         self._lost: TransientError | None = None  # behind them nothing comes: it is known from a write
         self._poll = select.poll()
 
     # --- reading
 
-    @property
-    def heard(self) -> bool:
-        """Whether the next reply has come, so that reading will not wait."""
-        return bool(self._unread)
-
     def read_reply(self, phase: Phase, seconds: float) -> Reply:
-        """The next one, whole. Raises as `read_replies` does."""
-        return self.read_replies(phase, seconds)[0]
+        """The next one, whole. Raises as `await_replies` does."""
+        if not self.unread:
+            self.await_replies(phase, seconds)
+        return self.unread.popleft()
 
-    def read_replies(self, phase: Phase, seconds: float, most: int = 1) -> list[Reply]:
-        """The next replies, whole: as many as have come, at most so many; if there is none, the next one is waited for.
-
-        Raises TransientError: BAD_CONNECTION, PROTOCOL_ERROR.
-        """
-        unread = self._unread
-        if not unread:
-            deadline = self._clock() + seconds
-            try:
-                while not (unread or self._fault or self._lost):
-                    slowest = _NEVER if phase is Phase.FINAL else self._giving.until(GRACE)
-                    self._wait(select.POLLIN, deadline, slowest)
-                    self._receive()
-            except OSError as error:
-                raise self._trouble(error, phase, seconds) from error
-        if not unread:
-            fault = self._fault or self._lost
+    def await_replies(self, phase: Phase, seconds: float) -> None:
+        """Until one, whole, is unread. Raises TransientError: BAD_CONNECTION, PROTOCOL_ERROR."""
+        deadline = self._clock() + seconds
+        try:
+            while not (self.unread or self.fault or self._lost):
+                giving = self._giving
+                slowest = _NEVER if phase is Phase.FINAL or giving.began is None else giving.until(GRACE)
+                self._wait(select.POLLIN, deadline, slowest)
+                self._receive()
+        except OSError as error:
+            raise self._trouble(error, phase, seconds) from error
+        if not self.unread:
+            fault = self.fault or self._lost
             assert fault
             raise fault
-        return [unread.popleft() for _ in range(min(most, len(unread)))]
 
     def beyond(self, due: int) -> Reply | None:
         """What has come behind so many replies, as far as it was received. Raises TransientError if it is no reply."""
-        if len(self._unread) > due:
-            return self._unread[due]
-        if self._fault and len(self._unread) == due:
-            raise self._fault
+        if len(self.unread) > due:
+            return self.unread[due]
+        if self.fault and len(self.unread) == due:
+            raise self.fault
         return None
 
     def await_reply(self, phase: Phase, seconds: float) -> None:
@@ -174,8 +166,12 @@ class Stream:
 
     def _holds_reply(self) -> bool:
         replies = ReplyParser(self._host)
-        replies.feed(self._socket.recv(MAX_OCTETS, socket.MSG_PEEK))
-        return replies.take() is not None
+        try:
+            replies.feed(self._socket.recv(MAX_OCTETS, socket.MSG_PEEK))
+        except TransientError:
+            if not replies.replies:
+                raise
+        return bool(replies.replies)
 
     def detach(self) -> socket.socket:
         """The socket, which is the caller's from now on."""
@@ -189,9 +185,8 @@ class Stream:
             self._receive()
         except OSError:
             return True
-        return len(self._unread) > due or (
-            len(self._unread) == due and (self._replies.waiting or self._fault is not None)
-        )
+        come = len(self.unread)
+        return come > due or (come == due and (self._replies.waiting or self.fault is not None))
 
     def _receive(self) -> None:
         """Take what is there. Raises OSError."""
@@ -205,12 +200,13 @@ class Stream:
             return
         if not octets:
             raise ConnectionResetError("closed by the peer")
+        if self.fault:
+            return
         try:
             self._replies.feed(octets)
-            self._unread.extend(iter(self._replies.take, None))
         except TransientError as error:
-            self._fault = self._fault or error
-        if self._unread:
+            self.fault = error
+        if self.unread and self._giving.began is not None:
             self._giving.rest()
         if self._replies.waiting:
             self._giving.begin(self._clock())
@@ -226,11 +222,11 @@ class Stream:
         where a Part cannot be read.
         """
         sent = fresh = 0
-        began = self._clock()
-        deadline, taking = began + seconds, self._taking
+        began, taking = self._clock(), self._taking
+        deadline = began + seconds
         if phase is Phase.CONTENT:
             taking.begin(began)
-        else:
+        elif taking.began is not None:
             taking.rest()
         try:
             while True:

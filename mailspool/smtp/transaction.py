@@ -7,7 +7,7 @@ DATA, only once somebody was accepted for it. So does the first message of a ses
 refuses us, we go on to the next one, and after a final dot we could not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mailspool.errors import InDoubt, TransientError, Unreadable
 from mailspool.model.envelope import Envelope, Recipient
@@ -22,12 +22,6 @@ from mailspool.smtp.steps import Say, SendContent, Step, Talk
 WINDOW = 100
 """Commands in one write: what comes back fits into any socket buffer, so that no two sides wait to write."""
 
-Command = tuple[Phase, bytes]
-"""A line, and the phase of its reply."""
-
-_RESET: Command = (Phase.MAIL, b"RSET\r\n")
-_DATA: Command = (Phase.DATA, b"DATA\r\n")
-
 
 class Transaction:
     """behind: it is said while replies to the one before it are still due, so that nobody knows how that one ended."""
@@ -35,11 +29,16 @@ class Transaction:
     def __init__(
         self, peer: Peer, envelope: Envelope, recipients: Sequence[Recipient], content: Content, *, behind: bool = False
     ) -> None:
-        self._peer, self._envelope, self._content, self._behind = peer, envelope, content, behind
+        self._peer, self._envelope, self._content = peer, envelope, content
+        # Behind an unknown end, or an open transaction, else its recipients could get this message. Not behind a final
+        # dot: whatever the answer, it has cleared all (RFC 5321 §4.1.1.4). A BDAT that was refused, or had no
+        # recipients, leaves a state of which RFC 3030 §2 knows only that RSET ends it.
+        self._reset = peer.extensions.chunking if behind else peer.transaction_open
         self._recipients = recipients
-        self._reset = False  # RSET comes first
-        self._sender: Reply | None = None  # the reply to MAIL
-        self._heard: list[Reply] = []  # those to RCPT
+        self._ascii = envelope.sender.isascii()
+        for recipient in recipients:
+            self._ascii = self._ascii and recipient.address.isascii()
+        self._heard: list[Reply] = []  # to MAIL, to each RCPT, to what came then
         self._sent = False  # the content is on its way
 
     def talk(self) -> Talk[list[Outcome]]:
@@ -47,9 +46,10 @@ class Transaction:
 
         Raises Unreadable if the envelope holds what no envelope can hold.
         """
-        refusals = [self._refuse_locally(recipient) for recipient in self._recipients]
-        if not any(refusals):
+        peer, size = self._peer.extensions, self._envelope.facts.size
+        if (peer.smtputf8 or self._ascii) and not (peer.size and size > peer.size):
             return self._deliver()
+        refusals = [self._refuse_locally(recipient) for recipient in self._recipients]
         self._recipients = [r for r, refusal in zip(self._recipients, refusals, strict=True) if not refusal]
         return self._deliver_rest(refusals)
 
@@ -69,92 +69,112 @@ class Transaction:
 
     def _deliver(self) -> Talk[list[Outcome]]:
         """What the replies to MAIL and RCPT leave open is settled by the last reply, or by the end of the session."""
-        peer = self._peer
+        peer, heard = self._peer, self._heard
         try:
-            rest = peer.outcome((yield from self._converse()))
+            for step in self._steps():
+                phases = step.phases
+                replies = yield step
+                while True:
+                    if self._reset:
+                        phases, replies = self._hear_reset(phases, replies)
+                    peer.hear(phases, replies, heard)
+                    if not (phases := phases[len(replies) :]):
+                        break
+                    replies = yield Say(phases)
+            rest = peer.outcome(heard[-1])
         except TransientError as error:
             peer.over = True
             # A reply out of place may be anybody's: the one to the content may have been read before, or never come.
             in_doubt = isinstance(error, InDoubt) or (self._sent and isinstance(error, OutOfPlace))
             rest = Deferred(error.status, peer.host, error.text, refused=True, in_doubt=in_doubt)
-        if self._sender and self._sender.refused:
-            return [peer.outcome(self._sender)] * len(self._recipients)
-        outcomes = [peer.outcome(reply) if reply.refused else rest for reply in self._heard]
-        return outcomes + [rest] * (len(self._recipients) - len(outcomes))
+        if heard and heard[0].code >= 400:
+            return [peer.outcome(heard[0])] * len(self._recipients)
+        outcomes = [rest] * len(self._recipients)
+        for index, reply in enumerate(self._answers):
+            if reply.code >= 400:
+                outcomes[index] = peer.outcome(reply)
+        return outcomes
+
+    def _hear_reset(
+        self, phases: tuple[Phase, ...], replies: Sequence[Reply]
+    ) -> tuple[tuple[Phase, ...], Sequence[Reply]]:
+        """What is left behind the reply to RSET.
+
+        Raises OutOfPlace where it is refused: that is no reason to give up a message, but the session.
+        """
+        self._reset = False
+        self._peer.hear(phases, replies[:1], [])
+        if replies[0].refused:
+            raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {replies[0]}")
+        return phases[1:], replies[1:]
+
+    @property
+    def _answers(self) -> Sequence[Reply]:
+        """Those to RCPT."""
+        return self._heard[1 : 1 + len(self._recipients)]
 
     # --- what is said
 
-    def _converse(self) -> Talk[Reply]:
-        """Returns the reply that decides for all accepted recipients; any, if there are none.
+    def _steps(self) -> Iterator[Step]:
+        """Behind each, its replies have been heard; the last of all decides for all accepted recipients, if any.
 
         With PIPELINING up to WINDOW commands are one write, and a small message to a proven peer goes out with them.
         """
-        peer = self._peer.extensions
-        whole = peer.chunking and peer.pipelining and self._peer.proven and self._content.small
-        commands = self._commands()
-        window = WINDOW if peer.pipelining else 1
-        for start in range(0, len(commands), window):
-            phases, lines = zip(*commands[start : start + window], strict=True)
-            if self._in_vain(phases[0]):
+        peer, extensions = self._peer, self._peer.extensions
+        phases, lines = self._commands()
+        whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
+        window = WINDOW if extensions.pipelining else 1
+        step: Step | None = None
+        for start in range(0, len(lines), window):
+            end = start + window
+            if start and self._in_vain(phases[start]):
                 break
-            if whole and start + window >= len(commands):
-                return (yield from self._finish(self._chunk(phases, b"".join(lines))))
-            reply = yield from self._peer.ask(Say(phases, b"".join(lines)), self._note)
-        if self._in_vain(Phase.FINAL):
-            if reply.code // 100 == 3:  # RFC 2920 §3.1: nobody was accepted, but content was asked for
-                reply = yield from self._finish(Say((Phase.CONTENT,), END))
-            return reply
-        if peer.chunking:
-            return (yield from self._finish(self._chunk()))
-        return reply if reply.refused else (yield from self._finish(SendContent(self._content.dotted())))
+            if whole and end >= len(lines):
+                step = self._chunk(phases[start:], as_octets(lines[start:]))
+            else:
+                yield Say(phases[start:end], as_octets(lines[start:end]))
+                peer.transaction_open = True
+        step = step or self._ending()
+        if step:
+            self._sent = True
+            yield step
+            refused = self._heard[-1].code >= 400
+            peer.transaction_open = extensions.chunking and refused
+            peer.proven |= not refused
 
-    def _commands(self) -> list[Command]:
-        """All that come before the content."""
-        self._reset = self._needs_reset()
-        commands = [_RESET] if self._reset else []
-        commands += [self._mail(), *map(self._rcpt, self._recipients)]
-        return commands if self._peer.extensions.chunking else [*commands, _DATA]
-
-    def _needs_reset(self) -> bool:
-        """Behind an unknown end, or an open transaction, else its recipients could get this message.
-
-        Not behind a final dot: whatever the answer, it has cleared all (RFC 5321 §4.1.1.4). A BDAT that was refused, or
-        had no recipients, leaves a state of which RFC 3030 §2 knows only that RSET ends it.
-        """
-        return self._peer.extensions.chunking if self._behind else self._peer.transaction_open
+    def _ending(self) -> Step | None:
+        """How the content is sent; None if it is not to be."""
+        reply = self._heard[-1]
+        if self._in_vain(Phase.FINAL):  # RFC 2920 §3.1: nobody was accepted, but content was perhaps asked for
+            return Say((Phase.CONTENT,), END) if reply.code // 100 == 3 else None
+        if self._peer.extensions.chunking:
+            return self._chunk()
+        return SendContent(self._content.dotted()) if reply.code < 400 else None
 
     def _chunk(self, phases: tuple[Phase, ...] = (), lead: bytes = b"") -> SendContent:
         """Behind commands that go out with it."""
         size, blocks = self._content.chunk()
         return SendContent(blocks, b"%bBDAT %d LAST\r\n" % (lead, size), (*phases, Phase.FINAL))
 
-    def _finish(self, step: Step) -> Talk[Reply]:
-        """The reply to the content, with which the transaction ends."""
-        self._sent = True
-        reply = yield from self._peer.ask(step, self._note)
-        self._peer.transaction_open = self._peer.extensions.chunking and reply.refused
-        self._peer.proven |= not reply.refused
-        return reply
-
-    def _note(self, phase: Phase, reply: Reply) -> None:
-        """Raises OutOfPlace where RSET is refused: that is no reason to give up a message, but the session."""
-        if phase is Phase.RCPT:
-            self._heard.append(reply)
-        elif phase is Phase.MAIL and self._reset:
-            self._reset = False
-            if reply.refused:
-                raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {reply}")
-        elif phase is Phase.MAIL:
-            self._sender = reply
-            self._peer.transaction_open = True
-
     def _in_vain(self, phase: Phase) -> bool:
         """Whether what belongs to this phase cannot lead to a delivery any more."""
-        if self._sender and self._sender.refused:
+        if self._heard and self._heard[0].refused:
             return True
-        return phase > Phase.RCPT and all(reply.refused for reply in self._heard)
+        return phase > Phase.RCPT and min((reply.code for reply in self._answers), default=400) >= 400
 
-    def _mail(self) -> Command:
+    def _commands(self) -> tuple[tuple[Phase, ...], list[str]]:
+        """All that come before the content, and the phase of the reply to each."""
+        lines = [self._mail()]
+        phases = (Phase.MAIL,) + (Phase.RCPT,) * len(self._recipients)
+        for recipient in self._recipients:
+            line = f"RCPT TO:<{recipient.address}>"
+            lines.append(line + self._wishes(recipient) if self._peer.extensions.dsn else line)
+        if not self._peer.extensions.chunking:
+            lines.append("DATA")
+            phases += (Phase.DATA,)
+        return ((Phase.MAIL, *phases), ["RSET", *lines]) if self._reset else (phases, lines)
+
+    def _mail(self) -> str:
         peer, envelope = self._peer.extensions, self._envelope
         facts = envelope.facts
         line = f"MAIL FROM:<{envelope.sender}>"
@@ -162,28 +182,29 @@ class Transaction:
             line += f" SIZE={facts.size}"
         if facts.eight_bit and peer.eight_bit_mime:
             line += " BODY=8BITMIME"
-        if peer.smtputf8 and (facts.utf8_headers or not self._all_ascii()):
+        if peer.smtputf8 and (facts.utf8_headers or not self._ascii):
             line += " SMTPUTF8"
         if peer.dsn and envelope.ret:
             line += f" RET={envelope.ret}"
         if peer.dsn and envelope.envid:
             line += f" ENVID={envelope.envid}"
-        return Phase.MAIL, as_line(line)
+        return line
 
-    def _rcpt(self, recipient: Recipient) -> Command:
-        line = f"RCPT TO:<{recipient.address}>"
-        if self._peer.extensions.dsn and recipient.notify:
-            line += f" NOTIFY={','.join(recipient.notify)}"
-        if self._peer.extensions.dsn and recipient.orcpt.isascii() and recipient.orcpt:
-            line += f" ORCPT={recipient.orcpt}"
-        return Phase.RCPT, as_line(line)
-
-    def _all_ascii(self) -> bool:
-        return self._envelope.sender.isascii() and all(each.address.isascii() for each in self._recipients)
+    def _wishes(self, recipient: Recipient) -> str:
+        notify = f" NOTIFY={','.join(recipient.notify)}" if recipient.notify else ""
+        return notify + (f" ORCPT={recipient.orcpt}" if recipient.orcpt and recipient.orcpt.isascii() else "")
 
 
-def as_line(command: str) -> bytes:
-    """Addresses were checked at the door; a line end in one now would be somebody else's command: raises Unreadable."""
-    if "\r" in command or "\n" in command:
-        raise Unreadable(f"envelope would make more than one command: {command!r}")
-    return command.encode() + b"\r\n"
+def as_octets(commands: Sequence[str]) -> bytes:
+    """Lines. What went into them was checked at the door; a line end in one would be somebody else's command.
+
+    Raises Unreadable.
+    """
+    lines = "\r\n".join(commands)
+    if not lines.count("\n") == lines.count("\r") == len(commands) - 1:
+        raise Unreadable(f"envelope would make more than one command: {_broken(commands)!r}")
+    return lines.encode() + b"\r\n"
+
+
+def _broken(commands: Sequence[str]) -> str:
+    return next(command for command in commands if "\r" in command or "\n" in command)

@@ -5,6 +5,7 @@ A long session keeps its beginning, where the peer introduced itself, and its en
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from mailspool.smtp.reply import Reply
 
@@ -27,23 +28,28 @@ class Transcript:
         self._end: deque[Entry] = deque(maxlen=MAX_END)
         self._count = 0
 
-    def say(self, commands: bytes) -> None:
-        """One write of whole commands."""
-        self._add(commands[:MAX_ENTRY])
+    def say(self, commands: bytes, content: int = 0, behind: bytes = b"") -> None:
+        """One write of whole commands, octets of message content, and commands again."""
+        said: list[Entry] = [commands[:MAX_ENTRY]] if commands else []
+        if content:
+            said.append(content)
+        if behind:
+            said.append(behind[:MAX_ENTRY])
+        self._add(said)
 
-    def say_content(self, octets: int) -> None:
-        """So many octets of message content, as written."""
-        self._add(octets)
-
-    def hear(self, *replies: Reply) -> None:
+    def hear(self, replies: Sequence[Reply]) -> None:
         """The lines of each are joined, and cut here and now."""
-        self._add(*[each if len(each.lines) == 1 else Reply(each.code, (each.text,)) for each in replies])
+        for reply in replies:
+            if len(reply.lines) > 1:
+                replies = [Reply(each.code, (each.text,)) for each in replies]
+                break
+        self._add(replies)
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
-        self._add(text)
+        self._add([text])
 
-    def _add(self, *entries: Entry) -> None:
+    def _add(self, entries: Sequence[Entry]) -> None:
         self._count += len(entries)
         (self._beginning if self._count <= MAX_BEGINNING else self._end).extend(entries)
 

@@ -7,9 +7,8 @@ from mailspool.smtp.transcript import Transcript
 def test_it_reads_as_the_session_went():
     transcript = Transcript()
     transcript.note("connected")
-    transcript.hear(Reply(220, ("mx.example.org", "hello")))
-    transcript.say(b"MAIL FROM:<>\r\nRCPT TO:<j\xc3\xb6@example.org>\r\n")
-    transcript.say_content(1234)
+    transcript.hear([Reply(220, ("mx.example.org", "hello"))])
+    transcript.say(b"MAIL FROM:<>\r\nRCPT TO:<j\xc3\xb6@example.org>\r\n", 1234)
     assert str(transcript).splitlines() == [
         "-- connected",
         "S: 220 mx.example.org hello",
@@ -34,5 +33,5 @@ def test_a_long_session_keeps_its_beginning_and_its_end():
 def test_no_entry_is_longer_than_its_bound():
     transcript = Transcript()
     transcript.say(b"RCPT TO:<a@example.org>\r\n" * 10000)
-    transcript.hear(Reply(250, ("x" * 2000,) * 30))
+    transcript.hear([Reply(250, ("x" * 2000,) * 30)])
     assert len(str(transcript)) < 4 * transcript_module.MAX_ENTRY
