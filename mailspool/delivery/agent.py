@@ -8,7 +8,7 @@ outcomes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import IO
 
 from mailspool.delivery.bounds import Bounds
@@ -217,8 +217,9 @@ class DeliveryAgent:
         letter = delivery.letter if session.has_begun(delivery.letter) else delivery.next_letter()
         self._behind = self._followers(session, behind)
         verdicts = session.exchange([letter, *[each.letter for each in self._behind]])
-        if any(isinstance(verdict, Deferred) and verdict.in_doubt for verdict in verdicts):
-            self._unreliable[session.host] = self._clock() + UNRELIABLE
+        for verdict in verdicts:
+            if isinstance(verdict, Deferred) and verdict.in_doubt:
+                self._unreliable[session.host] = self._clock() + UNRELIABLE
         untouched = session.untouched
         if session.over:
             self._drop()
@@ -232,8 +233,12 @@ class DeliveryAgent:
         return delivery.complete
 
     def _followers(self, session: Session, behind: Sequence[Delivery]) -> list[Delivery]:
-        together = takewhile(lambda each: each.destination == self._destination and not each.hopeless, behind)
-        return list(islice(together, min(session.room - 1, self._left)))
+        followers: list[Delivery] = []
+        for each in islice(behind, min(session.room - 1, self._left)):
+            if each.destination != self._destination or each.hopeless:
+                break
+            followers.append(each)
+        return followers
 
     def _lock_out(self, delivery: Delivery, session: Session) -> None:
         """A host that the administrator named wants a login: what is missing is missing here, not in the message."""

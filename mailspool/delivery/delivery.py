@@ -76,11 +76,16 @@ class Delivery:
     def note(self, verdicts: Sequence[Outcome]) -> None:
         """What this host said to each of the open recipients."""
         self.heard.add(self.host)
+        still_open: list[int] = []
         for index, verdict in zip(self._open, verdicts, strict=True):
             self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
             self._verdicts[index] = verdict
-            self._met = self._met or not (isinstance(verdict, Deferred) and verdict.refused)
-        self._open = [i for i in self._open if not isinstance(self._verdicts[i], Delivered | Failed)]
+            if not isinstance(verdict, Deferred):
+                self._met = True
+                continue
+            self._met = self._met or not verdict.refused
+            still_open.append(index)
+        self._open = still_open
 
     def note_refusal(self, error: DeliveryError) -> None:
         """The host has let us say nothing."""
@@ -101,7 +106,11 @@ class Delivery:
     @property
     def complete(self) -> bool:
         """Whether no recipient waits for a better verdict, or none may be asked for."""
-        return all(isinstance(verdict := self._verdicts[i], Deferred) and verdict.in_doubt for i in self._open)
+        for index in self._open:
+            verdict = self._verdicts[index]
+            if not (isinstance(verdict, Deferred) and verdict.in_doubt):
+                return False
+        return True
 
     # --- the end
 
