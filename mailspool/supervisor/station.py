@@ -8,11 +8,11 @@ parent keeps to the budget until the dot: a seal that hangs on a file server is 
 None of the three runs while the machine is suspended.
 """
 
-import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
+from typing import Self
 
 import msgspec
 
@@ -52,24 +52,6 @@ _encode = msgspec.msgpack.encode
 _decode_order = msgspec.msgpack.Decoder(Order).decode
 
 
-class Interruptible:
-    """A block that a signal may interrupt, once at most.
-
-    Who interrupts takes the right (`now`) away, so that no second one meets the ways out of the block.
-    """
-
-    __slots__ = ("now",)
-
-    def __init__(self) -> None:
-        self.now = False
-
-    def __enter__(self) -> None:
-        self.now = True
-
-    def __exit__(self, *_: object) -> None:
-        self.now = False
-
-
 class WorkerStation:
     """The worker's end: see `job.Station`. It is made before the fork, so that its handlers are there at once."""
 
@@ -78,7 +60,7 @@ class WorkerStation:
         self._stopwatch = Stopwatch(clock)
         self.finishing = False
         self._phase = Phase.IDLE
-        self._interruptible = Interruptible()
+        self._interruptible = False  # who interrupts takes it away, so that no second one meets the ways out
         self._until = _FOREVER  # end of the present budget
         self._rings = _FOREVER  # when SIGALRM comes
         self._host = ""
@@ -105,12 +87,12 @@ class WorkerStation:
         """Until the parent closes the channel or asks to finish."""
         self._title.keep()
         while not self.finishing and (order := self._next_order(work)):
-            self._report(Phase.SETTLE, "", self._clock() + LOCAL_PATIENCE)
+            self._settle("")
             self._stopwatch.start()
             self.order = order
             results = work.perform(order.jobs, self)
             self._drop_connection()
-            self._report(Phase.IDLE, self._host, _FOREVER)
+            self._rest(self._host)
             self._channel.send(_encode(self._take_report(results)))
         work.idle()
 
@@ -129,7 +111,7 @@ class WorkerStation:
             packet = self._receive(LINGER)
             if packet is None:
                 work.idle()
-                self._report(Phase.IDLE, "", _FOREVER)  # from here on TERM interrupts; before, it had to wait for QUIT
+                self._rest("")  # from here on TERM interrupts; before, it had to wait for QUIT
                 packet = self._receive(None)
         except (OSError, ShutdownRequested):
             return None
@@ -138,16 +120,19 @@ class WorkerStation:
     def _receive(self, seconds: float | None) -> bytes | None:
         """b"" if there will be no more, None if nothing came in time."""
         self._channel.settimeout(seconds)
-        with self._interruptible:
+        try:
+            self._interruptible = True
             if self.finishing:  # the signal came before it could interrupt
                 return b""
-            try:
-                packet, descriptors, *_ = socket.recv_fds(self._channel, MAX_PACKET, 1)
-            except TimeoutError:
-                return None
+            packet, descriptors, *_ = socket.recv_fds(self._channel, MAX_PACKET, 1)
             if descriptors:
                 self._connection = socket.socket(fileno=descriptors[0])
+        except TimeoutError:
+            return None
+        else:
             return packet
+        finally:
+            self._interruptible = False
 
     # --- doing one
 
@@ -195,32 +180,50 @@ class WorkerStation:
         """What a session tells of its phases."""
         return self._watch
 
-    @contextlib.contextmanager
-    def deadline(self, seconds: float, about: str = "") -> Iterator[None]:
+    def deadline(self, seconds: float, about: str = "") -> Self:
         """Around the delivery of one group of jobs; not around claiming and settling, which are never interrupted."""
         self._title.about = about
-        until = self._until = self._clock() + seconds
-        self._report(Phase.RESOLVE, self._host, until)
+        now = self._clock()
+        self._until = now + seconds
+        self._report(Phase.RESOLVE, self._host, self._until, now)
+        return self
+
+    def __enter__(self) -> None:
+        """Into the block of `deadline`."""
         try:
-            with self._interruptible:
-                self._ring(until)
-                if self.finishing:
-                    raise ShutdownRequested
-                yield
-        finally:
-            self._until = _FOREVER
-            self._report(Phase.SETTLE, self._host, self._clock() + LOCAL_PATIENCE)
+            self._interruptible = True
+            self._ring(self._until)
+            if self.finishing:
+                raise ShutdownRequested
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Out of it, and nobody interrupts that: `_interrupt` knows this code."""
+        self._interruptible = False
+        self._until = _FOREVER
+        self._settle(self._host)
+
+    def _settle(self, host: str) -> None:
+        now = self._clock()
+        self._report(Phase.SETTLE, host, now + LOCAL_PATIENCE, now)
+
+    def _rest(self, host: str) -> None:
+        self._report(Phase.IDLE, host, _FOREVER, self._clock())
 
     def _watch(self, phase: Phase, host: str, seconds: float) -> None:
-        if phase is Phase.EHLO:
-            self._spoken_with = host
-        if phase >= Phase.SEAL:
-            now = self._clock()  # a seal may be one of a message begun behind another, which has no budget yet
-            self._report(phase, host, min(self._until, now + LOCAL_PATIENCE) if phase is Phase.SEAL else now + seconds)
-            return
-        if self._phase >= Phase.SEAL and self._interruptible.now:  # on to the next host, with the budget's rest
-            self._ring(self._until)
-        self._report(phase, host, self._until)
+        now, until = self._clock(), self._until
+        if phase > Phase.SEAL:
+            until = now + seconds
+        elif phase is Phase.SEAL:
+            until = min(until, now + LOCAL_PATIENCE)  # that of a message begun behind another has no budget yet
+        else:
+            if phase is Phase.EHLO:
+                self._spoken_with = host
+            if self._phase >= Phase.SEAL and self._interruptible:  # on to the next host, with the budget's rest
+                self._ring(until)
+        self._report(phase, host, until, now)
 
     def _ring(self, until: float) -> None:
         """Have SIGALRM come no later than that.
@@ -231,34 +234,35 @@ class WorkerStation:
             self._rings = until
             signal.setitimer(signal.ITIMER_REAL, max(0.001, until - self._clock()))
 
-    def _report(self, phase: Phase, host: str, until: float) -> None:
+    def _report(self, phase: Phase, host: str, until: float, now: float) -> None:
         self._phase, self._host = phase, host
-        self._slot.write(phase, host, until + KILL_GRACE, self._clock())
+        self._slot.write(phase, host, until + KILL_GRACE, now)
 
     # --- signals
 
-    def _on_term(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_term(self, _number: int, frame: FrameType | None) -> None:
         """Finish what is begun."""
         self.finishing = True
         if self._phase == Phase.IDLE:
-            self._interrupt(ShutdownRequested)
+            self._interrupt(ShutdownRequested, frame)
 
-    def _on_quit(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_quit(self, _number: int, frame: FrameType | None) -> None:
         """Give back what is not past its final dot."""
         self.finishing = True
-        self._interrupt(ShutdownRequested)
+        self._interrupt(ShutdownRequested, frame)
 
-    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
         now = self._clock()
         hurried = now < self._rings  # the parent's: others wait for this worker
         if not hurried:
             self._rings = _FOREVER
         if hurried or now >= self._until:
-            self._interrupt(DeadlineExceeded)
+            self._interrupt(DeadlineExceeded, frame)
         elif self._until < _FOREVER:
             self._ring(self._until)
 
-    def _interrupt(self, error: type[BaseException]) -> None:
-        if self._interruptible.now and self._phase < Phase.SEAL:
-            self._interruptible.now = False
+    def _interrupt(self, error: type[BaseException], frame: FrameType | None) -> None:
+        leaves = frame is not None and frame.f_code is WorkerStation.__exit__.__code__
+        if self._interruptible and self._phase < Phase.SEAL and not leaves:
+            self._interruptible = False
             raise error

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -292,6 +293,29 @@ def test_a_storm_of_signals_around_a_deadline_only_ever_ends_in_one_of_its_two_e
     results = worker.report().results
     assert results is not None
     assert len(results) == 150
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+def test_who_leaves_a_deadline_is_not_interrupted_on_the_way(start, number):
+    def do(jobs, station, say):
+        def strike(frame, event, _arg):
+            if event == "call" and frame.f_code.co_name == "__exit__":
+                sys.setprofile(None)
+                station.handlers[number](number, frame)
+
+        with station.deadline(LONG):
+            sys.setprofile(strike)
+        say("settling")
+        os.read(gate, 1)
+        return [Result.DELIVERED]
+
+    gate, key = os.pipe()
+    worker, work = start(do)
+    worker.give(Order([JOB]))
+    work.heard()
+    assert worker.slot.read().phase is Phase.SETTLE
+    os.write(key, b"x")
+    assert worker.report().results == [Result.DELIVERED]
 
 
 def test_the_parent_reads_by_when_it_must_have_gone_on(start):
