@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The workers: forked while there are jobs that may go, given batches, heard, let go, and killed when overdue.
+"""Gives the workers batches, as long as there are jobs that may go, and hears what became of them.
 
 It never waits for a worker. A batch whose worker ended without a report is found again by a later look; what that
 worker had claimed is handed to `abandoned`.
@@ -23,22 +23,9 @@ from mailspool.supervisor.inquiry import LEAST_PATIENCE
 from mailspool.supervisor.job import FAULT, LEASE, Job, Order, Result, Work
 from mailspool.supervisor.pause import Pause
 from mailspool.supervisor.processors import FRESH, PROCESSORS, are_busy
-from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.scout import Answer, Scout, Verdict
-from mailspool.supervisor.station import KILL_GRACE
-from mailspool.supervisor.worker import Worker, fork_worker
-
-IDLE_WORKER = 10.0
-"""Seconds after which a worker without jobs is let go."""
-
-MAX_SLOTS = 1000
-"""The most that `max_dequeue_processes` may be (`config.schema`); workers on their way out count too."""
-
-DYING = 1.0
-"""Seconds that a worker may take to die of SIGKILL. `station.KILL_GRACE` and these are five: then its place is free."""
-
-SLEPT = 30.0
-"""Seconds between two turns after which the machine must have stood still: three times the parent's longest sleep."""
+from mailspool.supervisor.worker import Worker
+from mailspool.supervisor.workers import MAX_SLOTS, Workers
 
 STALE = 1.0
 """Seconds between two looks at a lease that is not fresh: nobody tells when it is again."""
@@ -82,28 +69,17 @@ class Pool:
         self.alarms = Alarms(clock)
         self.paused = False
         self.appointments = Appointments()
-        self._selector, self._clock = selector, clock
-        self._release_in_child, self._abandoned = release_in_child, abandoned
-        self._scoreboard = Scoreboard(2 * MAX_SLOTS)
-        self._workers: dict[int, Worker] = {}
-        self._stuck: dict[int, Worker] = {}  # killed, and not dead
-        self._serial = 0
-        self._fork = Pause("fork", clock)
+        self.workers = Workers(selector, clock, release_in_child)
+        self._selector, self._clock, self._abandoned = selector, clock, abandoned
         self._fault = Pause("", clock)  # `alarms` tells of it
         self._faulty: set[str] = set()  # groups that met a local fault since something last went well
         self._unwell: dict[str, float] = {}  # jobs that met one the last time they were tried, and when
         self._scout: Scout | None = None
-        self._last_turn = clock()
-        self._spare_until = 0.0  # nobody is overdue before
-
-    def __len__(self) -> int:
-        """Workers that live."""
-        return len(self._workers)
 
     @property
     def active(self) -> int:
         """Workers with a batch."""
-        return sum(1 for worker in self._workers.values() if worker.batch)
+        return sum(1 for worker in self.workers if worker.batch)
 
     # --- giving
 
@@ -116,17 +92,12 @@ class Pool:
             return
         self.dispatch.offer(self.appointments.due(now))
         self._ask_scout(now)
-        for worker in [each for each in self._workers.values() if not (each.batch or each.leaving)]:
+        for worker in self.workers.free:
             if not self._give(worker, now) and not self.dispatch.restraints:  # else others may take what it may not
                 break
-        self._retire_idle(now)
-        while self._may_fork(now) and (forked := self._fork_worker()):
+        self.workers.retire_idle(now)
+        while self._may_fork(now) and (forked := self.workers.fork(self.work)):
             self._give(forked, now)
-
-    def _retire_idle(self, now: float) -> None:
-        for worker in list(self._workers.values()):
-            if not worker.batch and now - worker.idle_since > IDLE_WORKER:
-                self._retire(worker)
 
     def _may_begin(self) -> bool:
         fresh = self.work.lease.fresh
@@ -135,40 +106,40 @@ class Pool:
 
     def _take_stock(self, now: float, but: Worker | None = None) -> None:
         """For the dispatch. The worker that is given something closes the connections that it has, or goes on."""
-        self.dispatch.full = are_busy((each.computes(now) for each in self._workers.values()), self._processors)
+        self.dispatch.full = are_busy((each.computes(now) for each in self.workers), self._processors)
         restraints = self.dispatch.restraints
         restraints.owners = self.work.owners
         if restraints.rules:
-            others = (each for each in chain(self._workers.values(), self._stuck.values()) if each is not but)
+            others = (each for each in chain(self.workers, self.workers.stuck) if each is not but)
             restraints.held = Counter(key for each in others for key in each.connections(now))
 
     def _may_fork(self, now: float) -> bool:
         self._take_stock(now)
-        return self._has_room and not self._fork.left and not self.dispatch.idle(now)
+        return self._has_room and not self.workers.pause.left and not self.dispatch.idle(now)
 
     @property
     def _has_room(self) -> bool:
         """Places of stuck ones are given away, but each only once: a dead file server shall not fill the machine."""
         most = self.dispatch.limits.workers
-        return self._in_their_places < min(most, 2 * most - len(self._stuck)) and len(self._workers) < MAX_SLOTS
+        return self._in_their_places < min(most, 2 * most - len(self.workers.stuck)) and len(self.workers) < MAX_SLOTS
 
     @property
     def _in_their_places(self) -> int:
         """Workers but for those that have given theirs away."""
-        return len(self._workers) - min(
+        return len(self.workers) - min(
             sum(self.dispatch.awaiting.values()), MOST_AWAITING * self.dispatch.limits.workers
         )
 
     def _too_many(self, now: float) -> bool:
         """Whether one should go, but for those that have given their places away."""
         most = self.dispatch.limits.workers
-        if len(self._workers) <= most:
+        if len(self.workers) <= most:
             return False
         self._count_awaiting(now)
         return self._in_their_places > most
 
     def _count_awaiting(self, now: float) -> None:
-        awaiting = (worker for worker in self._workers.values() if worker.batch and self._awaits(worker, now))
+        awaiting = (worker for worker in self.workers if worker.batch and self._awaits(worker, now))
         self.dispatch.awaiting = Counter(worker.destination for worker in awaiting)
 
     def _awaits(self, worker: Worker, now: float) -> bool:
@@ -189,27 +160,7 @@ class Pool:
         try:
             worker.give(order, connection, self._clock())
         except OSError:  # it has ended and will be reaped
-            self.dispatch.lost(order.jobs)
-            worker.batch = []
-
-    def _fork_worker(self) -> Worker | None:
-        slot = self._scoreboard.take()
-        try:
-            worker = fork_worker(self.work, self._serial + 1, slot, self._clock, self._release_in_child)
-        except OSError as error:
-            self._scoreboard.give_back(slot)
-            self._fork.begin(str(error))
-            return None
-        self._serial += 1
-        worker.idle_since = self._clock()
-        self._workers[worker.pid] = worker
-        try:
-            self._selector.register(worker.channel, selectors.EVENT_READ, worker)
-        except OSError as error:  # no memory, or no watch left: it cannot be heard, so it goes
-            worker.retire()
-            self._fork.begin(str(error))
-            return None
-        return worker
+            self._lose(worker)
 
     # --- the scout
 
@@ -248,7 +199,7 @@ class Pool:
         """A worker reports, or its channel has ended."""
         report = worker.report()
         if report is None:
-            self._retire(worker)  # it is about to be reaped
+            self.workers.retire(worker)  # it is about to be reaped
             return
         results = report.results
         batch, worker.batch = worker.batch, []
@@ -260,10 +211,10 @@ class Pool:
         self.delivered += results.count(Result.DELIVERED)
         if not worker.leaving:  # else it may not know what a reload has mended
             self.alarms.hear(report.alarms)
-        self._fork.over()
+        self.workers.pause.over()
         self._judge_faults(batch, results)
         if worker.leaving or self._too_many(worker.idle_since) or worker.jobs_done >= self.dispatch.limits.worker_jobs:
-            self._retire(worker)
+            self.workers.retire(worker)
 
     def _judge_faults(self, batch: Sequence[Job], results: Sequence[Result]) -> None:
         """One message's fault is its own; those of two in a row are the machine's: then nobody tries for a while.
@@ -297,19 +248,14 @@ class Pool:
         self.dispatch.restraints.rules = self.dispatch.limits.rules
         self.dispatch.forget_waiting()
         self.appointments.clear()
-        self.tell(signal.SIGTERM)
+        self.workers.tell(signal.SIGTERM)
         self.alarms.forget()  # it may have been what the reload is to mend; if not, the new generation meets it
         self.dispatch.end_cool_downs()  # as above
 
     def pause(self) -> None:
         """Nothing is given until `renew`; workers finish their node and go."""
         self.paused = True
-        self.tell(signal.SIGTERM)
-
-    def tell(self, number: int) -> None:
-        """Send a signal that ends workers, sooner or later; they get no more jobs."""
-        for worker in self._workers.values():
-            self._dismiss(worker, number)
+        self.workers.tell(signal.SIGTERM)
 
     def resize(self, by: int) -> int:
         """So many workers more or less, until the limits are set anew; never less than one. How many there may be.
@@ -319,43 +265,20 @@ class Pool:
         limits = self.dispatch.limits
         wanted = max(1, min(MAX_SLOTS, limits.workers + by))
         self.dispatch.limits = limits._replace(workers=wanted)
-        staying = [worker for worker in self._workers.values() if not worker.leaving]
-        for worker in sorted(staying, key=lambda worker: not worker.batch)[wanted:]:
-            self._dismiss(worker, signal.SIGTERM)
+        self.workers.keep(wanted)
         return wanted
 
-    def pass_on(self, number: int) -> None:
-        """Send a signal that ends nobody."""
-        for worker in self._workers.values():
-            worker.signal(number)
-
     def kill_overdue(self) -> None:
-        """The last of the three deadlines: for what SIGALRM cannot interrupt.
-
-        After a time in which we did not run, perhaps nobody ran, and every worker's own alarm comes first.
-        """
-        now = self._clock()
-        if now - self._last_turn > SLEPT:
-            self._spare_until = now + KILL_GRACE
-        self._last_turn = now
-        for worker in list(self._workers.values()) if now >= self._spare_until else ():
-            if now < worker.slot.until:
-                continue
-            entry = worker.slot.read()
-            if worker.killed:
-                self._give_up(worker)
-            else:
-                log.error("worker overdue, killed", worker=worker.serial, phase=entry.phase.name, host=entry.host)
-                worker.signal(signal.SIGKILL)
-                worker.killed = True
-                worker.slot.write(entry.phase, entry.host, now + DYING, entry.since)  # nobody else writes here now
+        """What those have in hand that must be given up is found again."""
+        for worker in self.workers.kill_overdue():
+            self._lose(worker)
 
     def hurry_strangers(self) -> None:
         """While others wait for their workers, strangers have less time for each answer before the content."""
         now = self._clock()
         slow = [
             worker
-            for worker in self._workers.values()
+            for worker in self.workers
             if worker.slot.phase in _BEFORE_CONTENT and now - worker.slot.since >= LEAST_PATIENCE
         ]
         seconds = self.dispatch.hurry(now) if slow else _NEVER
@@ -363,83 +286,43 @@ class Pool:
             if now - worker.slot.since >= seconds and self.dispatch.may_hurry(worker.batch, now):
                 worker.signal(signal.SIGALRM)
 
-    def _give_up(self, worker: Worker) -> None:
-        """SIGKILL does not reach who is in a system call that does not return: another one gets its place.
-
-        What it had claimed is recovered once it has ended: its call may still take effect.
-        """
-        log.error("worker cannot be killed, its place is given to another", worker=worker.serial, pid=worker.pid)
-        self._stuck[worker.pid] = self._workers.pop(worker.pid)
-        self._retire(worker)
-        if worker.batch:
-            self.dispatch.lost(worker.batch)
-            worker.batch = []
-
     def ended(self, child: Ended) -> bool:
         """A child was reaped. Whether it was one of the workers."""
-        worker = self._workers.pop(child.pid, None) or self._stuck.pop(child.pid, None)
+        worker = self.workers.reaped(child.pid)
         if worker is None:
             return False
         if not worker.closed and worker.batch:  # its last report may still be on the way
             worker.channel.setblocking(False)
             self.hear(worker)
-        self._retire(worker)
-        self._scoreboard.give_back(worker.slot)
-        if worker.batch:
-            self.dispatch.lost(worker.batch)
+        self.workers.forget(worker)
+        self._lose(worker)
         if child.status:
             log.error("worker ended", worker=worker.serial, pid=child.pid, how=child.how)
             self._abandoned(worker.serial, child.how)
             if not (worker.jobs_done or worker.leaving):
-                self._fork.begin(f"worker ended by {child.how} before its first job was done")
+                self.workers.pause.begin(f"worker ended by {child.how} before its first job was done")
         return True
 
-    def close_in_child(self) -> None:
-        """Each end of a channel has one holder."""
-        for worker in self._workers.values():
-            worker.channel.close()
-
-    def _dismiss(self, worker: Worker, number: int) -> None:
-        worker.leaving = True
-        worker.signal(number)
-        if not worker.batch:
-            self._retire(worker)
-
-    def _retire(self, worker: Worker) -> None:
-        if not worker.closed:
-            self._selector.unregister(worker.channel)
-            worker.retire()
+    def _lose(self, worker: Worker) -> None:
+        if worker.batch:
+            self.dispatch.lost(worker.batch)
+            worker.batch = []
 
     # --- telling
 
     def next_events(self) -> Iterator[float]:
         """Seconds until things that happen by themselves."""
         now = self._clock()
+        yield from self.workers.next_events()
         yield self.dispatch.next_change(now)
         if self.dispatch.in_hurry(now):
             yield HURRY
         yield self.appointments.left(now)
         if self.dispatch.full:
             yield FRESH
-        yield from (max(worker.slot.until, self._spare_until) - now for worker in self._workers.values())
         if self.dispatch.restraints.rules:  # a connection that is let go makes room for another
-            yield from (left for worker in self._workers.values() for left in worker.connections(now).values())
-        yield from (pause.left for pause in (self._fork, self._fault) if pause.left)
+            yield from (left for worker in self.workers for left in worker.connections(now).values())
+        if self._fault.left:
+            yield self._fault.left
         if not self.work.lease.fresh:
             yield STALE
-
-    def scoreboard(self) -> list[dict[str, object]]:
-        """A line for each worker."""
-        return [self._line(worker) for worker in self._workers.values()]
-
-    def _line(self, worker: Worker) -> dict[str, object]:
-        entry = worker.slot.read()
-        return {
-            "worker": worker.serial,
-            "pid": worker.pid,
-            "destination": worker.destination,
-            "phase": entry.phase.name,
-            "host": entry.host,
-            "seconds": round(self._clock() - entry.since, 1) if entry.phase is not Phase.IDLE else 0,
-            "jobs": worker.jobs_done,
-        }

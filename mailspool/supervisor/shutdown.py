@@ -47,7 +47,7 @@ class Shutdown:
         if self._urged:
             self.at_once()
             return
-        log.info("stopping", workers=len(self._pool))
+        log.info("stopping", workers=len(self._pool.workers))
         self._urge(signal.SIGTERM, self._clock() + self._pool.dispatch.limits.shutdown)
 
     def at_once(self) -> None:
@@ -58,18 +58,18 @@ class Shutdown:
     def harder_if_due(self) -> None:
         """After TERM: who is past its final dot is left to wait for the reply. After INT: nobody."""
         if self._urged and self.left < 0:
-            log.warning("time to stop is over", workers=len(self._pool))
+            log.warning("time to stop is over", workers=len(self._pool.workers))
             self._urge(signal.SIGKILL if self._urged == signal.SIGINT else signal.SIGINT, _NEVER)
 
     def end_if_due(self) -> None:
         """Once all others have ended: what they relied on is given up, for which there is a moment."""
-        if self._urged and not (self._ending or self._pool or self._recovery or self._services):
+        if self._urged and not (self._ending or self._pool.workers or self._recovery or self._services):
             self._ending, self._stop_by = True, self._clock() + AT_ONCE
             self._services.finish()
             self._recovery.add(self._pool.work.end)
 
     def _urge(self, number: signal.Signals, stop_by: float) -> None:
         self._urged, self._stop_by = number, stop_by
-        self._pool.tell(number)
+        self._pool.workers.tell(number)
         self._services.stop(number)
         self._recovery.stop(at_once=number != signal.SIGTERM)

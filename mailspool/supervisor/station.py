@@ -26,7 +26,7 @@ from mailspool.supervisor.signals import Handlers
 from mailspool.supervisor.title import WorkerTitle
 
 KILL_GRACE = 4.0
-"""Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance. See `pool.DYING`."""
+"""Seconds past its own deadline after which the parent kills a worker: its SIGALRM had its chance (`workers.DYING`)."""
 
 LOCAL_PATIENCE = 300.0
 """Seconds that claiming and settling may take on a slow disk or file server before the parent kills."""

@@ -45,7 +45,7 @@ class Status:
 
     def log(self) -> None:
         """The scoreboard, a line for each worker, and the figures."""
-        for line in self._pool.scoreboard():
+        for line in self._pool.workers.scoreboard():
             log.info("scoreboard", **line)
         log.info("scoreboard", **self._figures())
 
@@ -59,7 +59,7 @@ class Status:
             {
                 "pid": os.getpid(),
                 "stopping": bool(self._shutdown),
-                "workers": self._pool.scoreboard(),
+                "workers": self._pool.workers.scoreboard(),
                 "services": [{"role": role, "pid": pid} for role, pid in self._running()],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
@@ -81,7 +81,7 @@ class Status:
             "generation": self._pool.generation,
             "paused": self._pool.paused,
             "workers_wanted": self._pool.dispatch.limits.workers,
-            "workers_actual": len(self._pool),
+            "workers_actual": len(self._pool.workers),
             "owners": self._pool.work.owners,
             "waiting": len(self._pool.dispatch),
             "delivered": self._pool.delivered,

@@ -36,7 +36,7 @@ from mailspool.supervisor.trigger import Trigger
 from mailspool.supervisor.worker import Worker
 
 LONGEST_SLEEP = 10.0
-"""Seconds; longer than this the parent never sleeps, whatever it has forgotten to think of. `pool.SLEPT` knows it."""
+"""Seconds; longer than this the parent never sleeps, whatever it has forgotten to think of: see `workers.SLEPT`."""
 
 log = get_logger()
 
@@ -89,7 +89,7 @@ class Supervisor:
             self._turn()
         except (OSError, MemoryError) as error:
             self._trouble.begin(repr(error))
-            self._pool.tell(signal.SIGTERM)  # what was half done with one of them is found again after its end
+            self._pool.workers.tell(signal.SIGTERM)  # what was half done with one of them is found again after its end
             time.sleep(min(FIRST_PAUSE, self._trouble.left))  # a watchdog and signals do not wait for long
         else:
             self._trouble.over()
@@ -174,7 +174,7 @@ class Supervisor:
 
     def _reopen_logs(self) -> None:
         reopen()
-        self._pool.pass_on(signal.SIGUSR1)
+        self._pool.workers.pass_on(signal.SIGUSR1)
         self._services.pass_on(signal.SIGUSR1)
         self._looks.pass_on(signal.SIGUSR1)
         log.info("logs reopened")
@@ -198,7 +198,7 @@ class Supervisor:
 
     def _begin_anew(self) -> None:
         """Others took us for dead, and do our jobs: who is at one stops at once, and we go on as somebody new."""
-        self._pool.tell(signal.SIGKILL)
+        self._pool.workers.tell(signal.SIGKILL)
         if self._shutdown or not (work := self._anew.successor(self._pool.work)):
             return
         self._pool.work = work
@@ -247,7 +247,7 @@ class Supervisor:
         self._control.close(unlink=False)
         self._trigger.close(unlink=False)
         self._notifier.close()
-        self._pool.close_in_child()
+        self._pool.workers.close_in_child()
         self._looks.close_in_child()
 
     # --- waiting

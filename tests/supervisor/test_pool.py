@@ -13,13 +13,13 @@ from mailspool import log
 from mailspool.log.writer import Stderr
 from mailspool.model.limit import Limit
 from mailspool.model.rules import Rules
-from mailspool.supervisor import pool as pool_module
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.job import Appointment, Job, Limits, Result, Unshared
-from mailspool.supervisor.pool import SLEPT, STALE, Pool
+from mailspool.supervisor.pool import STALE, Pool
 from mailspool.supervisor.processors import FRESH
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
 from mailspool.supervisor.worker import LETS_GO
+from mailspool.supervisor.workers import MAX_SLOTS, SLEPT
 from tests.running import eventually, is_running
 
 
@@ -65,9 +65,9 @@ def pool(clock):
     selector = selectors.DefaultSelector()
     one = Pool(Waiting(), selector, clock, lambda: None, lambda serial, how: None)
     yield one
-    for pid in [*one._workers, *one._stuck]:
-        os.kill(pid, 9)
-        one.ended(Ended(*os.waitpid(pid, 0)))
+    for worker in [*one.workers, *one.workers.stuck]:
+        os.kill(worker.pid, 9)
+        one.ended(Ended(*os.waitpid(worker.pid, 0)))
     selector.close()
 
 
@@ -91,7 +91,7 @@ class Computing(Waiting):
 def at_work(pool):
     pool.dispatch.offer([Job("0/a", "a.example", "g")])
     pool.assign()
-    (worker,) = pool._workers.values()
+    (worker,) = pool.workers
     eventually(lambda: worker.slot.read().until < float("inf"))
     return worker
 
@@ -120,15 +120,15 @@ def test_the_place_of_a_worker_that_cannot_be_killed_is_free_five_seconds_after_
     worker = at_work(pool)
     unkillable(worker, monkeypatch)
     clock.pass_(worker.slot.read().until - KILL_GRACE - clock())  # its deadline
-    pool._last_turn = clock()
+    pool.workers._last_turn = clock()
     for _ in range(20):
-        assert len(pool) == 1
+        assert len(pool.workers) == 1
         clock.pass_(0.25)
         pool.kill_overdue()
-    assert len(pool) == 0
+    assert len(pool.workers) == 0
     pool.dispatch.offer([Job("0/b", "b.example", "h")])
     pool.assign()
-    assert len(pool) == 1
+    assert len(pool.workers) == 1
 
 
 def test_who_is_stuck_is_still_awaited_and_what_it_had_claimed_is_recovered_once_it_has_ended(pool, clock, monkeypatch):
@@ -137,13 +137,13 @@ def test_who_is_stuck_is_still_awaited_and_what_it_had_claimed_is_recovered_once
     worker = at_work(pool)
     unkillable(worker, monkeypatch)
     turns(pool, clock, LOCAL_PATIENCE + 40)
-    assert (len(pool), abandoned) == (0, [])
+    assert (len(pool.workers), abandoned) == (0, [])
     monkeypatch.undo()
     monkeypatch.setattr(pool, "_abandoned", lambda serial, how: abandoned.append(serial))
     worker.signal(9)
     assert pool.ended(Ended(*os.waitpid(worker.pid, 0)))
     assert abandoned == [worker.serial]
-    assert len(pool._scoreboard._free) == 2 * pool_module.MAX_SLOTS
+    assert len(pool.workers._scoreboard._free) == 2 * MAX_SLOTS
 
 
 def test_stuck_workers_do_not_fill_the_machine(pool, clock, monkeypatch):
@@ -151,10 +151,10 @@ def test_stuck_workers_do_not_fill_the_machine(pool, clock, monkeypatch):
     for n in range(12):
         pool.dispatch.offer([Job(f"0/{n}", f"{n}.example", str(n))])
         pool.assign()
-        for worker in pool._workers.values():
+        for worker in pool.workers:
             eventually(lambda worker=worker: worker.slot.read().until < float("inf"))
         turns(pool, clock, LOCAL_PATIENCE + 40)
-    assert (len(pool), len(pool._stuck)) == (0, 8)  # twice as many as there may be
+    assert (len(pool.workers), len(pool.workers.stuck)) == (0, 8)  # twice as many as there may be
 
 
 def test_nobody_is_killed_for_the_time_in_which_the_machine_stood_still(pool, clock):
@@ -187,12 +187,12 @@ def test_a_worker_that_cannot_be_heard_is_let_go_and_the_parent_goes_on(pool, cl
     monkeypatch.setattr(pool._selector, "register", no_watch)
     pool.dispatch.offer([Job("0/a", "a.example", "g")])
     pool.assign()
-    ((pid, worker),) = pool._workers.items()
-    assert pool.ended(Ended(*os.waitpid(pid, 0)))
+    (worker,) = pool.workers
+    assert pool.ended(Ended(*os.waitpid(worker.pid, 0)))
     assert worker.closed
     assert len(pool.dispatch) == 1
     monkeypatch.undo()
-    clock.pass_(pool_module.SLEPT)
+    clock.pass_(SLEPT)
     pool.assign()
     assert pool.active == 1
 
@@ -203,7 +203,7 @@ def test_while_the_lease_is_not_fresh_nothing_is_begun_and_it_is_said_once(pool,
     pool.dispatch.offer([Job("0/a", "a.example", "g")])
     for _ in range(3):
         pool.assign()
-    assert len(pool) == 0
+    assert len(pool.workers) == 0
     assert [alarm["subject"] for alarm in pool.alarms.lines()] == ["lease"]
     assert min(pool.next_events()) == STALE  # nobody tells when it is fresh again
     pool.work.lease.fresh = True
@@ -223,14 +223,14 @@ def test_what_a_reload_grants_counts_for_all_workers_together(pool):
     grant(pool, concurrency=1)
     pool.dispatch.offer(Job(f"0/{n}", "a.example", str(n)) for n in range(4))
     pool.assign()
-    assert len(pool) == 1
+    assert len(pool.workers) == 1
     pool.dispatch.offer([Job("0/b", "b.example", "b")])
     pool.assign()
-    assert sorted(worker.destination for worker in pool._workers.values()) == ["a.example", "b.example"]
+    assert sorted(worker.destination for worker in pool.workers) == ["a.example", "b.example"]
     grant(pool, concurrency=2)
     pool.dispatch.offer(Job(f"0/{n}", "a.example", str(n)) for n in range(4, 8))
     pool.assign()
-    assert [worker.destination for worker in pool._workers.values()].count("a.example") == 2
+    assert [worker.destination for worker in pool.workers].count("a.example") == 2
 
 
 def test_a_session_that_may_still_be_open_counts_and_then_makes_room(pool, clock):
@@ -240,21 +240,21 @@ def test_a_session_that_may_still_be_open_counts_and_then_makes_room(pool, clock
     worker.leaving = True  # it gets nothing more, and has not said goodbye
     pool.dispatch.offer([Job("0/other", "a.example", "other")])
     pool.assign()
-    assert len(pool) == 1
+    assert len(pool.workers) == 1
     assert min(pool.next_events()) <= LETS_GO
     clock.pass_(LETS_GO)
     pool.assign()
-    assert len(pool) == 2
+    assert len(pool.workers) == 2
 
 
 def test_an_appointment_is_kept_in_time(pool, clock):
     pool.appointments.add([Appointment(Job("1/a", "a.example", "g"), 300.0)], clock())
     pool.assign()
-    assert len(pool) == 0
+    assert len(pool.workers) == 0
     assert min(pool.next_events()) == pytest.approx(300.0)
     clock.pass_(300.0)
     pool.assign()
-    assert [worker.destination for worker in pool._workers.values()] == ["a.example"]
+    assert [worker.destination for worker in pool.workers] == ["a.example"]
 
 
 def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processors_busy(clock):
@@ -264,18 +264,18 @@ def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processor
         pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
         pool.assign()
         assert pool.active == 2  # nobody knows yet
-        for worker in pool._workers.values():
+        for worker in pool.workers:
             pool.hear(worker)
         pool.dispatch.offer([Job("0/c", "a.example", "endless"), Job("0/d", "b.example", "endless")])
         pool.assign()
-        assert (pool.active, len(pool)) == (1, 2)
+        assert (pool.active, len(pool.workers)) == (1, 2)
         assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
         assert min(pool.next_events()) <= FRESH
         clock.pass_(FRESH)  # it waits for something
         pool.assign()
         assert pool.active == 2
     finally:
-        for pid in [*pool._workers]:
-            os.kill(pid, 9)
-            pool.ended(Ended(*os.waitpid(pid, 0)))
+        for worker in [*pool.workers]:
+            os.kill(worker.pid, 9)
+            pool.ended(Ended(*os.waitpid(worker.pid, 0)))
         selector.close()
