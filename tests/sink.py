@@ -207,7 +207,7 @@ class Talk:
         await self.say(b"354 Go on\r\n")
         if "crawl" in map(kind_of, self.accepted):
             while await self.reader.read(1 << 16):  # noqa: ASYNC110 - to be slow is the point
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.01)
             return False
         return await self.finish(await self.content())
 

@@ -191,9 +191,9 @@ def test_no_other_host_is_asked_once_the_final_dot_was_said(deliver, two_hosts):
 
 
 def test_a_host_that_takes_a_message_too_slowly_is_given_up_like_one_that_hangs(deliver, make_spool, sink):
-    spool = make_spool(sink=sink, content_timeout=2, min_rate=10_000_000)
+    spool = make_spool(sink=sink, content_timeout=2, min_rate=100_000_000)
     content = b"x\r\n" * 10_000_000
     (outcome,) = deliver(spool, "crawl@x.example", facts=Facts(len(content)), file=io.BytesIO(content))
     assert isinstance(outcome, Deferred)
     assert outcome.status == "4.4.2"
-    assert outcome.text == f"127.0.0.1[127.0.0.1]:{sink.port} is slower than 10000000 octets/s in CONTENT"
+    assert outcome.text == f"127.0.0.1[127.0.0.1]:{sink.port} is slower than 100000000 octets/s in CONTENT"
