@@ -45,8 +45,8 @@ class Peer:
         self.hear(step.phases, (yield step), heard)
         return heard[0]
 
-    def hear(self, phases: Sequence[Phase], replies: Sequence[Reply], heard: list[Reply]) -> None:
-        """Put those into `heard` that can be replies to these, one by one.
+    def hear(self, phases: Sequence[Phase], replies: Sequence[Reply], heard: list[Reply]) -> bool:
+        """Put those into `heard` that can be replies to these, one by one. Whether each is what it most often is.
 
         Raises OutOfPlace for one that cannot; TransientError for 421 (RFC 5321 §3.8).
         """
@@ -55,10 +55,11 @@ class Peer:
                 break
         else:  # as most often
             heard.extend(replies)
-            return
+            return True
         for phase, reply in zip(phases, replies, strict=False):
             self._check(reply, phase)
             heard.append(reply)
+        return False
 
     def _check(self, reply: Reply, phase: Phase) -> None:
         """Raises as `hear` does."""

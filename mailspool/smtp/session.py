@@ -57,7 +57,7 @@ class Session:
         self._flights: deque[Flight] = deque()  # in the order in which they began
         self._waiting: deque[Letter] = deque()  # to be begun when there is room
         self._out_of_turn = False  # the peer has said more than is due: nothing new is begun
-        self._untouched = False
+        self._told: Flight | None = None  # the one before the first
 
     @classmethod
     def open(
@@ -140,7 +140,7 @@ class Session:
     @property
     def untouched(self) -> bool:
         """Whether the session ended before the peer can have taken anything of the last letter for a message."""
-        return self._dialogue.over and self._untouched
+        return self._dialogue.over and self._told is not None and self._told.untouched
 
     @property
     def names(self) -> frozenset[str]:
@@ -198,7 +198,7 @@ class Session:
             self._waiting.clear()
         if self._dialogue.over:
             self.close()
-        self._untouched = head.untouched
+        self._told = head
         outcomes: list[Outcome] = head.result
         if self._window < self.widest and any(isinstance(each, Delivered) for each in outcomes):
             self._window += 1

@@ -39,6 +39,7 @@ class Transaction:
         for recipient in recipients:
             self._ascii = self._ascii and recipient.address.isascii()
         self._heard: list[Reply] = []  # to MAIL, to each RCPT, to what came then
+        self._smooth = True  # each was what it most often is
         self._sent = False  # the content is on its way
 
     def talk(self) -> Talk[list[Outcome]]:
@@ -72,28 +73,29 @@ class Transaction:
         peer, heard = self._peer, self._heard
         try:
             for step in self._steps():
-                phases = step.phases
-                replies = yield step
+                phases, replies = step.phases, (yield step)
                 while True:
                     if self._reset:
                         phases, replies = self._hear_reset(phases, replies)
-                    peer.hear(phases, replies, heard)
-                    if not (phases := phases[len(replies) :]):
+                    if not peer.hear(phases, replies, heard):
+                        self._smooth = False
+                    if len(replies) == len(phases):
                         break
+                    phases = phases[len(replies) :]
                     replies = yield Say(phases)
             rest = peer.outcome(heard[-1])
         except TransientError as error:
-            peer.over = True
+            self._smooth, peer.over = False, True
             # A reply out of place may be anybody's: the one to the content may have been read before, or never come.
             in_doubt = isinstance(error, InDoubt) or (self._sent and isinstance(error, OutOfPlace))
             rest = Deferred(error.status, peer.host, error.text, refused=True, in_doubt=in_doubt)
-        if heard and heard[0].code >= 400:
-            return [peer.outcome(heard[0])] * len(self._recipients)
-        outcomes = [rest] * len(self._recipients)
-        for index, reply in enumerate(self._answers):
-            if reply.code >= 400:
-                outcomes[index] = peer.outcome(reply)
-        return outcomes
+        return [rest] * len(self._recipients) if self._smooth else self._outcomes(rest)
+
+    def _outcomes(self, rest: Outcome) -> list[Outcome]:
+        if self._sender_refused:
+            return [self._peer.outcome(self._heard[0])] * len(self._recipients)
+        outcomes = [self._peer.outcome(reply) if reply.refused else rest for reply in self._answers]
+        return outcomes + [rest] * (len(self._recipients) - len(outcomes))
 
     def _hear_reset(
         self, phases: tuple[Phase, ...], replies: Sequence[Reply]
@@ -109,6 +111,10 @@ class Transaction:
         return phases[1:], replies[1:]
 
     @property
+    def _sender_refused(self) -> bool:
+        return bool(self._heard) and self._heard[0].refused
+
+    @property
     def _answers(self) -> Sequence[Reply]:
         """Those to RCPT."""
         return self._heard[1 : 1 + len(self._recipients)]
@@ -121,58 +127,62 @@ class Transaction:
         With PIPELINING up to WINDOW commands are one write, and a small message to a proven peer goes out with them.
         """
         peer, extensions = self._peer, self._peer.extensions
-        phases, lines = self._commands()
-        whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
-        window = WINDOW if extensions.pipelining else 1
-        step: Step | None = None
-        for start in range(0, len(lines), window):
-            end = start + window
-            if start and self._in_vain(phases[start]):
+        groups = self._groups()
+        may_be_whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
+        whole = groups.pop() if may_be_whole else None
+        for phases, octets in groups:
+            if self._in_vain(phases[0]):
                 break
-            if whole and end >= len(lines):
-                step = self._chunk(phases[start:], as_octets(lines[start:]))
-            else:
-                yield Say(phases[start:end], as_octets(lines[start:end]))
-                peer.transaction_open = True
-        step = step or self._ending()
+            yield Say(phases, octets)
+            peer.transaction_open = True
+        step = self._chunk(*whole) if whole and not self._sender_refused else self._ending()
         if step:
             self._sent = True
             yield step
-            refused = self._heard[-1].code >= 400
+            refused = self._heard[-1].refused
             peer.transaction_open = extensions.chunking and refused
             peer.proven |= not refused
 
     def _ending(self) -> Step | None:
         """How the content is sent; None if it is not to be."""
-        reply = self._heard[-1]
-        if self._in_vain(Phase.FINAL):  # RFC 2920 §3.1: nobody was accepted, but content was perhaps asked for
-            return Say((Phase.CONTENT,), END) if reply.code // 100 == 3 else None
-        if self._peer.extensions.chunking:
-            return self._chunk()
-        return SendContent(self._content.dotted()) if reply.code < 400 else None
+        if not self._smooth:
+            code = self._heard[-1].code
+            if self._in_vain(Phase.FINAL):  # RFC 2920 §3.1: nobody was accepted, but content was perhaps asked for
+                return Say((Phase.CONTENT,), END) if code // 100 == 3 else None
+            if code >= 400 and not self._peer.extensions.chunking:
+                return None
+        return self._chunk() if self._peer.extensions.chunking else SendContent(self._content.dotted())
+
+    def _in_vain(self, phase: Phase) -> bool:
+        """Whether what belongs to this phase cannot lead to a delivery any more."""
+        if self._smooth:
+            return False
+        return self._sender_refused or (phase > Phase.RCPT and all(reply.refused for reply in self._answers))
 
     def _chunk(self, phases: tuple[Phase, ...] = (), lead: bytes = b"") -> SendContent:
         """Behind commands that go out with it."""
         size, blocks = self._content.chunk()
         return SendContent(blocks, b"%bBDAT %d LAST\r\n" % (lead, size), (*phases, Phase.FINAL))
 
-    def _in_vain(self, phase: Phase) -> bool:
-        """Whether what belongs to this phase cannot lead to a delivery any more."""
-        if self._heard and self._heard[0].refused:
-            return True
-        return phase > Phase.RCPT and min((reply.code for reply in self._answers), default=400) >= 400
-
-    def _commands(self) -> tuple[tuple[Phase, ...], list[str]]:
-        """All that come before the content, and the phase of the reply to each."""
+    def _groups(self) -> list[tuple[tuple[Phase, ...], bytes]]:
+        """The commands before the content, as many at once as may be, with the phases of their replies."""
+        extensions = self._peer.extensions
         lines = [self._mail()]
-        phases = (Phase.MAIL,) + (Phase.RCPT,) * len(self._recipients)
         for recipient in self._recipients:
             line = f"RCPT TO:<{recipient.address}>"
-            lines.append(line + self._wishes(recipient) if self._peer.extensions.dsn else line)
-        if not self._peer.extensions.chunking:
+            lines.append(line + _wishes(recipient) if extensions.dsn else line)
+        phases = (Phase.MAIL,) + (Phase.RCPT,) * len(self._recipients)
+        if not extensions.chunking:
             lines.append("DATA")
             phases += (Phase.DATA,)
-        return ((Phase.MAIL, *phases), ["RSET", *lines]) if self._reset else (phases, lines)
+        if self._reset:
+            lines.insert(0, "RSET")
+            phases = (Phase.MAIL, *phases)
+        window = WINDOW if extensions.pipelining else 1
+        if len(lines) <= window:
+            return [(phases, as_octets(lines))]
+        starts = range(0, len(lines), window)
+        return [(phases[start : start + window], as_octets(lines[start : start + window])) for start in starts]
 
     def _mail(self) -> str:
         peer, envelope = self._peer.extensions, self._envelope
@@ -184,15 +194,15 @@ class Transaction:
             line += " BODY=8BITMIME"
         if peer.smtputf8 and (facts.utf8_headers or not self._ascii):
             line += " SMTPUTF8"
-        if peer.dsn and envelope.ret:
-            line += f" RET={envelope.ret}"
-        if peer.dsn and envelope.envid:
-            line += f" ENVID={envelope.envid}"
+        if peer.dsn:
+            line += f" RET={envelope.ret}" if envelope.ret else ""
+            line += f" ENVID={envelope.envid}" if envelope.envid else ""
         return line
 
-    def _wishes(self, recipient: Recipient) -> str:
-        notify = f" NOTIFY={','.join(recipient.notify)}" if recipient.notify else ""
-        return notify + (f" ORCPT={recipient.orcpt}" if recipient.orcpt and recipient.orcpt.isascii() else "")
+
+def _wishes(recipient: Recipient) -> str:
+    notify = f" NOTIFY={','.join(recipient.notify)}" if recipient.notify else ""
+    return notify + (f" ORCPT={recipient.orcpt}" if recipient.orcpt and recipient.orcpt.isascii() else "")
 
 
 def as_octets(commands: Sequence[str]) -> bytes:

@@ -4,13 +4,13 @@
 A long session keeps its beginning, where the peer introduced itself, and its end, where the trouble is.
 """
 
-from collections import deque
 from collections.abc import Sequence
 
 from mailspool.smtp.reply import Reply
 
 MAX_BEGINNING = 20  # entries
 MAX_END = 100
+_CROWDED = 2 * (MAX_BEGINNING + MAX_END)  # it is not worth while to leave out each by itself
 MAX_ENTRY = 1024  # octets of one entry, which may be many pipelined commands
 
 Entry = bytes | int | Reply | str
@@ -20,22 +20,24 @@ Entry = bytes | int | Reply | str
 class Transcript:
     """`str()` shows it: `C:` what we said, `S:` what the peer said, `--` what happened."""
 
-    __slots__ = ("_beginning", "_count", "_end")
+    __slots__ = ("_entries", "_left_out")
 
     def __init__(self) -> None:
         # As they come: of a thousand sessions one is ever shown; only then they are made to text.
-        self._beginning: list[Entry] = []
-        self._end: deque[Entry] = deque(maxlen=MAX_END)
-        self._count = 0
+        self._entries: list[Entry] = []
+        self._left_out = 0
 
     def say(self, commands: bytes, content: int = 0, behind: bytes = b"") -> None:
         """One write of whole commands, octets of message content, and commands again."""
-        said: list[Entry] = [commands[:MAX_ENTRY]] if commands else []
+        entries = self._entries
+        if commands:
+            entries.append(commands[:MAX_ENTRY])
         if content:
-            said.append(content)
+            entries.append(content)
         if behind:
-            said.append(behind[:MAX_ENTRY])
-        self._add(said)
+            entries.append(behind[:MAX_ENTRY])
+        if len(entries) > _CROWDED:
+            self._leave_out()
 
     def hear(self, replies: Sequence[Reply]) -> None:
         """The lines of each are joined, and cut here and now."""
@@ -43,20 +45,26 @@ class Transcript:
             if len(reply.lines) > 1:
                 replies = [Reply(each.code, (each.text,)) for each in replies]
                 break
-        self._add(replies)
+        self._entries.extend(replies)
+        if len(self._entries) > _CROWDED:
+            self._leave_out()
 
     def note(self, text: str) -> None:
         """Something that happened to the connection."""
-        self._add([text])
+        self._entries.append(text)
+        if len(self._entries) > _CROWDED:
+            self._leave_out()
 
-    def _add(self, entries: Sequence[Entry]) -> None:
-        self._count += len(entries)
-        (self._beginning if self._count <= MAX_BEGINNING else self._end).extend(entries)
+    def _leave_out(self) -> None:
+        """What is between beginning and end."""
+        self._left_out += max(0, len(self._entries) - MAX_BEGINNING - MAX_END)
+        del self._entries[MAX_BEGINNING:-MAX_END]
 
     def __str__(self) -> str:
-        left_out = self._count - len(self._beginning) - len(self._end)
-        gap: list[Entry] = [f"{left_out} left out"] if left_out else []
-        return "\n".join(line for entry in [*self._beginning, *gap, *self._end] for line in _lines(entry))
+        self._leave_out()
+        gap: list[Entry] = [f"{self._left_out} left out"] if self._left_out else []
+        entries = [*self._entries[:MAX_BEGINNING], *gap, *self._entries[MAX_BEGINNING:]]
+        return "\n".join(line for entry in entries for line in _lines(entry))
 
 
 def _lines(entry: Entry) -> list[str]:
