@@ -8,7 +8,8 @@ outcomes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
+from operator import attrgetter
 from typing import IO
 
 from mailspool.delivery.bounds import Bounds
@@ -32,6 +33,8 @@ from mailspool.smtp.flight import always
 from mailspool.smtp.session import Session
 
 log = get_logger()
+
+_DESTINATION = attrgetter("destination")
 
 UNRELIABLE = 3600.0
 """Seconds for which a host that has lost a connection with a message past its final dot is sent one at a time."""
@@ -79,10 +82,11 @@ class DeliveryAgent:
     ) -> Delivery:
         """A message for some of its recipients, all of one domain; see `Delivery`."""
         delivery = Delivery(envelope, recipients, file, domain, tier, seal, self._now, self._clock)
-        delivery.destination = self._route.destination(domain)
         if (hops := envelope.facts.received) > self._max_hops:
             text = f"the message has made {hops} hops: it is in a loop (RFC 5321 §6.3)"
             delivery.hopeless = PermanentError(status.LOOP, "", text)
+        else:
+            delivery.destination = self._route.destination(domain)
         return delivery
 
     @property
@@ -233,12 +237,11 @@ class DeliveryAgent:
         return delivery.complete
 
     def _followers(self, session: Session, behind: Sequence[Delivery]) -> list[Delivery]:
-        followers: list[Delivery] = []
-        for each in islice(behind, min(session.room - 1, self._left)):
-            if each.destination != self._destination or each.hopeless:
-                break
-            followers.append(each)
-        return followers
+        together = list(islice(behind, min(session.room - 1, self._left)))
+        destinations = list(map(_DESTINATION, together))
+        if destinations.count(self._destination) == len(together):  # as most often
+            return together
+        return list(takewhile(lambda each: each.destination == self._destination, together))
 
     def _lock_out(self, delivery: Delivery, session: Session) -> None:
         """A host that the administrator named wants a login: what is missing is missing here, not in the message."""

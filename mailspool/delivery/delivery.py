@@ -28,9 +28,15 @@ class Delivery:
     """file: stands at the message's first octet. domain: that of all the recipients.
 
     seal: called before each final dot, which is not said if it raises. now: Unix seconds; clock: monotonic ones.
-    destination: where it goes by its route. hopeless: why no host is to be asked.
+    destination: where it goes by its route; "" if it is hopeless: why no host is to be asked.
     letter: as it was last handed to a session. answer: of that session, where it was left before this one's turn.
     """
+
+    host = destination = ""
+    answer: Answer | None = None
+    hopeless: PermanentError | None = None
+    _refusals: tuple[DeliveryError, ...] = ()
+    _met = False  # some host has let us say MAIL
 
     def __init__(
         self,
@@ -43,20 +49,15 @@ class Delivery:
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self.envelope, self.domain, self.host = envelope, domain, ""
+        self.envelope, self.domain = envelope, domain
         self.letter = Letter(envelope, recipients, file, seal)
-        self.answer: Answer | None = None
-        self.destination = ""
-        self.hopeless: PermanentError | None = None
         self._recipients, self._tier = recipients, tier
         self._now, self._clock = now, clock
         self._start = file.tell()
         self._began = clock()
         self._open: Sequence[int] = range(len(recipients))  # whose verdict may still be a better one, by index
         self._verdicts: list[Outcome | None] = [None] * len(recipients)
-        self._attempts: list[list[Attempt]] = [[] for _ in recipients]
-        self._refusals: list[DeliveryError] = []
-        self._met = False  # some host has let us say MAIL
+        self._attempts: list[tuple[Attempt, ...]] = [()] * len(recipients)
         self.heard: set[str] = set()  # hosts that have given their verdicts
 
     # --- one host
@@ -78,21 +79,20 @@ class Delivery:
         self.heard.add(self.host)
         still_open: list[int] = []
         for index, verdict in zip(self._open, verdicts, strict=True):
-            self._attempts[index].append(self._attempt(verdict.host, verdict.status, verdict.text))
+            self._note_attempt(index, verdict.host, verdict.status, verdict.text)
             self._verdicts[index] = verdict
-            if not isinstance(verdict, Deferred):
+            if isinstance(verdict, Deferred):
+                still_open.append(index)
+            if not (isinstance(verdict, Deferred) and verdict.refused):
                 self._met = True
-                continue
-            self._met = self._met or not verdict.refused
-            still_open.append(index)
         self._open = still_open
 
     def note_refusal(self, error: DeliveryError) -> None:
         """The host has let us say nothing."""
-        self._refusals.append(error)
+        self._refusals += (error,)
         self.heard.add(self.host)
         for index in self._open:
-            self._attempts[index].append(self._attempt(error.host or self.host, error.status, error.text))
+            self._note_attempt(index, error.host or self.host, error.status, error.text)
 
     def seconds(self, patience: float) -> float:
         """The timeout for a host that may hang: later attempts, 0, are as patient as RFC 5321 §4.5.3.2 wants them."""
@@ -116,7 +116,7 @@ class Delivery:
 
     def outcomes(self) -> list[Outcome]:
         """After the last host."""
-        return [self._outcome(index) for index in range(len(self._recipients))]
+        return list(map(self._outcome, range(len(self._recipients))))
 
     def failed(self, error: PermanentError) -> list[Outcome]:
         """Nobody who is still open can ever be reached."""
@@ -131,7 +131,7 @@ class Delivery:
         return self.outcomes()
 
     def _outcome(self, index: int) -> Outcome:
-        verdict = replace(self._verdicts[index] or self._refused(), attempts=tuple(self._attempts[index]))
+        verdict = replace(self._verdicts[index] or self._refused(), attempts=self._attempts[index])
         return replace(verdict, refused=not self._met) if isinstance(verdict, Deferred) else verdict
 
     def _refused(self) -> Outcome:
@@ -143,5 +143,6 @@ class Delivery:
         kind = Deferred if transient else Failed
         return kind(last.status, last.host, last.text)
 
-    def _attempt(self, host: str, code: str, text: str) -> Attempt:
-        return Attempt(self._now(), self._tier, host, code, text, round(self._clock() - self._began, 3))
+    def _note_attempt(self, index: int, host: str, code: str, text: str) -> None:
+        seconds = round(self._clock() - self._began, 3)
+        self._attempts[index] += (Attempt(self._now(), self._tier, host, code, text, seconds),)
