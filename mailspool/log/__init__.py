@@ -102,11 +102,7 @@ def drops() -> int:
 def record(event: str, level: str = "info", **fields: object) -> None:
     """Write one event, as `get_logger().info(event, **fields)` does, without structlog."""
     if SEVERITIES[level] <= _threshold:
-        _writer.write(_entry(level, {"event": event, **fields}))
-
-
-def _entry(level: str, event: Event) -> Entry:
-    return make_entry(level, _ident, _clock(), event)
+        _writer.write(make_entry(level, _ident, _clock(), {"event": event, **fields}))
 
 
 def get_logger() -> "FilteringBoundLogger":
@@ -144,7 +140,7 @@ def _finish(_logger: object, level: str, event: Event) -> tuple[tuple[Entry], di
         from structlog import DropEvent  # loaded long since
 
         raise DropEvent
-    return (_entry(level, event),), {}
+    return (make_entry(level, _ident, _clock(), event),), {}
 
 
 class _Lines:

@@ -43,7 +43,11 @@ class Writer:
     def write(self, entry: Entry) -> None:
         """Write one line, or count it."""
         try:
-            self._send_or_drop(entry)
+            if self._untold:
+                self._tell_of_dropped(entry)
+            if self._untold or not self._send(entry):
+                self._untold += 1
+                self._dropped += 1
             self._absent = False
         except OSError as error:
             self._give_up(entry, error.strerror or str(error))
@@ -62,41 +66,31 @@ class Writer:
         self._absent = True
         self._otherwise.write(entry)
 
-    def _send_or_drop(self, entry: Entry) -> None:
-        if self._untold:
-            notice = entry.about_the_log(f"{self._untold} lines dropped: {self._reader} did not take them")
-            if self._send(notice):
-                self._untold = 0
-        if self._untold or not self._send(entry):
-            self._untold += 1
-            self._dropped += 1
+    def _tell_of_dropped(self, entry: Entry) -> None:
+        notice = entry.about_the_log(f"{self._untold} lines dropped: {self._reader} did not take them")
+        if self._send(notice):
+            self._untold = 0
 
     def _send(self, entry: Entry) -> bool:
         """False: the reader is there and takes nothing. Raises OSError: it is not there."""
-        taken = self._put(self._octets(entry), 0.0 if self._behind else PATIENCE)
-        self._behind = not taken
-        return taken
-
-    def _put(self, octets: bytes, patience: float) -> bool:
+        octets, patience = self._octets(entry), 0.0 if self._behind else PATIENCE
         for last in (False, False, True):  # a reader began anew, or a signal's handler closed it under our hands
             try:
                 self._write(octets, patience)
             except (BlockingIOError, TimeoutError):
-                return False
+                break
             except OSError as error:
                 self.close()
                 if last or isinstance(error, FileNotFoundError):  # who is not there is not there a moment later
                     raise
             else:
+                self._behind = False
                 return True
+        self._behind = True
         return False
 
     def _octets(self, entry: Entry) -> bytes:
-        return self._line(entry) + b"\n"
-
-    def _line(self, entry: Entry) -> bytes:
-        line: str = getattr(entry, self._form)
-        return line.encode()
+        return f"{getattr(entry, self._form)}\n".encode()
 
     def _write(self, octets: bytes, patience: float) -> None:
         """Open it if need be, then write all. Raises OSError; BlockingIOError, TimeoutError: the reader is behind."""
@@ -162,7 +156,7 @@ class Syslog(Datagrams):
         super().__init__(path, f"syslog at {path}", form, otherwise)
 
     def _octets(self, entry: Entry) -> bytes:
-        return b"<%d>%b" % (FACILITY_MAIL | SEVERITIES[entry.level], self._line(entry))
+        return f"<{FACILITY_MAIL | SEVERITIES[entry.level]}>{getattr(entry, self._form)}".encode()
 
 
 class Stream(Writer):
