@@ -104,7 +104,8 @@ class Dispatch:
         for job in jobs:
             if job.key in self._known or (self._done and job.key in self._done):
                 continue
-            destination = self._destinations.setdefault(job.destination, Destination())
+            if (destination := self._destinations.get(job.destination)) is None:
+                destination = self._destinations[job.destination] = Destination()
             if not self._has_room() or destination.more or len(destination.waiting) >= MAX_WAITING:
                 self._leave_out(job.destination)  # from here on all are younger than this one
                 continue
