@@ -122,6 +122,7 @@ class Spool:
         self._attempts: tuple[int, Attempts] | None = None
         self._door: Door | None = None
         self._credentials: Keyring | None = None
+        self._no_usage = 0.0  # when the folder of the usage log was not there, Unix seconds
 
     # --- the spool itself
 
@@ -269,13 +270,15 @@ class Spool:
         return new_message_id(self.now(), os.urandom, given)
 
     def log_usage(self, size: int, purpose: str) -> None:
-        """One line "TIME OCTETS PURPOSE" in the usage log, if its folder exists."""
-        folder = self.settings.usage_log
-        if os.access(folder, os.F_OK):  # where it is missing, a third of what isdir costs
-            with suppress(SpoolError):  # figures are not worth a message
-                fsops.append(
-                    f"{folder}/{this_owner().host}.{os.getpid()}", f"{self.now():.0f} {size} {purpose}\n".encode()
-                )
+        """One line "TIME OCTETS PURPOSE" in the usage log, if its folder exists; a new one is seen within a second."""
+        now, folder = self.now(), self.settings.usage_log
+        if 0.0 <= now - self._no_usage < 1.0:
+            return
+        if not os.access(folder, os.F_OK):  # a third of what isdir costs
+            self._no_usage = now
+            return
+        with suppress(SpoolError):  # figures are not worth a message
+            fsops.append(f"{folder}/{this_owner().host}.{os.getpid()}", f"{now:.0f} {size} {purpose}\n".encode())
 
     def _read(self, given: Mapping[str, Any]) -> tuple[Message, Envelope]:
         """The message in the arguments of `send_mail`, made complete, and its envelope."""

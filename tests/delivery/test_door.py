@@ -350,6 +350,17 @@ def test_a_log_usage_that_raises_costs_no_second_copy(make_spool, sink, station,
     assert places(spool) == []
 
 
+def test_a_folder_that_is_made_for_the_usage_log_is_seen_within_a_second(make_spool, sink, station, jobs_of, clock):
+    spool = make_spool(sink=sink, clock=clock)
+    for _ in range(2):
+        send(spool, "joe@x.example")
+        SpoolWork(spool).perform(jobs_of(spool), station())
+        Path(spool.usage_log).mkdir(exist_ok=True)
+        clock.sleep(1.0)
+    (file,) = Path(spool.usage_log).iterdir()
+    assert [line.split()[2] for line in file.read_text().splitlines()] == ["Spool", "Send"]
+
+
 def test_the_usage_log_counts_what_was_sent_with_its_size(make_spool, sink, station, jobs_of):
     spool = make_spool(sink=sink)
     Path(spool.usage_log).mkdir()
