@@ -180,7 +180,7 @@ class Settler:
             id=node.id,
             to=node.to,
             relay=outcome.host or "none",
-            delay=node.age,
+            delay=max(0.0, self._now() - node.envelope.arrival),
             dsn=outcome.status,
             status=word,
             text=outcome.text,
