@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache, partial
-from io import BytesIO
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
@@ -213,12 +212,10 @@ class FileStore(Store):
     def locations(self) -> Iterator[Location]:
         for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, tiers_in(f"{self.root}/held"))):
             for tier in tiers:
-                for name in self.names(tier, state):
-                    yield Location(state, tier, name)
+                yield from map(partial(Location, state, tier), self.names(tier, state))
         for owner in fsops.read_names(f"{self.root}/claimed"):
             yield from self.claims_of(owner)
-        for name in self.names(0, State.QUARANTINED):
-            yield Location(State.QUARANTINED, 0, name)
+        yield from map(partial(Location, State.QUARANTINED, 0), self.names(0, State.QUARANTINED))
 
     def find(self, message_id: str) -> list[Location]:
         return [at for at in self.locations() if nodename.is_of_message(at.name, message_id)]
@@ -237,7 +234,7 @@ class FileStore(Store):
         """In three calls to the kernel where all is as it should be; whatever is amiss is told by `open`."""
         try:
             begin, size = fsops.glance(self.place(location), _FIRST)
-            return messagefile.read(BytesIO(begin), size, location).envelope
+            return messagefile.read_envelope(begin[: begin.find(b"\n") + 1], size, location)
         except (OSError, Unreadable):
             return super().envelope(location)
 
@@ -372,8 +369,7 @@ class FileStore(Store):
     def place(self, location: Location) -> str:
         """The path to which it is moved. Raises Unreadable."""
         state, tier, name, owner = location
-        directory = _directory(self.root, state, tier, owner)
-        return f"{directory}/{nodename.place(tier, _safe(name)) if tier and state is State.QUEUED else _safe(name)}"
+        return f"{_folder(self.root, state, tier, owner, nodename.beginnings(name))}/{_safe(name)}"
 
     def elsewhere(self, location: Location) -> str:
         """The other path at which a node in a tier may stand, "" if there is none. Raises Unreadable."""
@@ -409,6 +405,13 @@ class FileStore(Store):
             fsops.make_directory(os.path.dirname(directory))
         fsops.make_directory(directory)
         self._made.add(directory)
+
+
+@lru_cache(1000)  # asked for with each look at a node, of which many stand together
+def _folder(root: str, state: State, tier: int, owner: str, begin: str) -> str:
+    """Where a node stands whose TIME and ID begin so."""
+    directory = _directory(root, state, tier, owner)
+    return f"{directory}/{begin}" if tier and state is State.QUEUED and nodename.is_folder(begin) else directory
 
 
 @lru_cache(1000)  # asked for six times for each message

@@ -46,7 +46,11 @@ def envelope_in(octets: bytes) -> Envelope | None:
 
 def read(file: IO[bytes], size: int, location: Location) -> Stored:
     """The envelope and, behind it, the message. size: octets of the whole file. Raises Unreadable, naming the fault."""
-    line = file.readline(MAX_ENVELOPE)
+    return Stored(read_envelope(file.readline(MAX_ENVELOPE), size, location), file)
+
+
+def read_envelope(line: bytes, size: int, location: Location) -> Envelope:
+    """The same of the first line alone."""
     if not line.endswith(b"\n"):
         raise Unreadable(f"{location.name!r}: the first of its {size} octets are no envelope line")
     try:
@@ -61,13 +65,13 @@ def read(file: IO[bytes], size: int, location: Location) -> Stored:
         raise Unreadable(f"{location.name!r} is {longer} than its envelope says: {size} of {promised} octets")
     if location.state is not State.QUARANTINED:  # whose names may be anything
         check_name(location.name, envelope)
-    return Stored(envelope, file)
+    return envelope
 
 
 def check_name(name: str, envelope: Envelope) -> None:
     """Who delivers relies on it that the name's N is one of the recipients. Raises Unreadable."""
-    node = nodename.parse(nodename.split_claim(name)[0])
-    if node.id != envelope.id or node.index >= len(envelope.recipients):
+    if not nodename.belongs(name, envelope.id, len(envelope.recipients)):
+        nodename.parse(nodename.split_claim(name)[0])
         raise Unreadable(
             f"{name!r} does not belong to its message file, {envelope.id} for {len(envelope.recipients)} recipients"
         )

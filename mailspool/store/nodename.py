@@ -108,8 +108,12 @@ def folder_of(name: str) -> str:
     It is how its TIME and its ID begin, so that whoever has one finds the other. "" for what has none: TIME 0, what is
     no node, times before 2001 and after 2286.
     """
-    folder = name[:7] + name[10:15]  # TIME to 1000 s, by leaving out three digits; the dash; ID to half a day
-    return folder if is_folder(folder) else ""
+    return begin if is_folder(begin := beginnings(name)) else ""
+
+
+def beginnings(name: str) -> str:
+    """How a node's TIME and ID begin: the name of its folder, if that is one."""
+    return name[:7] + name[10:15]  # TIME to 1000 s, by leaving out three digits; the dash; ID to half a day
 
 
 def of_folder(folder: str, names: Sequence[str]) -> list[str]:
@@ -173,6 +177,12 @@ def is_of_message(text: str, message_id: str) -> bool:
     """Whether a name's ID, or its ID.N, is `message_id`."""
     node_id = node_id_of(text)
     return node_id != "" and message_id in (node_id, node_id.rpartition(".")[0])
+
+
+def belongs(text: str, message_id: str, recipients: int) -> bool:
+    """Whether it is a name, claimed or not, of a node of this message, which has so many recipients."""
+    found = _name_matcher()(text.partition("~")[0])
+    return found is not None and found[2] == message_id and int(found[3]) < recipients
 
 
 def quarantine_names(text: str) -> Iterator[str]:
