@@ -89,6 +89,7 @@ DANGERS = {
             "submission/listener.py": "ends its own children, one for each message",
             "cli/demo/command.py": "starts a whole daemon to look at",
             "cli/sendmail.py": "ends itself as soon as all is said",
+            "cli/shares.py": "ends those that read for a long list",
             "cli/mount/crew.py": "processes that race for a name, or that may hang on a dead file server",
             "cli/doctor/finding.py": "threads: checks that wait, beside each other",
             "cli/setup/": "calls the system's own programs, and enters another root",

@@ -11,7 +11,7 @@ import msgspec
 
 from mailspool.cli import nodes, terminal
 from mailspool.cli.admin import main as admin_main
-from mailspool.cli.queue import Row, as_text
+from mailspool.cli.queue import as_text, in_all
 from mailspool.errors import MailspoolError, SpoolForbidden
 from mailspool.spool import Spool
 from mailspool.submission import client
@@ -24,8 +24,9 @@ def list_queue(config: str | None) -> int:
     seen = _own(spool) if spool else None
     if spool is None or seen is None:
         return admin_main(["queue", *(["--config", config] if config else [])])
-    rows = [Row(nodes.Entry(each.at, each.envelope), each.trouble) for each in seen]
-    sys.stdout.writelines(as_text(rows, spool.now(), terminal.columns(), "Mail queue is empty"))
+    entries = [nodes.Entry(each.at, each.envelope, each.trouble) for each in seen]
+    width = terminal.columns()
+    sys.stdout.writelines(in_all([as_text(entries, spool.now(), width)], width, "Mail queue is empty"))
     return 0
 
 

@@ -27,15 +27,16 @@ class Selection(NamedTuple):
 
 
 class Entry:
-    """A node and its envelope; None, and the fault, if that cannot be read.
+    """A node and its envelope, None if that cannot be read.
 
-    node_id: its ID.N, "" where the name has none. message: as `message_id` gives it. number: the N.
+    trouble: what went wrong with it, "" as long as nobody has said. node_id: its ID.N, "" where the name has none.
+    message: as `message_id` gives it. number: the N.
     """
 
-    __slots__ = ("at", "envelope", "fault", "message", "node_id", "number")
+    __slots__ = ("at", "envelope", "message", "node_id", "number", "trouble")
 
-    def __init__(self, at: Location, envelope: Envelope | None, fault: str = "") -> None:
-        self.at, self.envelope, self.fault = at, envelope, fault
+    def __init__(self, at: Location, envelope: Envelope | None, trouble: str = "") -> None:
+        self.at, self.envelope, self.trouble = at, envelope, trouble
         self.node_id = nodename.node_id_of(at.name)  # taken apart once: a list may be of a hundred thousand
         message, _, self.number = self.node_id.rpartition(".")
         self.message = message or at.name
@@ -70,7 +71,9 @@ def select(store: Store, selector: Selector, now: float) -> Selection:
         missing = selector.words.difference(*meant.values())
     else:
         missing = frozenset()
-    return Selection(tuple(at for at in found if selector.fits_name(at, now)), tuple(sorted(missing)))
+    if selector.narrows:
+        found = [at for at in found if selector.fits_name(at, now)]
+    return Selection(tuple(found), tuple(sorted(missing)))
 
 
 def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:
@@ -82,7 +85,12 @@ def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:
     for at in locations:
         if several and several.id == message_id(at):
             yield Entry(at, several)
-        elif found := _entry_wherever(store, at):
+            continue
+        try:
+            found: Entry | None = entry(store, at)
+        except ClaimLost:
+            found = _entry_elsewhere(store, at)
+        if found:
             several = found.envelope if found.envelope and len(found.envelope.recipients) > 1 else None
             yield found
 
@@ -110,13 +118,12 @@ def called(at: Location) -> str:
     return shown(nodename.node_id_of(at.name) or at.name)
 
 
-def identity(at: Location) -> tuple[str, int, str]:
+def identity(at: Location) -> str:
     """The same in every state. Sorts by arrival, then by recipient. In quarantine names may be anything, even alike."""
-    node_id = nodename.node_id_of(at.name)
-    message = node_id.rpartition(".")[0] or at.name
-    if at.state is State.QUARANTINED or not node_id:
-        return message, len(at.name), at.name
-    return message, len(node_id), node_id
+    message, _, number = nodename.node_id_of(at.name).rpartition(".")
+    if at.state is State.QUARANTINED or not message:
+        message, number = message or at.name, at.name
+    return f"{message} {len(number)}{number}"  # one text: a hundred thousand of them are sorted in half the time
 
 
 def unknown(word: str) -> str:
@@ -139,10 +146,8 @@ def entry(store: Store, at: Location) -> Entry:
         return Entry(at, None, str(error))
 
 
-def _entry_wherever(store: Store, at: Location) -> Entry | None:
-    """None if the node has ended."""
-    with suppress(ClaimLost):
-        return entry(store, at)
+def _entry_elsewhere(store: Store, at: Location) -> Entry | None:
+    """Where a node has moved on to; None if it has ended."""
     node_id = nodename.node_id_of(at.name)
     for now in store.find(node_id) if node_id else ():
         with suppress(ClaimLost):

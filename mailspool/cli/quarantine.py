@@ -15,7 +15,7 @@ import msgspec
 
 from mailspool.cli import change, nodes, steps, terminal
 from mailspool.cli.options import configured, examples, say
-from mailspool.cli.queue import as_objects, as_text, with_trouble
+from mailspool.cli.queue import as_objects, as_text, in_all, with_trouble
 from mailspool.cli.select import Selector, selects_in_quarantine
 from mailspool.cli.text import count, moment, octets, shown
 from mailspool.errors import ClaimLost, Unreadable
@@ -64,9 +64,12 @@ def quarantine() -> None:
 def list_(spool: Spool, *, selector: Selector, as_json: bool) -> int:
     """List what is in quarantine, each with the reason, as mailspool queue does."""
     selector, code = _named(nodes.existing(spool), selector)
-    rows = with_trouble(spool.store, _entries(spool, selector))
-    empty = "Nothing fits" if selector.narrows else "Nothing is in quarantine"
-    sys.stdout.writelines(as_objects(rows) if as_json else as_text(rows, spool.now(), terminal.columns(), empty))
+    entries = with_trouble(spool.store, (), _entries(spool, selector))
+    width, empty = terminal.columns(), "Nothing fits" if selector.narrows else "Nothing is in quarantine"
+    if as_json:
+        sys.stdout.write(as_objects(entries))
+    else:
+        sys.stdout.writelines(in_all([as_text(entries, spool.now(), width)], width, empty))
     return code
 
 

@@ -2,15 +2,15 @@
 """`mailspool queue`: the nodes in the spool, for people as a table, for programs as one JSON object a line.
 
 It writes nothing, needs no daemon, reads the envelope of each message once, however many nodes it has, and prints
-each line as soon as it is known. It is `mailq` too, so what scripts look for in Postfix's is found here: "Mail queue
+what it knows while it reads on. It is `mailq` too, so what scripts look for in Postfix's is found here: "Mail queue
 is empty", lines of messages that begin with their IDs, and "-- 12 Kbytes in 3 Requests" at the end.
 """
 
 import gc
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 import click
 import msgspec
@@ -19,24 +19,22 @@ from mailspool.cli import nodes, terminal
 from mailspool.cli.nodes import Entry
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.select import Selector, selects
+from mailspool.cli.shares import in_turn
 from mailspool.cli.text import count, cut, octets, shown, span
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State, Store
 
 _COLOURS = {State.HELD: "yellow", State.QUARANTINED: "red", State.CLAIMED: "green"}
+_HEADINGS = (
+    "-MESSAGE               SIZE   AGE  SENDER",
+    "  -NODE  STATE        RECIPIENT",
+    "                      what went wrong last",
+)
+_SHARE = 256  # nodes
 
-
-class Row(NamedTuple):
-    """One node. trouble: the last error, or the reason of the quarantine."""
-
-    entry: Entry
-    trouble: str
-
-    @property
-    def at(self) -> Location:
-        """Where it is."""
-        return self.entry.at
+Table = tuple[str, int, int, int]
+"""The lines of some messages; and how many messages, nodes and octets they are."""
 
 
 class Addressee(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,59 +88,81 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
     gc.disable()  # of a hundred thousand nodes none stands in a circle; to look for some takes a sixth of the time
     store = nodes.existing(spool)
     selection = nodes.select(store, selector, spool.now())
-    if only_count and not selector.reads:
-        click.echo(len(selection.locations[:limit]))
+    if only_count:
+        click.echo(_number(store, selection.locations, selector, limit))
     else:
-        # A list itself shows how far it is, and a bar would stand in the pager behind the pipe.
-        locations = terminal.watched(selection.locations, "reading") if only_count else iter(selection.locations)
-        entries = islice(nodes.meant(nodes.read(store, locations), selector), limit)
-        sys.stdout.writelines(_lines(spool, entries, selector, as_json=as_json, only_count=only_count))
+        sys.stdout.writelines(_lines(spool, selection.locations, selector, limit, as_json=as_json))
     for word in selection.unknown:
         say(nodes.unknown(word))
     return int(bool(selection.unknown))
 
 
+def _number(store: Store, locations: Sequence[Location], selector: Selector, limit: int | None) -> int:
+    if not selector.reads:
+        return len(locations[:limit])
+    watched = terminal.watched(locations, "reading")  # a list itself shows how far it is, and has no bar behind it
+    return sum(1 for _ in islice(nodes.meant(nodes.read(store, watched), selector), limit))
+
+
 def _lines(
-    spool: Spool, entries: Iterator[Entry], selector: Selector, *, as_json: bool, only_count: bool
-) -> Iterable[str]:
-    if only_count:
-        return [f"{sum(1 for _ in entries)}\n"]
-    rows = with_trouble(spool.store, entries)
-    if as_json:
-        return as_objects(rows)
-    return as_text(rows, spool.now(), terminal.columns(), "No node fits" if selector.narrows else "Mail queue is empty")
-
-
-def with_trouble(store: Store, entries: Iterable[Entry]) -> Iterator[Row]:
-    """Each with what went wrong last."""
+    spool: Spool, locations: Sequence[Location], selector: Selector, limit: int | None, *, as_json: bool
+) -> Iterator[str]:
+    store, now, width = spool.store, spool.now(), terminal.columns()
     tried = store.tried()
-    return (Row(entry, _last_trouble(store, tried, entry) or entry.fault) for entry in entries)
+
+    def objects(share: Iterable[Location]) -> str:
+        return as_objects(with_trouble(store, tried, entries(share)))
+
+    def table(share: Iterable[Location]) -> Table:
+        return as_text(with_trouble(store, tried, entries(share)), now, width)
+
+    def entries(share: Iterable[Location]) -> Iterator[Entry]:
+        return islice(nodes.meant(nodes.read(store, share), selector), limit)
+
+    shares = _shares(locations) if limit is None else [locations]
+    if as_json:
+        return in_turn(objects, shares)
+    return in_all(in_turn(table, shares), width, "No node fits" if selector.narrows else "Mail queue is empty")
 
 
-def _last_trouble(store: Store, tried: Collection[str], entry: Entry) -> str:
-    """What went wrong last; "" if nothing has yet."""
-    if entry.at.state is State.QUARANTINED:
-        return store.reason(entry.at)
-    return store.last_trouble(entry.node_id, tried)
+def _shares(locations: Sequence[Location]) -> list[Sequence[Location]]:
+    """Of whole messages; small ones first, so that the list begins at once."""
+    shares: list[Sequence[Location]] = []
+    begin, size = 0, 1
+    while begin < len(locations):
+        end = min(begin + size, len(locations))
+        while end < len(locations) and nodes.message_id(locations[end]) == nodes.message_id(locations[end - 1]):
+            end += 1
+        shares.append(locations[begin:end])
+        begin, size = end, min(2 * size, _SHARE)
+    return shares
 
 
-def as_objects(rows: Iterable[Row]) -> Iterator[str]:
+def with_trouble(store: Store, tried: Collection[str], entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Each with what went wrong last, or with the reason of its quarantine. tried: as `Store.tried` tells."""
+    for entry in entries:
+        if entry.at.state is State.QUARANTINED:
+            entry.trouble = store.reason(entry.at) or entry.trouble
+        else:
+            entry.trouble = store.last_trouble(entry.node_id, tried) or entry.trouble
+        yield entry
+
+
+def as_objects(entries: Iterable[Entry]) -> str:
     """Each node as a line of JSON."""
-    encode = msgspec.json.Encoder().encode
-    for row in rows:
-        yield encode(listed(row)).decode() + "\n"
+    return msgspec.json.Encoder().encode_lines(map(listed, entries)).decode()
 
 
-def listed(row: Row) -> Listed:
+def listed(entry: Entry) -> Listed:
     """The members of --json."""
-    envelope, at = row.entry.envelope, row.at
+    envelope, at = entry.envelope, entry.at
     return Listed(
         queue_name=at.state.value,
-        queue_id=shown(row.entry.message),
+        queue_id=shown(entry.message),
         arrival_time=int(envelope.arrival) if envelope else 0,
         message_size=envelope.facts.size if envelope else 0,
         sender=envelope.sender if envelope else "",
-        recipients=(Addressee(row.entry.recipient, row.trouble),),
+        recipients=(Addressee(entry.recipient, entry.trouble),),
         tier=at.tier,
         node=nodes.called(at),
         destination=shown(nodename.destination_in(at.name)),
@@ -150,24 +170,32 @@ def listed(row: Row) -> Listed:
     )
 
 
-def as_text(rows: Iterable[Row], now: float, width: int | None, empty: str) -> Iterator[str]:
-    """The table, message by message, then what it comes to. width: columns, None: as wide as it gets."""
+def as_text(entries: Iterable[Entry], now: float, width: int | None) -> Table:
+    """Message by message. width: columns, None: as wide as it gets."""
+    lines: list[str] = []
     messages = number = size = 0
     last = None
-    for entry, trouble in rows:
-        lines = ""
+    for entry in entries:
+        number += 1
         if entry.message != last:
-            if not messages:
-                yield _line("-MESSAGE", "SIZE", "AGE", "SENDER", width)
-                yield _node_line("-NODE", "STATE", "RECIPIENT", "what went wrong last", width)
             last = entry.message
             messages += 1
             size += entry.envelope.facts.size if entry.envelope else 0
-            lines = _heading(entry, now, width)
-        number += 1
-        at = entry.at
-        state, colour = (f"tier {at.tier}", "") if at.state is State.QUEUED else (at.state.value, _COLOURS[at.state])
-        yield lines + _node_line(f".{entry.number}", state, entry.recipient or "?", trouble, width, colour=colour)
+            lines.append(cut(_message(entry, now), width))
+        lines.append(_node(entry, width))
+        if entry.trouble:
+            lines.append(cut(f"{'':22}{entry.trouble}", width))
+    return "\n".join([*lines, ""]), messages, number, size
+
+
+def in_all(tables: Iterable[Table], width: int | None, empty: str) -> Iterator[str]:
+    """The tables as one, under its headings and with what it comes to. empty: what is said of none."""
+    messages = number = size = 0
+    for text, *more in tables:
+        if text and not messages:
+            yield from (f"{cut(line, width)}\n" for line in _HEADINGS)
+        yield text
+        messages, number, size = messages + more[0], number + more[1], size + more[2]
     yield f"{_total(size, messages)}, {count(number, 'node')}.\n" if messages else f"{empty}\n"
 
 
@@ -176,20 +204,22 @@ def _total(size: int, messages: int) -> str:
     return f"-- {(size + 1023) // 1024} Kbytes in {count(messages, 'Request')}"
 
 
-def _heading(entry: Entry, now: float, width: int | None) -> str:
-    envelope = entry.envelope
-    if envelope is None:
-        return _line(entry.message, "?", "?", "?", width)
-    age = span(now - envelope.arrival, units=1)
-    return _line(entry.message, octets(envelope.facts.size), age, envelope.sender or "<>", width)
+def _message(entry: Entry, now: float) -> str:
+    size = age = sender = "?"
+    if envelope := entry.envelope:
+        size, age = octets(envelope.facts.size), span(round(now - envelope.arrival), units=1)
+        sender = envelope.sender or "<>"
+    return f"{entry.message:20}  {size:>5}  {age:>4}  {sender}"
 
 
-def _line(message_id: str, size: str, age: str, sender: str, width: int | None) -> str:
-    begin = f"{cut(message_id, width and 64):20}  {size:>5}  {age:>4}  "
-    return begin + cut(sender, width and max(20, width - len(begin))) + "\n"
+def _node(entry: Entry, width: int | None) -> str:
+    state, tier, _, _ = entry.at
+    where, colour = _where(state, tier)
+    line = cut(f"  .{entry.number:4}  {where}  {entry.recipient or '?'}", width)
+    return line.replace(where, terminal.painted(where, colour), 1) if colour else line
 
 
-def _node_line(number: str, state: str, recipient: str, trouble: str, width: int | None, *, colour: str = "") -> str:
-    rest = width and width - 22
-    line = f"  {cut(number, 8):5}  {terminal.painted(f'{state:11}', colour)}  {cut(recipient, rest)}\n"
-    return line + (f"{'':22}{cut(trouble, rest)}\n" if trouble else "")
+@lru_cache(100)  # of a hundred thousand nodes most are in the same few places
+def _where(state: State, tier: int) -> tuple[str, str]:
+    """How it is called, in 11 columns, and its colour."""
+    return f"{f'tier {tier}' if state is State.QUEUED else state.value:11}", _COLOURS.get(state, "")

@@ -2,6 +2,7 @@
 """How values are shown to people: ages, sizes and times in few characters, and others' words made harmless."""
 
 import time
+from functools import lru_cache
 from textwrap import wrap
 
 WIDTH = 80
@@ -19,7 +20,8 @@ def shown(text: str) -> str:
 
 def cut(text: str, width: int | None) -> str:
     """Shown, in at most `width` characters; None: in all of them."""
-    text = shown(text)
+    if not text.isprintable():
+        text = shown(text)
     return text if width is None or len(text) <= width else text[: width - 1] + "…"
 
 
@@ -29,6 +31,7 @@ def folded(line: str, hang: int = 4) -> list[str]:
     return wrap(line, WIDTH, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False) or [line]
 
 
+@lru_cache(1000)  # of whole seconds: in a list many arrived in the same
 def span(seconds: float, units: int = 2) -> str:
     """A time span in its largest units: "3h 10m", or with one unit "3h". What is negative is 0s."""
     rest = max(0, round(seconds))

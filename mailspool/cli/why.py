@@ -16,7 +16,7 @@ import msgspec
 from mailspool.cli import completion, nodes, running
 from mailspool.cli.options import configured, examples, say
 from mailspool.cli.ps import worker_of
-from mailspool.cli.queue import Row, listed
+from mailspool.cli.queue import listed
 from mailspool.cli.reasons import due_at, reasons
 from mailspool.cli.running import Status, alarm_line
 from mailspool.cli.select import Selector
@@ -66,13 +66,15 @@ def _as_text(spool: Spool, at: Location, status: Status | None) -> str:
 
 def _as_json(spool: Spool, at: Location, status: Status | None) -> str:
     """Raises ClaimLost as `story` does."""
-    node_id = nodename.node_id_of(at.name)
-    attempts = spool.store.history(node_id) if node_id else []
+    entry = nodes.entry(spool.store, at)
+    attempts = spool.store.history(entry.node_id) if entry.node_id else []
+    if attempts:
+        entry.trouble = attempts[-1].text
     due = None
     with suppress(Unreadable):
         due = due_at(spool.node_at(at)) if at.state is State.QUEUED else None
     told = {
-        **msgspec.to_builtins(listed(Row(nodes.entry(spool.store, at), attempts[-1].text if attempts else ""))),
+        **msgspec.to_builtins(listed(entry)),
         "due": due,
         "attempts": attempts,
         "reasons": reasons(spool, at, status),
@@ -95,7 +97,7 @@ def _heading(spool: Spool, at: Location) -> Iterator[str]:
     entry = nodes.entry(spool.store, at)
     if entry.envelope is None:
         yield shown(at.name)
-        yield f"  cannot be read: {shown(entry.fault)}"
+        yield f"  cannot be read: {shown(entry.trouble)}"
         return
     arrival = entry.envelope.arrival
     yield f"{nodes.called(at)} from <{entry.envelope.sender}> to <{entry.recipient}>"

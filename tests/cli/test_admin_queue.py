@@ -7,15 +7,15 @@ import re
 
 import pytest
 
-from mailspool.cli import nodes, sendmail
-from mailspool.cli.queue import as_text, with_trouble
+from mailspool.cli import nodes, queue, sendmail
+from mailspool.cli.queue import with_trouble
 from mailspool.spool import Spool
 from mailspool.store.base import Location, State
 from mailspool.store.filesystem import FileStore
 
 
 def read(store):
-    return with_trouble(store, nodes.read(store, nodes.once(store.locations())))
+    return with_trouble(store, store.tried(), nodes.read(store, nodes.once(store.locations())))
 
 
 def listed(house):
@@ -185,16 +185,46 @@ def test_a_history_is_looked_for_only_where_there_is_one(house):
     message = house.send(*(f"r{n}@example.net" for n in range(9)))
     house.fall_back(house.store.find(f"{message}.3")[0], 2)
     store = Counting(house.store.root, house.store.owner)
-    assert [row.entry.number for row in read(store) if row.trouble] == ["3"]
+    assert [row.number for row in read(store) if row.trouble] == ["3"]
     assert store.asked == [f"{message}.3"]
 
 
-def test_the_listing_begins_before_the_last_message_is_read(house):
-    for _ in range(3):
-        house.node()
-    store = Counting(house.store.root, house.store.owner)
-    next(as_text(read(store), 0.0, 80, ""))
-    assert store.opened == 1
+class Listening(FileStore):
+    """What has been said when each message file is opened."""
+
+    def __init__(self, heard, *arguments):
+        super().__init__(*arguments)
+        self.heard, self.said = heard, []
+
+    def envelope(self, location):
+        self.said.append(self.heard().out)
+        return super().envelope(location)
+
+
+def test_the_listing_begins_before_the_last_message_is_read(house, capsys, monkeypatch):
+    messages = sorted(house.node()[0] for _ in range(3))
+    store = Listening(capsys.readouterr, house.store.root, house.store.owner)
+    monkeypatch.setattr(Spool, "store", store)
+    house.run("queue")
+    assert store.said[0] == ""
+    assert messages[0] in store.said[1]
+
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["--to", "r1@*"]], ids=" ".join)
+def test_a_long_list_is_the_same_whoever_makes_it(house, words, monkeypatch):
+    for number in range(40):
+        message = house.send(*(f"r{n}@example.net" for n in range(1 + number % 3)))
+        if number % 3:
+            house.fall_back(house.store.find(f"{message}.0")[0], number % 3)
+    monkeypatch.setattr(queue, "_SHARE", 1)
+    lists = set()
+    for processors in ({0}, {0, 1}, {0, 1, 2}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, some=processors: some)
+        ran = house.run("queue", *words)
+        assert ran.code == 0
+        lists.add(re.sub(r" +[0-9]+s  ", "  ", ran.out))  # an age may change meanwhile
+    (out,) = lists
+    assert out.count("r1@example.net") == 26
 
 
 def chosen(house, *words):
