@@ -8,6 +8,7 @@ A field made here holds no CR, LF or NUL but its own line ends, so no value can 
 import re
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 from mailspool.errors import InputError
 from mailspool.model.address import control_character
@@ -53,9 +54,9 @@ def read_header(lines: Iterator[bytes]) -> tuple[list[bytes], bytes]:
 def _split(header: bytearray) -> list[bytes]:
     _check_size(len(header))
     fields = _FIELD.findall(bytes(header))
-    for field in fields:
-        if b"\0" in field:
-            raise InputError(f"header field {field_name(field)!r} holds a NUL: remove it")
+    if b"\0" in header:
+        bad = next(field for field in fields if b"\0" in field)
+        raise InputError(f"header field {field_name(bad)!r} holds a NUL: remove it")
     return fields
 
 
@@ -93,6 +94,11 @@ def make_field(name: str, value: str, *folded: str) -> bytes:
 
 def format_date(now: float) -> str:
     """Unix seconds as an RFC 5322 §3.3 date in local time, in English whatever the locale."""
+    return _format_second(int(now))
+
+
+@lru_cache(maxsize=4)  # many messages come in a second
+def _format_second(now: int) -> str:
     local = time.localtime(now)
     hours, minutes = divmod(abs(local.tm_gmtoff) // 60, 60)
     day = f"{_DAYS[local.tm_wday]}, {local.tm_mday} {_MONTHS[local.tm_mon - 1]} {local.tm_year}"

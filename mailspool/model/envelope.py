@@ -72,7 +72,8 @@ class Survey:
         for chunk in self._chunks:
             self._size += len(chunk)
             self._eight_bit = self._eight_bit or not chunk.isascii()
-            *lines, rest = (rest + chunk).split(b"\r\n")
+            lines = (rest + chunk).split(b"\r\n")
+            rest = lines.pop()
             if lines:
                 self._see(lines, left_out)
                 left_out = 0

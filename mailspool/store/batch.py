@@ -23,7 +23,9 @@ class Drafts(Protocol):
     def writing_ends(self) -> float:
         """When who begins to write now must have ended: seconds of the store's own clock."""
 
-    def draft(self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool = True) -> str:
+    def draft(
+        self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool, incoming: fsops.Folder
+    ) -> str:
         """Write a message where nobody looks for nodes, and return its path."""
 
     def publish(self, drafts: Mapping[str, Sequence[str]], directory: str, until: float) -> None:
@@ -31,17 +33,20 @@ class Drafts(Protocol):
 
 
 class FileBatch(Batch):
-    """store: where they go. synced: each is durable as soon as it is written. The time to write is one for all."""
+    """store: where they go. synced: each is durable as soon as it is written. The time to write is one for all.
 
-    def __init__(self, store: Drafts, *, synced: bool) -> None:
-        self._store, self._synced = store, synced
+    incoming: where they are written.
+    """
+
+    def __init__(self, store: Drafts, incoming: fsops.Folder, *, synced: bool) -> None:
+        self._store, self._incoming, self._synced = store, incoming, synced
         self.until = store.writing_ends()
         self.drafts: dict[str, Sequence[str]] = {}  # node names by path
 
     def accept(self, envelope: Envelope, chunks: Iterable[bytes], entered: int) -> tuple[str, ...]:
         """As `Batch.accept`."""
         names = nodename.names_of(envelope, entered)
-        draft = self._store.draft(envelope, chunks, self.until, synced=self._synced)
+        draft = self._store.draft(envelope, chunks, self.until, synced=self._synced, incoming=self._incoming)
         self.drafts[draft] = names
         return names
 
@@ -49,8 +54,8 @@ class FileBatch(Batch):
 @contextmanager
 def file_batch(store: Drafts) -> Iterator[FileBatch]:
     """See `Store.batch`. Raises SpoolError."""
-    with fsops.file_system(store.root) as whole:
-        batch = FileBatch(store, synced=whole is None)
+    with fsops.file_system(store.root) as whole, fsops.Folder(f"{store.root}/incoming") as incoming:
+        batch = FileBatch(store, incoming, synced=whole is None)
         try:
             yield batch
             if whole is not None and batch.drafts:

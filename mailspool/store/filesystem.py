@@ -116,10 +116,18 @@ class FileStore(Store):
         """When who begins to write now must have become a node: seconds of the boot clock."""
         return self._boot_clock() + WRITING_TIME
 
-    def draft(self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool = True) -> str:
+    def draft(
+        self,
+        envelope: Envelope,
+        chunks: Iterable[bytes],
+        until: float,
+        *,
+        synced: bool = True,
+        incoming: fsops.Folder | None = None,
+    ) -> str:
         """Write a message in `incoming`, and return its path. synced: it is durable. Raises SpoolError, with advice."""
         try:
-            return self._write(envelope, chunks, until, synced)
+            return self._write(envelope, chunks, until, synced, incoming)
         except SpoolError as error:
             if (advice := self._advice(error.__cause__)) is None:
                 raise
@@ -149,11 +157,18 @@ class FileStore(Store):
             return f"only root and the owner of {self.root} may hand in mail"
         return None
 
-    def _write(self, envelope: Envelope, chunks: Iterable[bytes], until: float, synced: bool) -> str:
+    def _write(
+        self,
+        envelope: Envelope,
+        chunks: Iterable[bytes],
+        until: float,
+        synced: bool,
+        incoming: fsops.Folder | None,
+    ) -> str:
         path = self._incoming(envelope.id)
         blank = messagefile.blank_line(envelope)
         survey = Survey(chunks)
-        with fsops.new_file(path, synced=synced) as file:
+        with fsops.new_file(path, synced=synced, folder=incoming) as file:
             fsops.write(file, blank)
             for chunk in survey:
                 self._check_time(until)

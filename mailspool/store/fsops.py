@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 
@@ -175,13 +175,93 @@ def read_dated(path: str, octets: int) -> tuple[bytes, float]:
 # --- writing
 
 
+class NewFile:
+    """A file that we have made, open to be written: in pieces as large as a buffer, so that most files are one.
+
+    Any of its methods may raise OSError; the steps below turn that into SpoolError.
+    """
+
+    __slots__ = ("_fd", "_pieces", "_waiting", "_written", "name")
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd, self.name = fd, name
+        self._pieces: list[bytes] = []  # not yet written
+        self._waiting = self._written = 0  # octets
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting > _BUFFER:
+            self.flush()
+
+    def rewrite(self, data: bytes) -> None:
+        """Replace the first octets, of which there are as many."""
+        if self._written:
+            self.flush()
+            if os.pwrite(self._fd, data, 0) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        else:
+            self._pieces = [data, b"".join(self._pieces)[len(data) :]]
+
+    def flush(self) -> None:
+        """Let nothing wait in memory."""
+        rest = b"".join(self._pieces)
+        while rest:
+            done = os.write(self._fd, rest)
+            self._written += done
+            rest = rest[done:]
+            self._pieces = [rest]
+        self._waiting = 0
+
+    def close(self) -> None:
+        """Once."""
+        if self._fd < 0:
+            return
+        try:
+            self.flush()
+        finally:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class Folder:
+    """A directory to make files in: opened at the first of them, and not again whatever its path then stands for."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._fd = path, -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            _let_go(self._fd)
+
+    def open(self, path: str, flags: int) -> int:
+        """A file in it. Raises OSError."""
+        if self._fd < 0:
+            self._fd = _open_directory(self._path)
+        return _open_in(self._fd, path.rpartition("/")[2], flags)
+
+
 @contextmanager
-def new_file(path: str, *, synced: bool = True) -> Iterator[IO[bytes]]:
+def new_file(path: str, *, synced: bool = True, folder: Folder | None = None) -> Iterator[NewFile]:
     """A new file to `write` to: durable when the block ends, gone when the block raises.
 
-    synced: else it is durable after the next `sync_file_system`.
+    synced: else it is durable after the next `sync_file_system`. folder: see `create`.
     """
-    file = create(path)
+    file = create(path, folder)
     try:
         yield file
         if synced:
@@ -195,33 +275,32 @@ def new_file(path: str, *, synced: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
-def create(path: str) -> IO[bytes]:
-    """Raises Exists if the name is taken."""
+def create(path: str, folder: Folder | None = None) -> NewFile:
+    """folder: the one that it is in, if many are made there. Raises Exists if the name is taken."""
     with _Step("create", path):
-        return open(path, "xb", _BUFFER, opener=_open_within)
+        return NewFile((folder.open if folder else _open_within)(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), path)
 
 
-def write(file: IO[bytes], data: bytes) -> None:
+def write(file: NewFile | IO[bytes], data: bytes) -> None:
     """Append to a new file."""
     with _Step("write", file.name):
         file.write(data)
 
 
-def rewrite(file: IO[bytes], data: bytes) -> None:
+def rewrite(file: NewFile, data: bytes) -> None:
     """Replace the first octets of a new file."""
     with _Step("write", file.name):
-        file.seek(0)
-        file.write(data)
+        file.rewrite(data)
 
 
-def sync(file: IO[bytes]) -> None:
+def sync(file: NewFile | IO[bytes]) -> None:
     """Make a new file's content durable; its name is made so by `sync_directory`."""
     with _Step("sync", file.name):
         file.flush()
         os.fsync(file.fileno())
 
 
-def close(file: IO[bytes]) -> None:
+def close(file: NewFile | IO[bytes]) -> None:
     """NFS may report only here that the server's disk is full."""
     with _Step("close", file.name):
         file.close()
@@ -439,11 +518,15 @@ def _fault(action: str, path: str, error: OSError) -> SpoolError:
     return kind(f"cannot {action} {path}: {error.strerror}")
 
 
+def _open_directory(path: str) -> int:
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 @contextmanager
 def _within(path: str) -> Iterator[tuple[int, str]]:
     """The directory that a path leads to, which is no symbolic link, held open; and the name in it."""
     folder, name = os.path.split(path)
-    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    directory = _open_directory(folder)
     try:
         yield directory, name
     finally:
@@ -452,16 +535,20 @@ def _within(path: str) -> Iterator[tuple[int, str]]:
 
 def _open_within(path: str, flags: int) -> int:
     with _within(path) as (directory, name):
-        fd = os.open(name, flags | _SAFELY, 0o600, dir_fd=directory)
-        try:
-            _entrust(fd, 0o600, directory)
-        except BaseException:
-            _let_go(fd)
-            if flags & os.O_EXCL:  # we have made it, and nobody will know
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=directory)
-            raise
-        return fd
+        return _open_in(directory, name, flags)
+
+
+def _open_in(directory: int, name: str, flags: int) -> int:
+    fd = os.open(name, flags | _SAFELY, 0o600, dir_fd=directory)
+    try:
+        _entrust(fd, 0o600, directory)
+    except BaseException:
+        _let_go(fd)
+        if flags & os.O_EXCL:  # we have made it, and nobody will know
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+        raise
+    return fd
 
 
 def _entrust(fd: int, mode: int, directory: int) -> None:

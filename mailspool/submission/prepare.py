@@ -29,7 +29,7 @@ MAX_ORCPT_OCTETS = 500  # RFC 3461 §4.2
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+"  # RFC 3461 §4
 _ORCPT = rf"[A-Za-z0-9-]+;{_XTEXT}"
 
-_NEVER_LEAVES = ("Bcc", "Resent-Bcc", "Return-Path")
+_NEVER_LEAVES = frozenset({"bcc", "resent-bcc", "return-path"})
 _DESTINATIONS = ("to", "cc", "bcc")
 _RESENT_DESTINATIONS = ("resent-to", "resent-cc", "resent-bcc")
 
@@ -136,8 +136,10 @@ def prepare(
         ret=check_ret(wishes.ret),
         envid=check_envid(wishes.envid),
     )
-    message.delete(*_NEVER_LEAVES)
-    _add_missing(message, envelope, origin, wishes.full_name)
+    there = {field_name(field) for field in message.fields}
+    if not there.isdisjoint(_NEVER_LEAVES):
+        message.delete(*_NEVER_LEAVES)
+    _add_missing(message, there, envelope, origin, wishes.full_name)
     message.prepend("Received", *_trace(origin, envelope))
     return envelope
 
@@ -255,8 +257,7 @@ def _parse_given(text: str, parse: Parse) -> Sequence[HasAddress]:
     return parse(text)
 
 
-def _add_missing(message: Message, envelope: Envelope, origin: Origin, full_name: str) -> None:
-    there = {field_name(field) for field in message.fields}
+def _add_missing(message: Message, there: set[str], envelope: Envelope, origin: Origin, full_name: str) -> None:
     if "from" not in there:
         sender = envelope.sender or f"MAILER-DAEMON@{origin.mail_name}"
         message.add("From", f"{format_phrase(full_name)} <{sender}>" if full_name else sender)

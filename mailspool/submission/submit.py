@@ -34,7 +34,7 @@ def new_message_id(now: float, random: Callable[[int], bytes] = os.urandom, give
 
     given: a caller's id; its letters and digits are put behind ours, so that it need not be unique.
     """
-    return new_id(now, random) + re.sub(_NOT_OF_AN_ID, "", given)[:MAX_GIVEN_ID]
+    return new_id(now, random) + (given and re.sub(_NOT_OF_AN_ID, "", given)[:MAX_GIVEN_ID])
 
 
 def submit(

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -60,7 +60,7 @@ class HandOn:
 class Letter:
     """The content of one message: its size and its beginning; all of it in a file, if there is one."""
 
-    def __init__(self, file: IO[bytes] | None) -> None:
+    def __init__(self, file: fsops.NewFile | None) -> None:
         self.file = file
         self.size = 0
         self.head = b""

@@ -39,7 +39,9 @@ def test_an_error_of_a_sync_is_not_passed_over(find, monkeypatch, step):
         raise SpoolError(f"cannot sync it: {os.strerror(errno.EIO)}")
 
     real = getattr(fsops, step)
-    monkeypatch.setattr(fsops, step, lambda thing: fail() if "durable" in str(thing) else real(thing))
+    monkeypatch.setattr(
+        fsops, step, lambda thing: fail() if "durable" in getattr(thing, "name", thing) else real(thing)
+    )
     if step == "sync_directory":
         monkeypatch.setattr(fsops, step, fail)
     with pytest.raises(SpoolError, match="Input/output error"):

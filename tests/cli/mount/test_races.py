@@ -107,7 +107,7 @@ def test_a_link_that_replaces_is_told(find, monkeypatch):
 def test_o_excl_that_is_none_is_told(find, monkeypatch):
     create = fsops.create
 
-    def overwrite(path):
+    def overwrite(path, _folder=None):
         return open(path, "wb") if "/create" in path and "~" not in path.rpartition("/")[2] else create(path)
 
     monkeypatch.setattr(fsops, "create", overwrite)
