@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailspool.errors import SpoolError
-from mailspool.store import syncfs
+from mailspool.store import fsops, syncfs
 from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import WRITING_TIME, FileStore
 
@@ -119,6 +119,24 @@ def test_a_batch_for_a_spool_that_was_not_made_says_how_to_make_one(tmp_path, le
 
 
 # --- when one sync is enough
+
+
+def test_nothing_is_written_through_a_symbolic_link_in_the_place_of_incoming(spool, tmp_path, letter):
+    (tmp_path / "elsewhere").mkdir()
+    os.rmdir(f"{spool.root}/incoming")
+    os.symlink(tmp_path / "elsewhere", f"{spool.root}/incoming")
+    with pytest.raises(SpoolError):
+        accept(spool, letter)
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["in memory", "on disk"])
+def test_a_file_s_beginning_is_replaced_wherever_it_is_by_then(tmp_path, size):
+    with fsops.new_file(str(tmp_path / "x")) as file:
+        for piece in (b"blank", b"a" * size, b"b" * size):
+            fsops.write(file, piece)
+        fsops.rewrite(file, b"first")
+    assert (tmp_path / "x").read_bytes() == b"first" + b"a" * size + b"b" * size
 
 
 @pytest.mark.parametrize(
