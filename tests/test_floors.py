@@ -84,6 +84,7 @@ DANGERS = {
         | {"subprocess.", "multiprocessing.", "threading.", "daemon."},
         {
             "supervisor/": "the one room with processes",
+            "dns/resolver.py": "what one thread may ask nobody for, another asks for meanwhile",
             "delivery/scout.py": "locks: the scout's threads share what they know of addresses",
             "delivery/lease.py": "a thread: the lease of a process that delivers without a supervisor",
             "submission/listener.py": "ends its own children, one for each message",

@@ -64,7 +64,7 @@ class Network:
         min_rate: float = 0.0,
         connection_to: Callable[[str, int], "socket.socket | None"] = no_connection,
     ) -> None:
-        self._resolver = resolver
+        self.resolver = resolver
         self._helo_name = helo_name
         self._timeouts = timeouts
         self._tls = tls
@@ -80,8 +80,8 @@ class Network:
 
     def lookup_mx(self, domain: str) -> list[str]:
         """Host names, best first. Raises TransientError 4.4.3, PermanentError 5.1.2, 5.1.10 (null MX) or 5.4.6."""
-        self._watch(Phase.RESOLVE, domain, self._resolver.timeout)
-        return order_hosts(domain, self._resolver.mx(domain), self._own_names, self._shuffle)
+        self._watch(Phase.RESOLVE, domain, self.resolver.timeout)
+        return order_hosts(domain, self.resolver.mx(domain), self._own_names, self._shuffle)
 
     def lookup_host(self, host: str) -> list[str]:
         """IP addresses, in the order in which to try them; [] if it has none. Raises TransientError 4.4.3."""
@@ -89,8 +89,8 @@ class Network:
             return [host]
         if host == "localhost" or host.endswith(".localhost"):
             return [_LOOPBACK[family] for family in self._families]
-        self._watch(Phase.RESOLVE, host, self._resolver.timeout)
-        found = self._resolver.addresses(host, self._families)
+        self._watch(Phase.RESOLVE, host, self.resolver.timeout)
+        found = self.resolver.addresses(host, self._families)
         return [] if isinstance(found, Absent) else list(found)
 
     def open_smtp_connection(self, host: str, port: int, timeout: float) -> Session:

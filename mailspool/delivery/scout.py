@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from threading import Lock
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import msgspec
 from mailspool.config.schema import Settings
 from mailspool.delivery.network import at_most
 from mailspool.delivery.route import Route
+from mailspool.dns.resolver import Resolver, Unknown
 from mailspool.errors import DeliveryError, SpoolError, TransientError
 from mailspool.model.outcome import Attempt, Deferred
 from mailspool.model.phase import Phase, Watch
@@ -26,7 +28,8 @@ from mailspool.model.rules import Rules
 from mailspool.model.status import LOCAL_FAULT
 from mailspool.model.target import SUBMISSIONS_PORT, Host
 from mailspool.model.timeouts import Timeouts
-from mailspool.smtp.stream import Stream, connect
+from mailspool.model.wait import Steps
+from mailspool.smtp.stream import Stream, connecting
 from mailspool.store import nodename
 from mailspool.supervisor.scout import Answer, Question, Verdict
 
@@ -61,14 +64,16 @@ class Crowded(Exception):
 
 
 class Search:
-    """A `supervisor.scout.Search`. watch: asked before each connection. in_turn: one name is looked up at a time.
+    """A `supervisor.scout.Search`. watch: asked before each connection. resolver: what the route's look-ups ask.
 
+    in_turn: they may ask something else, which blocks: one name is looked up at a time, in a thread.
     now: Unix seconds; clock: monotonic ones.
     """
 
     def __init__(
         self,
         route: Route,
+        resolver: Resolver,
         settings: Settings,
         *,
         watch: Watch,
@@ -78,37 +83,56 @@ class Search:
     ) -> None:
         self._route, self._timeouts, self._impatience = route, settings.timeouts, settings.first_attempt_timeout
         self._rules = Rules(settings.limits)
+        self._resolver, self._in_turn = resolver, in_turn
         self._turn: AbstractContextManager[object] = Lock() if in_turn else nullcontext()
         self._now = now
         self._addresses = Addresses(watch, settings.cool_down, clock)
 
-    def __call__(self, question: Question) -> tuple[Answer, socket.socket | None]:
+    def __call__(self, question: Question) -> Steps[tuple[Answer, socket.socket | None]]:
         """The first host that speaks, or how none does."""
         self._addresses.enter_era(question.era)
         try:
-            return self._ask_hosts(question)
+            return (yield from self._ask_hosts(question))
         except Crowded:
             return Answer(question.number, Verdict.BUSY), None
         except (NotForUs, DeliveryError, SpoolError):
             return Answer(question.number, Verdict.UNKNOWN), None
 
-    def _ask_hosts(self, question: Question) -> tuple[Answer, socket.socket | None]:
+    def _ask_hosts(self, question: Question) -> Steps[tuple[Answer, socket.socket | None]]:
         tier, _, name = question.job.key.partition("/")
         attempts: list[Attempt] = []
-        for host in self._hosts(nodename.destination_in(name)):
+        for host in (yield from self._begin(nodename.destination_in(name))):
             began = self._now()
             try:
-                connection = self._open(host, self._patience(question))
+                connection = yield from self._open(host, self._patience(question))
             except TransientError as error:
                 if error.status == LOCAL_FAULT:
                     raise
                 label = "" if isinstance(host, TransientError) else str(host)
                 seconds = round(self._now() - began, 3)
                 attempts.append(Attempt(began, int(tier), label, error.status, error.text, seconds))
+                yield None  # to look the next one up
             else:
                 assert isinstance(host, Host)  # the other kind is never opened
                 return Answer(question.number, Verdict.SPEAKS, host), connection
         return self._silent(question.number, attempts), None
+
+    def _begin(self, domain: str) -> Steps[Iterator[Host | TransientError]]:
+        """Its hosts. What is to be known for the first of them is asked for beforehand: so that needs no thread."""
+        learnt: set[Unknown] = set()
+        while not self._in_turn:
+            hosts = self._hosts(domain)
+            try:
+                with self._resolver.without_asking():
+                    first = next(hosts, None)
+                return chain((first,), hosts) if first else hosts
+            except Unknown as unknown:
+                what = unknown
+            if what in learnt or not (yield from self._resolver.learn(what)):
+                break
+            learnt.add(what)
+        yield None
+        return self._hosts(domain)
 
     def _hosts(self, domain: str) -> Iterator[Host | TransientError]:
         """Those of the route; that they cannot be found is one more trouble with one of them."""
@@ -123,13 +147,13 @@ class Search:
                 return
             yield host
 
-    def _open(self, host: Host | TransientError, timeouts: Timeouts) -> socket.socket | None:
+    def _open(self, host: Host | TransientError, timeouts: Timeouts) -> Steps[socket.socket | None]:
         if isinstance(host, TransientError):
             raise host
         rule = self._rules.of_host(host.name)
         if host.port == SUBMISSIONS_PORT or (rule and rule.is_shared):
             raise NotForUs  # it waits for us to speak first; or connections to it are counted
-        return self._addresses.open(host, timeouts)
+        return (yield from self._addresses.open(host, timeouts))
 
     def _patience(self, question: Question) -> Timeouts:
         """A worker's: see `DeliveryAgent`."""
@@ -173,7 +197,7 @@ class Addresses:
                 self._era = era
                 self._silent.clear()
 
-    def open(self, host: Host, timeouts: Timeouts) -> socket.socket | None:
+    def open(self, host: Host, timeouts: Timeouts) -> Steps[socket.socket | None]:
         """A connection with a whole greeting to read; None if it speaks, but has enough connections.
 
         Raises TransientError, `Crowded`, and what the watch does.
@@ -184,7 +208,7 @@ class Addresses:
                 return None
             self._waiting[place] += 1
         try:
-            connection = self._connect(host, timeouts)
+            connection = yield from self._connect(host, timeouts)
         except TransientError as error:
             self._note_silence(place, error, timeouts)
             raise
@@ -208,12 +232,13 @@ class Addresses:
             raise Crowded
         return True
 
-    def _connect(self, host: Host, timeouts: Timeouts) -> socket.socket:
+    def _connect(self, host: Host, timeouts: Timeouts) -> Steps[socket.socket]:
         label = str(host)
         self._watch(Phase.CONNECT, label, timeouts.connect)
-        stream = Stream(connect(host.address, host.port, timeouts.connect, label), label, self._clock)
+        connection = yield from connecting(host.address, host.port, timeouts.connect, label)
+        stream = Stream(connection, label, self._clock)
         try:
-            stream.await_reply(Phase.GREETING, timeouts.greeting)
+            yield from stream.await_reply(Phase.GREETING, timeouts.greeting)
         except BaseException:
             stream.close()
             raise

@@ -158,7 +158,13 @@ class SpoolWork:
             return []
         door = spool.door
         search = Search(
-            door.route, spool.settings, watch=door.watch, in_turn=bool(overridden), now=spool.now, clock=time.monotonic
+            door.route,
+            door.network.resolver,
+            spool.settings,
+            watch=door.watch,
+            in_turn=bool(overridden),
+            now=spool.now,
+            clock=time.monotonic,
         )
         return [Scout(search)]
 

@@ -6,20 +6,29 @@ authority said so); or TransientError: 4.4.3 (time out, SERVFAIL, REFUSED, nonse
 name server answers at all, no /etc/resolv.conf). Only the second may ever end in a bounce at once, and the last never.
 
 Around dnspython's stub resolver, which does the retries, the fall back to TCP for truncated answers (RFC 7766)
-and follows CNAMEs within one answer. Answers are kept as RFC 2308 says, failures for a few seconds (RFC 9520 §3.2).
+and follows CNAMEs within one answer. Who has many names to look up can `learn` beforehand, many in one thread, what the
+first name server answers in one datagram; whatever is odd about that is left to the stub. Answers are kept as RFC 2308
+says, failures for a few seconds (RFC 9520 §3.2).
 /etc/resolv.conf is read at the first look-up, so each worker sees it as it is then; /etc/hosts is never read.
 """
 
+import select
+import socket
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from itertools import count
 from typing import NamedTuple
 
 import dns.exception
 import dns.flags
+import dns.inet
 import dns.message
 import dns.name
 import dns.nameserver
+import dns.rcode
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
@@ -29,6 +38,7 @@ from dns.rdtypes.ANY.MX import MX
 from mailspool.errors import TransientError
 from mailspool.model.status import DNS_TROUBLE, LOCAL_FAULT
 from mailspool.model.target import parse_nameserver
+from mailspool.model.wait import Steps, Wait
 
 RESOLV_CONF = "/etc/resolv.conf"
 MAX_ENTRIES = 10_000
@@ -37,6 +47,9 @@ MAX_NEGATIVE_TTL = 3_600.0  # RFC 2308 §5: one to three hours have been found t
 FAILURE_TTL = 5.0  # RFC 9520 §3.2: at least one second, at most five minutes
 TRY_SECONDS = 2.0  # until the question is put again, to the next name server
 UDP_OCTETS = 1232  # RFC 9715 §3: what passes everywhere in one piece
+
+_FLAGS = dns.flags.RD | dns.flags.AD  # RFC 6840 §5.7: tell us whether you validated it
+_MAX_DATAGRAM = 65535
 
 _TYPES = ("A", "AAAA", "MX", "CNAME", "DNAME", "NS", "SOA", "TXT", "TLSA", "RRSIG", "OPT")
 _RECORD_TYPES = {4: "A", 6: "AAAA"}
@@ -73,6 +86,26 @@ class _Failed(NamedTuple):
 _Result = Answer | Absent | _Failed
 
 
+class Unknown(Exception):
+    """Somebody would have to be asked. name, rdtypes: for what; it is hashed and compared by them."""
+
+    def __init__(self, name: str, rdtypes: Sequence[str]) -> None:
+        super().__init__(name, *rdtypes)
+        self.name, self.rdtypes = name, rdtypes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unknown) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
+
+
+class _Asking(threading.local):
+    """Each thread's own."""
+
+    allowed = True
+
+
 class Resolver:
     """A stub resolver with a cache of its own. Several threads may use it: each step on the cache is one of its own.
 
@@ -86,6 +119,8 @@ class Resolver:
         self._clock = clock
         self._stub: dns.resolver.Resolver | None = None
         self._cache: OrderedDict[tuple[str, str], tuple[float, _Result]] = OrderedDict()
+        self._asking = _Asking()
+        self._turns = count()
 
     def mx(self, domain: str) -> tuple[Mx, ...] | Absent:
         """The MX records of a domain, in no order. Raises TransientError."""
@@ -98,7 +133,7 @@ class Resolver:
         One family's addresses are enough: some name servers answer one type of question wrongly (RFC 4074 §4).
         Raises TransientError if there are none and a question failed.
         """
-        results = [self._find(host, _RECORD_TYPES[family], self.timeout / len(families)) for family in families]
+        results = self._find(host, [_RECORD_TYPES[family] for family in families])
         texts = [_texts(result) for result in results]
         if any(texts):
             return tuple(column[i] for i in range(max(map(len, texts))) for column in texts if i < len(column))
@@ -109,26 +144,34 @@ class Resolver:
 
     def query(self, name: str, rdtype: str) -> Answer | Absent:
         """All records of one type ("MX", "TLSA", …) that an ASCII name has. Raises TransientError."""
-        result = self._find(name, rdtype, self.timeout)
+        (result,) = self._find(name, [rdtype])
         if isinstance(result, _Failed):
             raise TransientError(result.status, "", result.text)
         return result
 
-    def _find(self, name: str, rdtype: str, seconds: float) -> _Result:
-        key = name.lower().removesuffix("."), rdtype
-        expires, result = self._cache.get(key, (0.0, None))
-        if result is None or expires <= self._clock():
-            result, ttl = self._ask(name, rdtype, seconds)
-            self._remember(key, result, ttl)
-        return result
+    def _find(self, name: str, rdtypes: Sequence[str]) -> list[_Result]:
+        known = {rdtype: self._recall(name, rdtype) for rdtype in rdtypes}
+        if not self._asking.allowed and (missing := [rdtype for rdtype, result in known.items() if result is None]):
+            raise Unknown(name, missing)
+        return [known[rdtype] or self._ask(name, rdtype, self.timeout / len(rdtypes)) for rdtype in rdtypes]
 
-    def _remember(self, key: tuple[str, str], result: _Result, ttl: float) -> None:
+    def _recall(self, name: str, rdtype: str) -> _Result | None:
+        expires, result = self._cache.get(_key(name, rdtype), (0.0, None))
+        return result if expires > self._clock() else None
+
+    def _remember(self, name: str, rdtype: str, result: _Result, ttl: float) -> None:
+        key = _key(name, rdtype)
         self._cache.pop(key, None)
         if len(self._cache) >= MAX_ENTRIES:
             self._cache.popitem(last=False)  # the one asked for longest ago
         self._cache[key] = self._clock() + ttl, result
 
-    def _ask(self, name: str, rdtype: str, seconds: float) -> tuple[_Result, float]:
+    def _ask(self, name: str, rdtype: str, seconds: float) -> _Result:
+        result, ttl = self._resolve(name, rdtype, seconds)
+        self._remember(name, rdtype, result, ttl)
+        return result
+
+    def _resolve(self, name: str, rdtype: str, seconds: float) -> tuple[_Result, float]:
         """Returns the result and the seconds for which it holds."""
         try:
             qname = dns.name.from_text(name)
@@ -138,17 +181,63 @@ class Resolver:
         try:
             answer = stub.resolve(qname, rdtype, lifetime=seconds, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN as error:
-            return Absent.NO_SUCH_NAME, _negative_ttl(error.kwargs["responses"][qname])
+            return _absent(Absent.NO_SUCH_NAME, error.kwargs["responses"][qname].resolve_chaining())
         except dns.exception.DNSException as error:
             status = DNS_TROUBLE if _was_answered(error) or _is_anybody_there(stub) else LOCAL_FAULT
             return _Failed(f"DNS look-up of {name} {rdtype} failed: {_reason(error)}", status), FAILURE_TTL
-        if fault := _fault(answer):
+        if fault := _fault(answer.response, answer.rrset):
             server = f"{answer.nameserver} port {answer.port}"
             return _Failed(f"DNS look-up of {name} {rdtype} failed: {server} {fault}"), FAILURE_TTL
-        if answer.rrset is None:
-            return Absent.NO_DATA, _negative_ttl(answer.response)
-        secure = bool(answer.response.flags & dns.flags.AD)
-        return Answer(tuple(answer.rrset), secure), min(answer.chaining_result.minimum_ttl, MAX_TTL)
+        return _found(answer.response, answer.chaining_result)
+
+    # --- beforehand
+
+    @contextmanager
+    def without_asking(self) -> Iterator[None]:
+        """In this thread, look-ups inside raise Unknown instead of asking anybody."""
+        self._asking.allowed = False
+        try:
+            yield
+        finally:
+            self._asking.allowed = True
+
+    def learn(self, unknown: Unknown) -> Steps[bool]:
+        """Ask for it, for all of it at once. Whether it is known now: if not, a look-up is the way to find out."""
+        try:
+            queries = [_query(unknown.name, rdtype) for rdtype in unknown.rdtypes]
+            with ExitStack() as stack:
+                asked = [(query, stack.enter_context(self._send(query))) for query in queries]
+                for rdtype, (query, sock) in zip(unknown.rdtypes, asked, strict=True):
+                    wait = Wait(TRY_SECONDS, sock.fileno(), select.POLLIN)
+                    yield wait
+                    if not wait.came or not (found := _read(query, sock.recv(_MAX_DATAGRAM))):
+                        return False
+                    self._remember(unknown.name, rdtype, *found)
+        except (dns.exception.DNSException, OSError, ValueError, TransientError):
+            return False
+        return True
+
+    def _send(self, query: dns.message.QueryMessage) -> socket.socket:
+        """A socket on which nobody is heard but the name server whose turn it is.
+
+        Raises OSError, ValueError, TransientError.
+        """
+        stub = self._configured()
+        server = stub.nameservers[next(self._turns) % len(stub.nameservers) if stub.rotate else 0]
+        if isinstance(server, dns.nameserver.Do53Nameserver):
+            address, port = server.address, server.port
+        else:
+            address, port = str(server), stub.port
+        family = dns.inet.af_for_address(address)
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.connect(dns.inet.low_level_address_tuple((address, port), family))
+            sock.send(query.to_wire())
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _configured(self) -> dns.resolver.Resolver:
         if self._stub is None:
@@ -163,7 +252,7 @@ class Resolver:
         if self._nameservers:
             stub.nameservers = self._nameservers
         stub.timeout = TRY_SECONDS
-        stub.flags = dns.flags.RD | dns.flags.AD  # RFC 6840 §5.7: tell us whether you validated it
+        stub.flags = _FLAGS
         stub.use_edns(0, 0, UDP_OCTETS)
         return stub
 
@@ -172,6 +261,40 @@ def preload() -> None:
     """Import what dnspython imports at first use only, so that a worker forked later need not."""
     for rdtype in _TYPES:
         dns.rdata.get_rdata_class(IN, dns.rdatatype.from_text(rdtype))  # type: ignore[no-untyped-call]  # theirs
+
+
+def _key(name: str, rdtype: str) -> tuple[str, str]:
+    return name.lower().removesuffix("."), rdtype
+
+
+def _query(name: str, rdtype: str) -> dns.message.QueryMessage:
+    """Raises DNSException if DNS cannot hold such a name."""
+    return dns.message.make_query(dns.name.from_text(name), rdtype, use_edns=0, payload=UDP_OCTETS, flags=_FLAGS)
+
+
+def _read(query: dns.message.QueryMessage, octets: bytes) -> tuple[Answer | Absent, float] | None:
+    """What a reply says and for how many seconds that holds; None if it is not clear, or no reply to this query.
+
+    Raises DNSException.
+    """
+    for message in _messages(octets):
+        if not (isinstance(message, dns.message.QueryMessage) and query.is_response(message)):
+            return None
+        response, chain = message, message.resolve_chaining()
+        if chain.answer:
+            break
+    if response.rcode() == dns.rcode.NXDOMAIN:
+        return _absent(Absent.NO_SUCH_NAME, chain)
+    if response.rcode() == dns.rcode.NOERROR and not _fault(response, chain.answer):
+        return _found(response, chain)
+    return None
+
+
+def _messages(octets: bytes) -> Iterator[dns.message.Message]:
+    """Of a message with an answer section that and no more: what nobody asked for takes longest to read. Then all."""
+    if any(octets[6:8]):  # ANCOUNT; the two behind it, NSCOUNT and ARCOUNT, become 0 (RFC 1035 §4.1.1)
+        yield dns.message.from_wire(octets[:8] + bytes(4) + octets[12:], ignore_trailing=True)
+    yield dns.message.from_wire(octets)
 
 
 def _is_anybody_there(stub: dns.resolver.Resolver) -> bool:
@@ -198,16 +321,22 @@ def _texts(result: _Result) -> list[str]:
     return [record.to_text() for record in result.records] if isinstance(result, Answer) else []
 
 
-def _negative_ttl(response: dns.message.QueryMessage) -> float:
-    return min(response.resolve_chaining().minimum_ttl, MAX_NEGATIVE_TTL)
+def _found(response: dns.message.QueryMessage, chain: dns.message.ChainingResult) -> tuple[Answer | Absent, float]:
+    if chain.answer is None:
+        return _absent(Absent.NO_DATA, chain)
+    return Answer(tuple(chain.answer), bool(response.flags & dns.flags.AD)), min(chain.minimum_ttl, MAX_TTL)
 
 
-def _fault(answer: dns.resolver.Answer) -> str:
+def _absent(how: Absent, chain: dns.message.ChainingResult) -> tuple[Absent, float]:
+    return how, min(chain.minimum_ttl, MAX_NEGATIVE_TTL)
+
+
+def _fault(response: dns.message.QueryMessage, answer: dns.rrset.RRset | None) -> str:
     """Why a response is no answer although its rcode says so, "" if it is one."""
-    if answer.response.flags & dns.flags.TC:
+    if response.flags & dns.flags.TC:
         return "truncated its answer over TCP too"
-    types = {rrset.rdtype for rrset in answer.response.authority}
-    if answer.rrset is None and dns.rdatatype.NS in types and dns.rdatatype.SOA not in types:
+    types = {rrset.rdtype for rrset in response.authority}
+    if answer is None and dns.rdatatype.NS in types and dns.rdatatype.SOA not in types:
         return "only refers to other name servers"  # RFC 2308 §2.2: that is not "no data"
     return ""
 

@@ -7,6 +7,7 @@ timeout for a whole reply, however it drips, and no longer than `pace` allows on
 taken at a pace. Names are never resolved here.
 """
 
+import errno
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ from contextlib import suppress
 from mailspool.errors import TransientError, UsageError
 from mailspool.model.phase import Phase
 from mailspool.model.status import BAD_CONNECTION, LOCAL_FAULT, NO_ANSWER, TLS_TROUBLE
+from mailspool.model.wait import Steps, Wait
 from mailspool.smtp.content import BLOCK, Block, Part
 from mailspool.smtp.pace import GRACE, Pace, TooSlow
 from mailspool.smtp.reply import MAX_OCTETS, Reply, ReplyParser
@@ -36,11 +38,7 @@ def connect(address: str, port: int, seconds: float, host: str) -> socket.socket
 
     Raises TransientError: NO_ANSWER, or LOCAL_FAULT if this machine has no socket to give; UsageError for a name.
     """
-    family = _family(address)
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise TransientError(LOCAL_FAULT, "", f"no socket to reach {host}: {_reason(error)}") from error
+    sock = _open_socket(address, host)
     try:
         sock.settimeout(seconds)
         sock.connect((address, port))
@@ -48,8 +46,39 @@ def connect(address: str, port: int, seconds: float, host: str) -> socket.socket
         sock.close()
         if not isinstance(error, OSError):
             raise
-        raise TransientError(NO_ANSWER, "", f"connect to {host}: {_reason(error)}") from error
+        raise _unreached(host, error) from error
     return sock
+
+
+def connecting(address: str, port: int, seconds: float, host: str) -> Steps[socket.socket]:
+    """The same in steps."""
+    sock = _open_socket(address, host)
+    try:
+        sock.setblocking(False)
+        if (number := sock.connect_ex((address, port))) == errno.EINPROGRESS:
+            wait = Wait(seconds, sock.fileno(), select.POLLOUT)
+            yield wait
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if wait.came else errno.ETIMEDOUT
+        if number:
+            raise OSError(number, os.strerror(number))
+    except BaseException as error:
+        sock.close()
+        if not isinstance(error, OSError):
+            raise
+        raise _unreached(host, error) from error
+    return sock
+
+
+def _open_socket(address: str, host: str) -> socket.socket:
+    family = _family(address)
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise TransientError(LOCAL_FAULT, "", f"no socket to reach {host}: {_reason(error)}") from error
+
+
+def _unreached(host: str, error: OSError) -> TransientError:
+    return TransientError(NO_ANSWER, "", f"connect to {host}: {_reason(error)}")
 
 
 def has_tired(sock: socket.socket) -> bool:
@@ -144,22 +173,21 @@ class Stream:
             raise self.fault
         return None
 
-    def await_reply(self, phase: Phase, seconds: float) -> None:
+    def await_reply(self, phase: Phase, seconds: float) -> Steps[None]:
         """Until a whole reply has come, which is left for whoever is given the socket. Raises as `read_reply` does.
 
         It looks at what there is only now and then, so that who drips does not keep us busy.
         """
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | select.POLLRDHUP)
         deadline = self._clock() + seconds
         try:
             while (left := deadline - self._clock()) > 0:
-                events = poll.poll(left * 1000)
-                if events and self._holds_reply():
+                wait = Wait(left, self._socket.fileno(), select.POLLIN | select.POLLRDHUP)
+                yield wait
+                if wait.came and self._holds_reply():
                     return
-                if events and events[0][1] & ~select.POLLIN:
+                if wait.came & ~select.POLLIN:
                     raise ConnectionResetError("closed by the peer")
-                select.select([], [], [], min(left, _DRIP))
+                yield Wait(min(left, _DRIP))
             raise TimeoutError
         except OSError as error:
             raise self._trouble(error, phase, seconds) from error

@@ -2,15 +2,17 @@
 """The scout: tries the hosts of strangers, hundreds at a time, so that who never speaks costs no worker.
 
 A service. The parent asks it about one job of a destination; it answers what the search found there, and with a host
-that speaks comes the connection to it. Each question has a thread of its own, since all that it does is wait.
+that speaks comes the connection to it. One thread goes on with all of them, since all that they do is wait.
 Nothing depends on the scout: what it was asked when it dies, and what it cannot tell, goes to a worker untried.
 """
 
 import _thread
 import fcntl
+import select
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
@@ -20,10 +22,15 @@ import msgspec
 
 from mailspool.log import get_logger
 from mailspool.model.target import Host
+from mailspool.model.wait import Steps, Wait
 from mailspool.supervisor.job import Job
+from mailspool.supervisor.loop import Loop
 
 MAX_ASKED = 250
-"""Questions at a time, so threads and connections; the usual limit of 1024 open files has room for them."""
+"""Questions at a time, each with two sockets or a thread; the usual limit of 1024 open files has room for them."""
+
+MAX_TAKEN = 20
+"""Questions, until those that were taken before have their turn."""
 
 STACK = 1 << 18
 """Octets of a thread's stack. Those of Python's own calls are not on it."""
@@ -33,6 +40,7 @@ DEAF = 10.0
 
 _MAX_PACKET = 1 << 16
 _MAX_FOUND = _MAX_PACKET // 2
+_FOREVER = float("inf")
 
 log = get_logger()
 
@@ -68,7 +76,7 @@ class Answer(NamedTuple):
     found: bytes = b""
 
 
-Search = Callable[[Question], tuple[Answer, socket.socket | None]]
+Search = Callable[[Question], Steps[tuple[Answer, socket.socket | None]]]
 """Looks for a host that speaks; with it may come the connection on which its greeting is still to be read."""
 
 _encode = msgspec.msgpack.encode
@@ -77,7 +85,7 @@ _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 
 
 class Scout:
-    """Both ends of the channel. search: runs in the child, in many threads at once."""
+    """Both ends of the channel. search: runs in the child, many at once."""
 
     name = "scout"
     to_the_end = False
@@ -87,6 +95,7 @@ class Scout:
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._near.setblocking(False)
         self._unheard_since = 0.0
+        self._is_asked = True
 
     def close(self, *, unlink: bool) -> None:  # noqa: ARG002 - it has no name that could be unlinked
         """Let go of the channel."""
@@ -131,23 +140,32 @@ class Scout:
         """Until it is killed: what it has begun is nobody's loss."""
         self._near.close()
         _thread.stack_size(STACK)
-        while packet := self._far.recv(_MAX_PACKET):
-            question = _decode_question(packet)
-            try:
-                # Not by threading.Thread, which waits until its thread has run: behind all others, with each question.
-                _thread.start_new_thread(self._look, (question,))
-            except RuntimeError:  # no thread is to be had
-                self._answer(Answer(question.number, Verdict.UNKNOWN), None)
+        loop = Loop(time.monotonic)
+        loop.begin(self._listen(loop))
+        while self._is_asked:
+            loop.turn()
 
-    def _look(self, question: Question) -> None:
+    def _listen(self, loop: Loop) -> Steps[None]:
+        """It takes a few questions at a time, so that those taken before come to their end meanwhile."""
+        while self._is_asked:
+            yield Wait(_FOREVER, self._far.fileno(), select.POLLIN)
+            with suppress(BlockingIOError):
+                for _ in range(MAX_TAKEN):
+                    if not (packet := self._far.recv(_MAX_PACKET, socket.MSG_DONTWAIT)):
+                        self._is_asked = False
+                        break
+                    loop.begin(self._look(_decode_question(packet)))
+
+    def _look(self, question: Question) -> Steps[None]:
         try:
-            answer, connection = self._search(question)
+            answer, connection = yield from self._search(question)
         except Exception:  # of ours, or of an override that does not like threads
             log.exception("scout failed, a worker finds out", destination=question.job.destination)
             answer, connection = Answer(question.number, Verdict.UNKNOWN), None
         if len(answer.found) > _MAX_FOUND:
             answer = Answer(question.number, Verdict.UNKNOWN)
-        self._answer(answer, connection)
+        with suppress(BrokenPipeError):  # who has asked is gone, or asks another one
+            self._answer(answer, connection)
 
     def _answer(self, answer: Answer, connection: socket.socket | None) -> None:
         if connection is None:

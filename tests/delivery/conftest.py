@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""A clock that stands still, a station that can be told to interrupt, and a spool whose domains have several hosts."""
+"""A clock that stands still, a station that can be told to interrupt, a DNS server, a spool with domains of its own."""
 
+import runpy
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from mailspool.delivery.work import SpoolWork
 from mailspool.spool import Spool
 from mailspool.supervisor.job import NOTHING
+
+DnsServer = runpy.run_path(str(Path(__file__).parent.parent / "dns" / "conftest.py"))["DnsServer"]
+
+
+@pytest.fixture
+def server():
+    server = DnsServer()
+    yield server
+    server.close()
 
 
 class Clock:

@@ -2,11 +2,9 @@
 """The names that a subclass may override, as they are by default, against a real DNS server and a real listener."""
 
 import random
-import runpy
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,15 +15,6 @@ from mailspool.model.credentials import Credentials, Keyring
 from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
 from mailspool.tls.policy import NO_TLS
-
-DnsServer = runpy.run_path(str(Path(__file__).parent.parent / "dns" / "conftest.py"))["DnsServer"]
-
-
-@pytest.fixture
-def server():
-    server = DnsServer()
-    yield server
-    server.close()
 
 
 def network(server, *, watch=nobody_watches, families=(6, 4), keys=None, alarms=None):

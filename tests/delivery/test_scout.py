@@ -16,6 +16,7 @@ from mailspool.model.target import Host
 from mailspool.model.timeouts import Timeouts
 from mailspool.spool import Spool
 from mailspool.supervisor.job import Job
+from mailspool.supervisor.loop import through
 from mailspool.supervisor.scout import Question, Scout, Verdict
 from tests.running import eventually
 
@@ -32,6 +33,11 @@ class Domains(Spool):
         return answer
 
 
+def searching(spool, *, watch=nobody_watches, in_turn=False):
+    route, resolver = spool.door.route, spool.door.network.resolver
+    return Search(route, resolver, spool.settings, watch=watch, in_turn=in_turn, now=spool.now, clock=time.monotonic)
+
+
 @pytest.fixture
 def search(make_spool):
     """search(hosts of x.example, …): what is found there. watch: as a `Search` has it."""
@@ -39,8 +45,8 @@ def search(make_spool):
     def look(answer, *, watch=nobody_watches, patient=False, patience=0.3, domain="x.example", **options):
         spool = make_spool(cls=Domains, smarthost="", **options)
         spool.answers = {domain: answer}
-        one = Search(spool.door.route, spool.settings, watch=watch, in_turn=True, now=spool.now, clock=time.monotonic)
-        return one(Question(7, Job(f"2/0-ID.0-{domain}", domain, "g", patient=patient), patience))
+        one = searching(spool, watch=watch, in_turn=True)
+        return through(one(Question(7, Job(f"2/0-ID.0-{domain}", domain, "g", patient=patient), patience)))
 
     return look
 
@@ -128,6 +134,40 @@ def test_without_a_fresh_lease_it_connects_to_nobody(search, sink):
     assert sink.accepted == 0
 
 
+# --- names
+
+
+def watched(steps, blocked):
+    """The same steps; blocked: to which is added what may have."""
+    wait = next(steps, Ellipsis)
+    while wait is not Ellipsis:
+        blocked += [True] if wait is None else []
+        yield wait
+        wait = next(steps, Ellipsis)
+
+
+@pytest.mark.parametrize("fault", ["", "truncate", "SERVFAIL", "silence", "brief"])
+def test_names_are_learnt_beforehand_and_a_thread_is_needed_only_where_that_fails(
+    make_spool, server, sink, monkeypatch, fault
+):
+    monkeypatch.setattr("mailspool.dns.resolver.TRY_SECONDS", 0.1)
+    server.zone = {"x.example": {"MX": ["10 mx.x.example."]}, "mx.x.example": {"A": [sink.host]}}
+    server.faults["mx.x.example", "AAAA"] = fault.removeprefix("brief")
+    server.ttl = 0 if fault == "brief" else 300
+    one = searching(make_spool(smarthost="", nameservers=[server.address], smtp_port=sink.port, dns_timeout=1.0))
+    found, blocked = [], []
+
+    def search():
+        found.append((yield from one(Question(7, Job("0/0-ID.0-x.example", "x.example", "g"), 3.0))))
+
+    through(watched(search(), blocked))
+    ((answer, connection),) = found
+    connection.close()
+    assert (answer.verdict, answer.host) == (Verdict.SPEAKS, Host("mx.x.example", sink.host, sink.port))
+    assert bool(blocked) == bool(fault)
+    assert ("mx.x.example", "A", "udp") in server.asked
+
+
 # --- addresses
 
 
@@ -144,11 +184,11 @@ def test_an_address_that_was_silent_is_not_tried_again_before_its_rest_is_over(s
     ours = addresses(lambda: time.monotonic() + clock.now)
     for _ in range(3):
         with pytest.raises(TransientError, match=r"timed out after 0\.2 s in GREETING"):
-            ours.open(host_of(sink), impatient)
+            through(ours.open(host_of(sink), impatient))
     assert sink.accepted == 1
     clock.now += 60.0
     with pytest.raises(TransientError):
-        ours.open(host_of(sink), impatient)
+        through(ours.open(host_of(sink), impatient))
     assert sink.accepted == 2
 
 
@@ -157,7 +197,7 @@ def test_what_an_operator_wants_tried_is_tried_once_whatever_was_silent_before(s
     for era in (0, 1, 1):
         ours.enter_era(era)
         with pytest.raises(TransientError):
-            ours.open(host_of(sink), at_most(Timeouts(), 0.2))
+            through(ours.open(host_of(sink), at_most(Timeouts(), 0.2)))
     assert sink.accepted == 2
 
 
@@ -165,7 +205,7 @@ def test_more_patience_than_anybody_had_is_a_reason_to_try_again(sinks):
     sink, ours = sinks(greeting="hang"), addresses()
     for seconds in (0.1, 0.2):
         with pytest.raises(TransientError):
-            ours.open(host_of(sink), at_most(Timeouts(), seconds))
+            through(ours.open(host_of(sink), at_most(Timeouts(), seconds)))
     assert sink.accepted == 2
 
 
@@ -173,7 +213,7 @@ def test_patience_does_not_help_with_who_refuses(sinks):
     sink, ours = sinks(greeting="nonsense"), addresses()
     for seconds in (1.0, 2.0):
         with pytest.raises(TransientError):
-            ours.open(host_of(sink), at_most(Timeouts(), seconds))
+            through(ours.open(host_of(sink), at_most(Timeouts(), seconds)))
     assert sink.accepted == 1
 
 
@@ -182,14 +222,14 @@ def test_only_a_few_wait_for_one_address_until_it_has_spoken(sinks):
 
     def wait():
         with pytest.raises(TransientError):
-            ours.open(host_of(sink), at_most(Timeouts(), 1.0))
+            through(ours.open(host_of(sink), at_most(Timeouts(), 1.0)))
 
     threads = [threading.Thread(target=wait) for _ in range(MOST_STRANGE)]
     for thread in threads:
         thread.start()
     eventually(lambda: sink.clients == MOST_STRANGE)
     with pytest.raises(Crowded):
-        ours.open(host_of(sink), Timeouts())
+        through(ours.open(host_of(sink), Timeouts()))
     for thread in threads:
         thread.join()
     assert sink.accepted == MOST_STRANGE
@@ -201,7 +241,7 @@ def test_what_is_known_of_addresses_is_bounded(monkeypatch, sinks):
     sink, ours = sinks(greeting="nonsense", host="0.0.0.0"), addresses()
     for n in range(1, 6):
         with pytest.raises(TransientError):
-            ours.open(Host("mx", f"127.0.0.{n}", sink.port), Timeouts())
+            through(ours.open(Host("mx", f"127.0.0.{n}", sink.port), Timeouts()))
     assert len(ours._silent) <= 3
 
 

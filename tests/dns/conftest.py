@@ -23,7 +23,8 @@ class DnsServer:
     """Answers for every name there is, out of `zone`: {"example.org": {"MX": ["10 mx.example.org."]}}.
 
     faults: {name: fault} or {(name, type): fault}, where fault is an rcode's name, or "silence", "truncate" (over UDP),
-    "truncate always", "nonsense", "referral", "bogus" (SERVFAIL with an RFC 8914 reason), "no soa", "secure".
+    "truncate always", "nonsense", "referral", "bogus" (SERVFAIL with an RFC 8914 reason), "no soa", "secure",
+    "another number", "another question" (as a forger's answer has who can only guess).
     asked: each question that came in, as (name, type, "udp" or "tcp").
     """
 
@@ -81,6 +82,10 @@ class DnsServer:
         if fault == "truncate always" or (fault == "truncate" and transport == "udp"):
             response.answer.clear()
             response.flags |= dns.flags.TC
+        if fault == "another number":
+            response.id ^= 1
+        if fault == "another question":
+            response.question = dns.message.make_query("example.com", rdtype).question
         return response.to_wire(max_size=65535)
 
     def _fill(self, response: dns.message.Message, name: str, rdtype: str, fault: str) -> None:

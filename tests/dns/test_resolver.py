@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from mailspool.dns import resolver as module
-from mailspool.dns.resolver import Absent, Mx, Resolver
+from mailspool.dns.resolver import Absent, Mx, Resolver, Unknown
 from mailspool.errors import TransientError
+from mailspool.supervisor.loop import through
 
 BOTH = (6, 4)
 
@@ -272,6 +273,119 @@ def test_a_name_server_that_is_no_address_is_refused_at_once(clock):
 def test_a_name_server_may_stand_at_an_ipv6_address(clock):
     stub = Resolver(["[2001:db8::1]:5353", "::1"], 5.0, clock)._configured()
     assert [(each.address, each.port) for each in stub.nameservers] == [("2001:db8::1", 5353), ("::1", 53)]
+
+
+# --- beforehand
+
+
+def learn(resolver, name, *rdtypes):
+    return through(resolver.learn(Unknown(name, rdtypes)))
+
+
+def known(resolver):
+    """All of it: until when, and what, in no order."""
+    return {
+        question: (until, found if isinstance(found, Absent) else (set(found.records), found.secure))
+        for question, (until, found) in resolver._cache.items()
+    }
+
+
+def test_who_must_not_ask_is_told_all_that_is_missing(server, resolver):
+    with resolver.without_asking():
+        with pytest.raises(Unknown) as mx:
+            resolver.mx("example.org")
+        with pytest.raises(Unknown) as addresses:
+            resolver.addresses("mx1.example.org", BOTH)
+    assert (mx.value.name, mx.value.rdtypes) == ("example.org", ["MX"])
+    assert addresses.value.rdtypes == ["AAAA", "A"]
+    assert server.asked == []
+    assert len(resolver.mx("example.org")) == 2  # from here on it may
+
+
+def test_what_is_learnt_is_known_for_its_ttl_without_asking(server, clock, resolver):
+    assert learn(resolver, "mx1.example.org", "AAAA", "A")
+    assert sorted(server.asked) == [("mx1.example.org", rdtype, "udp") for rdtype in ("A", "AAAA")]
+    clock.now += server.ttl - 1
+    with resolver.without_asking():
+        assert len(resolver.addresses("mx1.example.org", BOTH)) == 3
+        clock.now += 1
+        with pytest.raises(Unknown):
+            resolver.addresses("mx1.example.org", BOTH)
+
+
+@pytest.mark.parametrize("fault", ["", "no soa", "secure", "NXDOMAIN"])
+@pytest.mark.parametrize(
+    "name", ["example.org", "alias.example", "empty.example", "to-empty.example", "nowhere.example"]
+)
+def test_what_is_learnt_is_what_a_look_up_finds_and_holds_as_long(server, clock, name, fault):
+    server.zone |= {
+        "example.org": {"MX": ["10 mx1.example.org.", "20 MX2.Example.ORG."]},
+        "alias.example": {"CNAME": ["example.org."]},
+        "empty.example": {"TXT": ["x"]},
+        "to-empty.example": {"CNAME": ["empty.example."]},
+    }
+    server.faults[name] = fault
+    learning, asking = (Resolver([server.address], 10.0, clock) for _ in range(2))
+    assert learn(learning, name, "MX")
+    asking.mx(name)
+    assert known(learning) == known(asking)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("SERVFAIL", "REFUSED", "FORMERR", "YXDOMAIN", "truncate", "truncate always", "nonsense", "referral", "bogus"),
+        *("another number", "another question"),
+    ],
+)
+def test_what_is_not_said_clearly_at_once_is_not_learnt(server, resolver, fault):
+    server.faults["example.org"] = fault
+    assert not learn(resolver, "example.org", "MX")
+    assert not resolver._cache
+    server.faults.clear()
+    assert len(resolver.mx("example.org")) == 2
+
+
+def test_nothing_is_learnt_from_who_is_silent(server, resolver, monkeypatch):
+    monkeypatch.setattr(module, "TRY_SECONDS", 0.1)
+    server.faults["mx1.example.org", "AAAA"] = "silence"
+    assert not learn(resolver, "mx1.example.org", "AAAA", "A")
+
+
+@pytest.mark.parametrize("name", ["c0.example", "loop.example"])
+def test_nothing_is_learnt_from_cnames_without_an_end(server, resolver, name):
+    server.zone |= {f"c{n}.example": {"CNAME": [f"c{n + 1}.example."]} for n in range(30)}
+    server.zone["loop.example"] = {"CNAME": ["loop.example."]}
+    assert not learn(resolver, name, "MX")
+
+
+@pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example"])
+def test_nothing_is_learnt_of_a_name_that_dns_cannot_hold(server, resolver, name):
+    assert not learn(resolver, name, "MX")
+    assert server.asked == []
+
+
+def test_nothing_is_learnt_where_there_is_no_name_server(clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    assert not learn(Resolver([], 5.0, clock), "example.org", "MX")
+
+
+def test_a_name_server_may_stand_in_resolv_conf(server, clock, tmp_path, monkeypatch):
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 127.0.0.1\n")
+    monkeypatch.setattr(module, "RESOLV_CONF", str(path))
+    server.zone["example.org"] = {"MX": ["10 mx1.example.org."]}
+    resolver = Resolver([], 5.0, clock)
+    resolver._configured().port = server.port
+    assert learn(resolver, "example.org", "MX")
+
+
+@pytest.mark.parametrize(("rotate", "learnt"), [(False, [True, True]), (True, [True, False])])
+def test_the_first_name_server_is_asked_or_each_in_turn_if_resolv_conf_wants_that(server, clock, rotate, learnt):
+    nobody = "127.0.0.1:9"
+    resolver = Resolver([server.address, nobody], 5.0, clock)
+    resolver._configured().rotate = rotate
+    assert [learn(resolver, name, "MX") for name in ("one.example", "two.example")] == learnt
 
 
 def test_after_preload_a_look_up_imports_nothing_more(server, resolver):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The scout's channel and threads, with a search that knows no mail; and when it is asked, under a simulated clock."""
+"""The scout's channel and child, with a search that knows no mail; and when it is asked, under a simulated clock."""
 
 import _thread
 import os
@@ -9,6 +9,7 @@ import time
 import pytest
 
 from mailspool.model.target import Host
+from mailspool.model.wait import Wait
 from mailspool.supervisor.destination import FIRST_REST, HELD, SPOKEN, Destination
 from mailspool.supervisor.dispatch import Dispatch
 from mailspool.supervisor.inquiry import LEAST_PATIENCE, patience
@@ -45,6 +46,16 @@ def start():
         scout.close(unlink=True)
 
 
+def blocking(search):
+    """A search of something that blocks."""
+
+    def steps(question):
+        yield None
+        return search(question)
+
+    return steps
+
+
 def ask(scout, *keys):
     for number, key in enumerate(keys):
         assert scout.ask(Question(number, Job(key, "a", "g"), 20.0))
@@ -58,7 +69,7 @@ def answers(scout, count):
 
 def test_a_host_that_speaks_comes_with_its_connection(start):
     ours, theirs = socket.socketpair()
-    scout = start(lambda question: (Answer(question.number, Verdict.SPEAKS, HOST), theirs.dup()))
+    scout = start(blocking(lambda question: (Answer(question.number, Verdict.SPEAKS, HOST), theirs.dup())))
     ask(scout, "0/a")
     ((answer, connection),) = answers(scout, 1)
     assert answer == Answer(0, Verdict.SPEAKS, HOST)
@@ -67,12 +78,23 @@ def test_a_host_that_speaks_comes_with_its_connection(start):
     connection.close()
 
 
-def test_hundreds_wait_at_once_and_keep_nobody_waiting(start):
-    def search(question):
-        if question.job.key == "silent":
-            time.sleep(60.0)
-        return Answer(question.number, Verdict.UNKNOWN), None
+def sleep_through(question):
+    """What blocks at the silent ones, in threads."""
+    yield None
+    if question.job.key == "silent":
+        time.sleep(60.0)
+    return Answer(question.number, Verdict.UNKNOWN), None
 
+
+def wait_for(question):
+    """What waits for the silent ones, in one thread."""
+    if question.job.key == "silent":
+        yield Wait(60.0)
+    return Answer(question.number, Verdict.UNKNOWN), None
+
+
+@pytest.mark.parametrize("search", [sleep_through, wait_for])
+def test_hundreds_wait_at_once_and_keep_nobody_waiting(start, search):
     scout = start(search)
     ask(scout, *["silent"] * (MAX_ASKED - 1), "quick")
     ((answer, _),) = answers(scout, 1)
@@ -86,7 +108,7 @@ def test_a_search_that_fails_leaves_it_to_a_worker_and_the_others_go_on(start):
         found = b"x" * 100_000 * question.number
         return Answer(question.number, Verdict.SILENT, refusal="silence", found=found), None
 
-    scout = start(search)
+    scout = start(blocking(search))
     ask(scout, "a", "too much to tell", "bug")
     said = sorted(answer for answer, _ in answers(scout, 3))
     assert [answer.verdict for answer in said] == [Verdict.SILENT, Verdict.UNKNOWN, Verdict.UNKNOWN]
@@ -97,13 +119,13 @@ def test_where_no_thread_is_to_be_had_a_worker_finds_out(start, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(_thread, "start_new_thread", no_thread)
-    scout = start(lambda question: (Answer(question.number, Verdict.SILENT), None))
+    scout = start(blocking(lambda question: (Answer(question.number, Verdict.SILENT), None)))
     ask(scout, "a")
     assert answers(scout, 1) == [(Answer(0, Verdict.UNKNOWN), None)]
 
 
 def test_who_does_not_listen_is_not_waited_for():
-    scout = Scout(lambda question: (Answer(question.number, Verdict.UNKNOWN), None))
+    scout = Scout(blocking(lambda question: (Answer(question.number, Verdict.UNKNOWN), None)))
     for number in range(100_000):
         if not scout.ask(Question(number, Job("a", "a", "g"), 20.0)):
             break
