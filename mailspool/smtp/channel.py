@@ -22,6 +22,7 @@ from mailspool.tls.context import context_for
 from mailspool.tls.policy import TlsPolicy
 
 _FIELDS = [phase.name.lower() for phase in Phase]  # of Timeouts, where it has them
+_REFUSALS = range(400, 600)
 
 
 class Channel:
@@ -104,9 +105,7 @@ class Channel:
         return self._patience
 
     def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Sequence[Reply]:
-        """What was said although nothing was due, which must be one of these codes. Raises TransientError."""
-        if self.due or not self._stream.early(0):
-            return ()
+        """What is said although nothing is due, which must be one of these codes. Raises TransientError."""
         reply = self._stream.read_reply(phase, self._seconds[phase])
         self.transcript.hear([reply])
         if reply.code not in allowed:
@@ -128,8 +127,8 @@ class Channel:
             self._start_tls()
         if step and step.octets:
             seconds = self._begin(step.phases[0])
-            if replies := self._interruption(step.phases[0], (421,)):
-                return replies
+            if not self.due and self._stream.early(0):
+                return self._interruption(step.phases[0], (421,))
             self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
             self._stream.write(step.octets, step.phases[0], seconds)
             self.due += len(step.phases)
@@ -148,8 +147,8 @@ class Channel:
             if replies := self._send_block(flight, lead, last):
                 return replies
             lead, last = b"", block
-        if not self.due and (replies := self._interruption(Phase.CONTENT, (421,) if lead else range(400, 600))):
-            return replies
+        if not self.due and self._stream.early(0):
+            return self._interruption(Phase.CONTENT, (421,) if lead else _REFUSALS)
         assert isinstance(last, bytes)
         assert flight.letter
         following = opening()
@@ -172,4 +171,4 @@ class Channel:
         flight.begun = True
         self._stream.write(block, Phase.CONTENT, seconds)
         self.transcript.say(b"", len(block))
-        return self._interruption(Phase.CONTENT, range(400, 600))
+        return self._interruption(Phase.CONTENT, _REFUSALS) if not self.due and self._stream.early(0) else ()

@@ -53,10 +53,11 @@ class Flight:
     def go_on(self, replies: Sequence[Reply] = ()) -> Step | None:
         """Give it its replies, none to begin. Returns its next step. Raises what the talk raises."""
         try:
-            self.step = self.talk.send(replies) if replies else next(self.talk)
+            self.step = step = self.talk.send(replies) if replies else next(self.talk)
         except StopIteration as end:
             self.step, self.result = None, end.value
-        return self.step
+            return None
+        return step
 
     def fail(self, error: TransientError, *, missed: bool = False) -> None:
         """The session has ended. missed: by the peer's 421, in order, so that it has not taken what came behind."""

@@ -38,7 +38,7 @@ class Transaction:
         self._ascii = envelope.sender.isascii()
         for recipient in recipients:
             self._ascii = self._ascii and recipient.address.isascii()
-        self._heard: list[Reply] = []  # to MAIL, to each RCPT, to what came then
+        self._heard: list[Reply] = []  # to RSET, if that is said, to MAIL, to each RCPT, to what comes then
         self._smooth = True  # each was what it most often is
         self._sent = False  # the content is on its way
 
@@ -75,10 +75,8 @@ class Transaction:
             for step in self._steps():
                 phases, replies = step.phases, (yield step)
                 while True:
-                    if self._reset:
-                        phases, replies = self._hear_reset(phases, replies)
                     if not peer.hear(phases, replies, heard):
-                        self._smooth = False
+                        self._look_closely()
                     if len(replies) == len(phases):
                         break
                     phases = phases[len(replies) :]
@@ -92,32 +90,32 @@ class Transaction:
         return [rest] * len(self._recipients) if self._smooth else self._outcomes(rest)
 
     def _outcomes(self, rest: Outcome) -> list[Outcome]:
+        if self._reset_refused:
+            return [rest] * len(self._recipients)
         if self._sender_refused:
-            return [self._peer.outcome(self._heard[0])] * len(self._recipients)
+            return [self._peer.outcome(self._heard[self._reset])] * len(self._recipients)
         outcomes = [self._peer.outcome(reply) if reply.refused else rest for reply in self._answers]
         return outcomes + [rest] * (len(self._recipients) - len(outcomes))
 
-    def _hear_reset(
-        self, phases: tuple[Phase, ...], replies: Sequence[Reply]
-    ) -> tuple[tuple[Phase, ...], Sequence[Reply]]:
-        """What is left behind the reply to RSET.
+    def _look_closely(self) -> None:
+        """Raises OutOfPlace where RSET is refused: that is no reason to give up a message, but the session."""
+        self._smooth = False
+        if self._reset_refused:
+            raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {self._heard[0]}")
 
-        Raises OutOfPlace where it is refused: that is no reason to give up a message, but the session.
-        """
-        self._reset = False
-        self._peer.hear(phases, replies[:1], [])
-        if replies[0].refused:
-            raise OutOfPlace(PROTOCOL_ERROR, self._peer.host, f"RSET was refused: {replies[0]}")
-        return phases[1:], replies[1:]
+    @property
+    def _reset_refused(self) -> bool:
+        return self._reset and bool(self._heard) and self._heard[0].refused
 
     @property
     def _sender_refused(self) -> bool:
-        return bool(self._heard) and self._heard[0].refused
+        return any(reply.refused for reply in self._heard[self._reset : self._reset + 1])
 
     @property
     def _answers(self) -> Sequence[Reply]:
         """Those to RCPT."""
-        return self._heard[1 : 1 + len(self._recipients)]
+        start = self._reset + 1
+        return self._heard[start : start + len(self._recipients)]
 
     # --- what is said
 
@@ -128,8 +126,8 @@ class Transaction:
         """
         peer, extensions = self._peer, self._peer.extensions
         groups = self._groups()
-        may_be_whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
-        whole = groups.pop() if may_be_whole else None
+        goes_whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
+        whole = groups.pop() if goes_whole else None
         for phases, octets in groups:
             if self._in_vain(phases[0]):
                 break
