@@ -72,8 +72,8 @@ class Channel:
             replies = [Reply(reply.code, tuple(map(step.conceal, reply.lines))) for reply in replies]
         self.transcript.hear(replies)
         self._patience = 0.0
-        self.due = max(0, self.due - len(replies))
-        if self.untold and (len(unread) > self.due or self._stream.fault):
+        self.due = due = max(0, self.due - len(replies))
+        if self.untold and (len(unread) > due or self._stream.fault):
             self._check_beyond()
         return replies
 

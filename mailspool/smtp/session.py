@@ -113,9 +113,9 @@ class Session:
     def room(self) -> int:
         """How many letters it can make use of at once."""
         peer = self._dialogue.extensions
-        if peer.chunking and peer.pipelining:
-            return min(self._window, self.widest)
-        return 2 if peer.pipelining else 1
+        if not (peer.chunking and peer.pipelining):
+            return 2 if peer.pipelining else 1
+        return min(self._window, self.widest)
 
     @property
     def over(self) -> bool:

@@ -147,6 +147,22 @@ def test_behind_a_message_that_is_not_answered_rset_comes_first_so_that_no_recip
     session.close()
 
 
+@pytest.mark.parametrize("behind", [["503 nested"] * 3, ["503 nested", "421 bye"], ["421 bye"]])
+def test_where_rset_is_refused_no_reply_behind_it_is_a_verdict(serve, behind):
+    def script(peer):
+        peer.greet(*CHUNKING)
+        take_first(peer)
+        replies = hear_chunk(peer)
+        assert len(hear_chunk(peer)) == 3  # with RSET
+        peer.say(*replies, "250 taken", "503 not now", *behind)
+        peer.hear_end()
+
+    session = open_session(serve(script))
+    *_, last = exchange_all(session, [letter() for _ in range(3)])
+    assert isinstance(last, Deferred)
+    assert not session.alive
+
+
 def test_the_next_commands_go_out_with_the_final_dot_and_not_before_its_seal(serve):
     def script(peer):
         peer.greet("PIPELINING")
