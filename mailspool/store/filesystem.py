@@ -384,7 +384,8 @@ class FileStore(Store):
     def place(self, location: Location) -> str:
         """The path to which it is moved. Raises Unreadable."""
         state, tier, name, owner = location
-        return f"{_folder(self.root, state, tier, owner, nodename.beginnings(name))}/{_safe(name)}"
+        begin = nodename.beginnings(name) if tier and state is State.QUEUED else ""
+        return f"{_folder(self.root, state, tier, owner, begin)}/{_safe(name)}"
 
     def elsewhere(self, location: Location) -> str:
         """The other path at which a node in a tier may stand, "" if there is none. Raises Unreadable."""
@@ -424,9 +425,9 @@ class FileStore(Store):
 
 @lru_cache(1000)  # asked for with each look at a node, of which many stand together
 def _folder(root: str, state: State, tier: int, owner: str, begin: str) -> str:
-    """Where a node stands whose TIME and ID begin so."""
+    """Where a node stands whose TIME and ID begin so; "" where that does not matter."""
     directory = _directory(root, state, tier, owner)
-    return f"{directory}/{begin}" if tier and state is State.QUEUED and nodename.is_folder(begin) else directory
+    return f"{directory}/{begin}" if nodename.is_folder(begin) else directory
 
 
 @lru_cache(1000)  # asked for six times for each message
