@@ -230,10 +230,12 @@ class Door:
             heard = self._hints.hear(cases)
             self._enough |= heard.enough or Result.REFUSED in results
             self.settler.settle(cases)
-            self._hints.appoint(heard.wishes, lot.jobs[0])
+            if heard.wishes:
+                self._hints.appoint(heard.wishes, lot.jobs[0])
             if lot.delivery and Result.DELIVERED in results:
                 self._count(lot.delivery.envelope.facts.size)
-            self._give_back(lot.later.values())  # not before: all of them read one open file
+            if lot.later:
+                self._give_back(lot.later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
             log.debug("returned", id=lot.jobs[0].group, reason=str(error))
