@@ -34,7 +34,7 @@ from mailspool.smtp.session import Session
 
 log = get_logger()
 
-_DESTINATION = attrgetter("destination")
+_DESTINATION, _LETTER = attrgetter("destination"), attrgetter("letter")
 
 UNRELIABLE = 3600.0
 """Seconds for which a host that has lost a connection with a message past its final dot is sent one at a time."""
@@ -220,16 +220,16 @@ class DeliveryAgent:
             delivery.begin(session.host)
         letter = delivery.letter if session.has_begun(delivery.letter) else delivery.next_letter()
         self._behind = self._followers(session, behind)
-        verdicts = session.exchange([letter, *[each.letter for each in self._behind]])
+        verdicts = session.exchange([letter, *map(_LETTER, self._behind)])
         for verdict in verdicts:
             if isinstance(verdict, Deferred) and verdict.in_doubt:
                 self._unreliable[session.host] = self._clock() + UNRELIABLE
-        untouched = session.untouched
         if session.over:
+            untouched = session.untouched
             self._drop()
-        if kept and untouched:
-            # Most often the host has closed an idle session: that says nothing about this message.
-            return False
+            if kept and untouched:
+                # Most often the host has closed an idle session: that says nothing about this message.
+                return False
         if session.locked_out and not _any_delivered(verdicts) and not self._route.is_by_mx(delivery.domain):
             self._lock_out(delivery, session)
             return False

@@ -25,7 +25,7 @@ from mailspool.smtp.channel import Channel
 from mailspool.smtp.content import Content
 from mailspool.smtp.dialogue import Dialogue
 from mailspool.smtp.flight import Flight, Letter, always
-from mailspool.smtp.reply import Judge, Reply, judge_by_code
+from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.steps import Say, Talk
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
 from mailspool.smtp.transaction import WINDOW
@@ -246,7 +246,8 @@ class Session:
 
     def _start(self, flight: Flight) -> Flight:
         self._flights.append(flight)
-        self._advance(flight)
+        if flight.go_on():
+            self._speak(flight)
         return flight
 
     def _launch_more(self) -> None:
@@ -294,7 +295,8 @@ class Session:
         except TransientError as error:
             self._lose(error)
         else:
-            self._advance(flight, replies)
+            if flight.go_on(replies):
+                self._speak(flight)
             if self._dialogue.over:
                 ended = TransientError(BAD_CONNECTION, "", f"the session with {self.host} had ended before its turn")
                 self._lose(ended, missed=self._dialogue.hung_up)
@@ -304,9 +306,9 @@ class Session:
             if flight.step:
                 flight.fail(error, missed=missed)
 
-    def _advance(self, flight: Flight, replies: Sequence[Reply] = ()) -> None:
-        """Give the talk its replies, and do what it wants next."""
-        while flight.go_on(replies):
+    def _speak(self, flight: Flight) -> None:
+        """Say what the talk wants said. If the peer has spoken before it could be, it is told that, and goes on to its end."""
+        while True:
             try:
                 replies = self._channel.write(flight, self._open_next)
             except TransientError as error:
@@ -315,3 +317,5 @@ class Session:
             if not replies:
                 return
             self._dialogue.over = True
+            if not flight.go_on(replies):
+                return

@@ -133,7 +133,7 @@ class Transaction:
                 break
             yield Say(phases, octets)
             peer.transaction_open = True
-        step = self._chunk(*whole) if whole and not self._sender_refused else self._ending()
+        step = self._chunk(*whole) if whole and (self._smooth or not self._sender_refused) else self._ending()
         if step:
             self._sent = True
             yield step
