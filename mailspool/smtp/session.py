@@ -307,7 +307,7 @@ class Session:
                 flight.fail(error, missed=missed)
 
     def _speak(self, flight: Flight) -> None:
-        """Say what the talk wants said. If the peer has spoken before it could be, it is told that, and goes on to its end."""
+        """Say what the talk wants. If the peer has spoken before that could be said, the session ends with it."""
         while True:
             try:
                 replies = self._channel.write(flight, self._open_next)
