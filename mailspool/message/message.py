@@ -75,9 +75,15 @@ def to_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
         text = text.removesuffix(held)
         if text:
             ended = text.endswith(b"\n")
-            yield text.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+            yield _with_crlf(text)
     if held or not ended:
         yield CRLF
+
+
+def _with_crlf(text: bytes) -> bytes:
+    if b"\r" not in text:
+        return text.replace(b"\n", CRLF)
+    return CRLF.join(text.splitlines()) + (CRLF if text.endswith((b"\r", b"\n")) else b"")
 
 
 def _already_read() -> Iterator[bytes]:
