@@ -344,9 +344,10 @@ class Spool:
     def _may_write_spool(self) -> bool:
         """A spool that is not there, is no directory, or whose disk takes nothing, is its store's to complain of."""
         directory = self.settings.dequeue_dir
-        if not isinstance(self.store, FileStore) or not os.path.exists(directory):  # noqa: PTH110 pathlib costs `sendmail` 3 ms
+        if os.access(directory, os.W_OK) or not isinstance(self.store, FileStore):
             return True
-        return os.access(directory, os.W_OK) or (os.access(directory, os.R_OK) and _is_read_only(directory))
+        is_there = os.path.exists(directory)  # noqa: PTH110 pathlib costs `sendmail` 3 ms
+        return not is_there or (os.access(directory, os.R_OK) and _is_read_only(directory))
 
     def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
         accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
