@@ -5,6 +5,8 @@ A reply that cannot follow what was said ends the session: from there on nobody 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import attrgetter
 
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.outcome import Deferred, Delivered, Failed, Outcome
@@ -17,6 +19,13 @@ from mailspool.smtp.steps import Step, Talk
 _LOGIN_REQUIRED = 530  # RFC 4954 §6, RFC 3207 §4
 _GOODBYE = 421
 _EXPECTED = [3 if phase is Phase.DATA else 2 for phase in Phase]  # first digits, by phase
+_CODE = attrgetter("code")
+
+
+@lru_cache(256)
+def _all_expected(phases: tuple[Phase, ...], codes: tuple[int, ...]) -> bool:
+    """Whether each is what it most often is; and what a peer answers to one message, it answers to the next."""
+    return all(code // 100 == _EXPECTED[phase] for phase, code in zip(phases, codes, strict=False))
 
 
 class OutOfPlace(TransientError):
@@ -45,15 +54,12 @@ class Peer:
         self.hear(step.phases, (yield step), heard)
         return heard[0]
 
-    def hear(self, phases: Sequence[Phase], replies: Sequence[Reply], heard: list[Reply]) -> bool:
+    def hear(self, phases: tuple[Phase, ...], replies: Sequence[Reply], heard: list[Reply]) -> bool:
         """Put those into `heard` that can be replies to these, one by one. Whether each is what it most often is.
 
         Raises OutOfPlace for one that cannot; TransientError for 421 (RFC 5321 §3.8).
         """
-        for phase, reply in zip(phases, replies, strict=False):
-            if reply.code // 100 != _EXPECTED[phase]:
-                break
-        else:  # as most often
+        if _all_expected(phases, tuple(map(_CODE, replies))):
             heard.extend(replies)
             return True
         for phase, reply in zip(phases, replies, strict=False):

@@ -182,7 +182,8 @@ class Session:
                 self._launch(self._waiting.popleft())
             head = self._flights[0]
             assert head.letter is letters[0]
-            self._launch_more()
+            if self._waiting:
+                self._launch_more()
             while head.step:
                 self._hear(head)
                 if self._waiting:

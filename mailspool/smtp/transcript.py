@@ -5,6 +5,7 @@ A long session keeps its beginning, where the peer introduced itself, and its en
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from mailspool.smtp.reply import Reply
 
@@ -12,6 +13,8 @@ MAX_BEGINNING = 20  # entries
 MAX_END = 100
 _CROWDED = 2 * (MAX_BEGINNING + MAX_END)  # it is not worth while to leave out each by itself
 MAX_ENTRY = 1024  # octets of one entry, which may be many pipelined commands
+
+_LINES = attrgetter("lines")
 
 Entry = bytes | int | Reply | str
 """What we said, octets of content, what the peer said, what happened."""
@@ -40,11 +43,9 @@ class Transcript:
             self._leave_out()
 
     def hear(self, replies: Sequence[Reply]) -> None:
-        """The lines of each are joined, and cut here and now."""
-        for reply in replies:
-            if len(reply.lines) > 1:
-                replies = [Reply(each.code, (each.text,)) for each in replies]
-                break
+        """One at least. The lines of each are joined, and cut here and now."""
+        if max(map(len, map(_LINES, replies))) > 1:
+            replies = [Reply(each.code, (each.text,)) for each in replies]
         self._entries.extend(replies)
         if len(self._entries) > _CROWDED:
             self._leave_out()
