@@ -155,7 +155,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long one look-up may take, with all its repetitions."""
 
     address_families: Literal["both", "ipv4", "ipv6"] = "both"
-    """Over which kinds of IP address to deliver."""
+    """Over which kinds of IP address to deliver. both: while this host has no IPv6 address beyond its own links, those
+    of others count only where there is no IPv4 address."""
 
     tls: Literal["none", "may", "encrypt", "verify"] = "may"
     """TLS towards hosts that publish no policy (DANE, MTA-STS) of their own. none: never; may: if it is offered;

@@ -7,6 +7,7 @@ the machine. Two names need no DNS: an IP address is itself, and localhost is th
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -33,6 +34,9 @@ _IMPATIENT = ("connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data")
 
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
+_OWN_IPV6 = Path("/proc/net/if_inet6")
+_HERE_ONLY = (b"10", b"20")  # scopes, as there: of the loopback interface; of one link
+
 
 def no_connection(_address: str, _port: int) -> None:
     """Nobody has opened one."""
@@ -43,8 +47,8 @@ class Network:
 
     alarm: told (host:port, text) when we cannot log in there, and with "" when we can. keyring: asked for each session.
     shuffle: random.shuffle, which differs in each forked worker (that of a random.Random made before does not).
-    families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4); whether there
-    is a route is not asked for, since connecting without one fails at once. min_rate: see `smtp.pace`.
+    families: 6 and 4, or one of them, the one to try first in front. They alternate (RFC 8305 §4).
+    has_ipv6: where it says no, IPv6 addresses are asked for only if there is no other. min_rate: see `smtp.pace`.
     connection_to: gives the connection to an address and port that the scout has opened, if it has.
     """
 
@@ -61,6 +65,7 @@ class Network:
         shuffle: Shuffle,
         judge: Judge = judge_by_code,
         families: Sequence[int] = (6, 4),
+        has_ipv6: Callable[[], bool] = lambda: True,
         min_rate: float = 0.0,
         connection_to: Callable[[str, int], "socket.socket | None"] = no_connection,
     ) -> None:
@@ -73,7 +78,7 @@ class Network:
         self._keyring = keyring
         self._shuffle = shuffle
         self._judge = judge
-        self._families = families
+        self._families, self._has_ipv6 = families, has_ipv6
         self._min_rate = min_rate
         self._connection_to = connection_to
         self._own_names = frozenset({helo_name.lower(), "localhost"})
@@ -90,8 +95,16 @@ class Network:
         if host == "localhost" or host.endswith(".localhost"):
             return [_LOOPBACK[family] for family in self._families]
         self._watch(Phase.RESOLVE, host, self.resolver.timeout)
-        found = self.resolver.addresses(host, self._families)
+        found = self._addresses(host)
         return [] if isinstance(found, Absent) else list(found)
+
+    def _addresses(self, host: str) -> tuple[str, ...] | Absent:
+        """Those of no use are asked for where there is no other: to have none of use is not to have none."""
+        if 4 in self._families and not self._has_ipv6():
+            found = self.resolver.addresses(host, (4,))
+            if not isinstance(found, Absent):
+                return found
+        return self.resolver.addresses(host, self._families)
 
     def open_smtp_connection(self, host: str, port: int, timeout: float) -> Session:
         """A session that is connected, greeted, and logged in where we have credentials. Raises DeliveryError.
@@ -140,6 +153,14 @@ class Network:
         """TLS that is asked for the password's sake is a part of the login: no message is given up for it."""
         self._alarm(host, error.text)
         return LoginFailed(NO_LOGIN, "", error.text)
+
+
+def has_ipv6() -> bool:
+    """Whether this host has an IPv6 address beyond its own links (AI_ADDRCONFIG, RFC 3493 §6.1); in doubt, yes."""
+    try:
+        return any(line.split()[3] not in _HERE_ONLY for line in _OWN_IPV6.read_bytes().splitlines())
+    except (OSError, IndexError):
+        return True
 
 
 def at_most(timeouts: Timeouts, seconds: float) -> Timeouts:

@@ -127,7 +127,7 @@ class Search:
                     first = next(hosts, None)
                 return chain((first,), hosts) if first else hosts
             except Unknown as unknown:
-                what = unknown
+                what = unknown.with_traceback(None)  # which would lead back to here, in a circle
             if what in learnt or not (yield from self._resolver.learn(what)):
                 break
             learnt.add(what)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mailspool.delivery.network import Network
+from mailspool.delivery.network import Network, has_ipv6
 from mailspool.dns.resolver import Resolver
 from mailspool.errors import ConfigError, LoginFailed, PermanentError, TransientError
 from mailspool.model.credentials import Credentials, Keyring
@@ -17,7 +17,7 @@ from mailspool.model.timeouts import Timeouts
 from mailspool.tls.policy import NO_TLS
 
 
-def network(server, *, watch=nobody_watches, families=(6, 4), keys=None, alarms=None):
+def network(server, *, watch=nobody_watches, families=(6, 4), has_ipv6=True, keys=None, alarms=None):
     return Network(
         resolver=Resolver([server.address], 10.0, time.monotonic),
         helo_name="Us.example.org",
@@ -28,6 +28,7 @@ def network(server, *, watch=nobody_watches, families=(6, 4), keys=None, alarms=
         keyring=lambda: Keyring(keys),
         shuffle=random.Random(0).shuffle,
         families=families,
+        has_ipv6=lambda: has_ipv6,
     )
 
 
@@ -71,6 +72,38 @@ def test_trouble_with_dns_is_transient_for_both_questions(server):
         with pytest.raises(TransientError) as caught:
             look_up("example.org")
         assert caught.value.status == "4.4.3"
+
+
+def test_without_ipv6_its_addresses_are_not_asked_for(server):
+    server.zone["mx.example.org"] = {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]}
+    assert network(server, has_ipv6=False).lookup_host("mx.example.org") == ["192.0.2.1"]
+    assert [rdtype for _, rdtype, _ in server.asked] == ["A"]
+    assert network(server, families=(6,), has_ipv6=False).lookup_host("mx.example.org") == ["2001:db8::1"]
+
+
+def test_a_host_with_nothing_but_ipv6_has_an_address_all_the_same(server):
+    server.zone["mx.example.org"] = {"AAAA": ["2001:db8::1"]}
+    assert network(server, has_ipv6=False).lookup_host("mx.example.org") == ["2001:db8::1"]
+    assert network(server, has_ipv6=False).lookup_host("nowhere.example.org") == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "has_one"),
+    [
+        ("", False),
+        ("00000000000000000000000000000001 01 80 10 80       lo\n", False),
+        ("fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n", False),
+        ("fe80000000000000000000000000ab01 04 40 20 80 e0\nfd000000000000000000000000000002 04 40 00 82 e0\n", True),
+        ("what is this\n", True),
+        (None, True),
+    ],
+)
+def test_whether_there_is_ipv6_is_what_the_kernel_says(tmp_path, monkeypatch, addresses, has_one):
+    path = tmp_path / "if_inet6"
+    if addresses is not None:
+        path.write_text(addresses)
+    monkeypatch.setattr("mailspool.delivery.network._OWN_IPV6", path)
+    assert has_ipv6() is has_one
 
 
 def test_the_addresses_of_a_host_are_those_in_dns_of_the_families_wanted(server):
