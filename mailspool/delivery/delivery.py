@@ -55,9 +55,10 @@ class Delivery:
         self._now, self._clock = now, clock
         self._start = file.tell()
         self._began = clock()
-        self._open: Sequence[int] = range(len(recipients))  # whose verdict may still be a better one, by index
-        self._verdicts: list[Outcome | None] = [None] * len(recipients)
-        self._attempts: list[tuple[Attempt, ...]] = [()] * len(recipients)
+        number = len(recipients)
+        self._open: Sequence[int] = range(number)  # whose verdict may still be a better one, by index
+        self._verdicts: list[Outcome | None] = [None] * number
+        self._attempts: list[tuple[Attempt, ...]] = [()] * number
         self.heard: set[str] = set()  # hosts that have given their verdicts
 
     # --- one host

@@ -89,8 +89,8 @@ class Content:
     def _whole(self) -> bytes:
         """Of what is small: most often one read, and nothing to be added."""
         size, whole = self._facts.size, b""
-        while len(whole) < size:
-            whole += _read_some(self._file, size - len(whole), size)
+        while left := size - len(whole):
+            whole += _read_some(self._file, left, size)
         return whole if whole.endswith(b"\r\n") or not size else whole + b"\r\n"
 
     def _blocks(self) -> Iterator[Block]:

@@ -41,7 +41,8 @@ WIDEST = 10
 class Session:
     """host: "mx.example.org[192.0.2.1]:25". transcript: what was said. `open` makes one.
 
-    widest: as far as its window may grow, 1 for a host that loses connections.
+    room: how many letters it can make use of at once. widest: as far as that may grow with what goes whole behind
+    others, 1 for a host that loses connections.
     The watch is called whenever the session begins to wait anew, with the most seconds that this may take.
     """
 
@@ -49,11 +50,11 @@ class Session:
         self, stream: Stream, dialogue: Dialogue, name: str, *, timeouts: Timeouts, tls: TlsPolicy, watch: Watch
     ) -> None:
         self.host = dialogue.host
-        self.widest = WIDEST
+        self.room, self.widest = 1, WIDEST
         self._channel = Channel(stream, self.host, name, timeouts, tls, watch)
         self.transcript = self._channel.transcript
         self._dialogue = dialogue
-        self._window = 1
+        self._sends_ahead = False  # letters whole, behind others
         self._flights: deque[Flight] = deque()  # in the order in which they began
         self._waiting: deque[Letter] = deque()  # to be begun when there is room
         self._out_of_turn = False  # the peer has said more than is due: nothing new is begun
@@ -96,7 +97,7 @@ class Session:
             session = cls(stream, dialogue, name, timeouts=timeouts, tls=tls, watch=watch)
             session.transcript.note(note)
             try:
-                session._run(session._dialogue.greet(tls))
+                session._greet(tls)
             except HandshakeFailed as error:
                 if tls.required:
                     raise
@@ -108,14 +109,6 @@ class Session:
     def alive(self) -> bool:
         """Whether another message may be sent. False also if the peer has hung up, or spoken, in the meantime."""
         return not (self._dialogue.over or self._out_of_turn or self._channel.early)
-
-    @property
-    def room(self) -> int:
-        """How many letters it can make use of at once."""
-        peer = self._dialogue.extensions
-        if not (peer.chunking and peer.pipelining):
-            return 2 if peer.pipelining else 1
-        return min(self._window, self.widest)
 
     @property
     def over(self) -> bool:
@@ -201,8 +194,8 @@ class Session:
             self.close()
         self._told = head
         outcomes: list[Outcome] = head.result
-        if self._window < self.widest and any(isinstance(each, Delivered) for each in outcomes):
-            self._window += 1
+        if self._sends_ahead and self.room < self.widest and any(isinstance(each, Delivered) for each in outcomes):
+            self.room += 1
         return outcomes
 
     def quit(self) -> None:
@@ -222,6 +215,13 @@ class Session:
         self._lose(TransientError(BAD_CONNECTION, "", f"the session with {self.host} was given up"))
 
     # --- talks under way
+
+    def _greet(self, tls: TlsPolicy) -> None:
+        self._run(self._dialogue.greet(tls))
+        peer = self._dialogue.extensions
+        self._sends_ahead = peer.chunking and peer.pipelining
+        if peer.pipelining and not peer.chunking:
+            self.room = 2  # the next one's commands go out with a final dot
 
     def _run(self, talk: Talk[None]) -> None:
         """One talk by itself."""
@@ -264,9 +264,7 @@ class Session:
         last, peer = self._flights[-1], self._dialogue
         if not (last.committed or last.step is None) or peer.over or self._out_of_turn:
             return False
-        if not (peer.extensions.chunking and peer.extensions.pipelining) or self._channel.due >= WINDOW:
-            return False
-        if len(self._flights) >= min(self._window, self.widest):
+        if not self._sends_ahead or self._channel.due >= WINDOW or len(self._flights) >= self.room:
             return False
         self._out_of_turn = self._channel.early
         return not self._out_of_turn

@@ -311,7 +311,7 @@ def session_with(answer, kind, *extensions):
         tls=NONE,
         watch=nobody_watches,
     )
-    session._run(session._dialogue.greet(NONE))
+    session._greet(NONE)
     yield session
     session.close()
     thread.join()
