@@ -28,7 +28,6 @@ from mailspool.delivery.scout import Search
 from mailspool.errors import ClaimLost, NotRunning, SpoolError
 from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
-from mailspool.store.base import Location, State
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle
@@ -277,7 +276,7 @@ class SpoolWork:
         """Octets of its message; 0 where that cannot be known, so that it comes to light."""
         tier, _, name = job.key.partition("/")
         try:
-            node = self._spool.node_at(Location(State.QUEUED, int(tier), name))
+            node = self._spool.node_in(int(tier), name)
             size = node.size
         except SpoolError:
             return 0
