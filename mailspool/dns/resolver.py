@@ -19,9 +19,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from functools import cache
 from itertools import count
 from typing import NamedTuple
 
+import dns.entropy
 import dns.exception
 import dns.flags
 import dns.inet
@@ -204,7 +206,7 @@ class Resolver:
     def learn(self, unknown: Unknown) -> Steps[bool]:
         """Ask for it, for all of it at once. Whether it is known now: if not, a look-up is the way to find out."""
         try:
-            queries = [_query(unknown.name, rdtype) for rdtype in unknown.rdtypes]
+            queries = [_Query(unknown.name, rdtype) for rdtype in unknown.rdtypes]
             with ExitStack() as stack:
                 asked = [(query, stack.enter_context(self._send(query))) for query in queries]
                 for rdtype, (query, sock) in zip(unknown.rdtypes, asked, strict=True):
@@ -217,7 +219,7 @@ class Resolver:
             return False
         return True
 
-    def _send(self, query: dns.message.QueryMessage) -> socket.socket:
+    def _send(self, query: "_Query") -> socket.socket:
         """A socket on which nobody is heard but the name server whose turn it is.
 
         Raises OSError, ValueError, TransientError.
@@ -233,7 +235,7 @@ class Resolver:
         try:
             sock.setblocking(False)
             sock.connect(dns.inet.low_level_address_tuple((address, port), family))
-            sock.send(query.to_wire())
+            sock.send(query.octets)
         except BaseException:
             sock.close()
             raise
@@ -267,18 +269,36 @@ def _key(name: str, rdtype: str) -> tuple[str, str]:
     return name.lower().removesuffix("."), rdtype
 
 
-def _query(name: str, rdtype: str) -> dns.message.QueryMessage:
-    """Raises DNSException if DNS cannot hold such a name."""
-    return dns.message.make_query(dns.name.from_text(name), rdtype, use_edns=0, payload=UDP_OCTETS, flags=_FLAGS)
+@cache
+def _form(rdtype: dns.rdatatype.RdataType) -> bytes:
+    """A query for the root: 12 octets of header, then its name, which is a single octet."""
+    query = dns.message.make_query(dns.name.root, rdtype, use_edns=0, payload=UDP_OCTETS, flags=_FLAGS, id=0)
+    return query.to_wire()
 
 
-def _read(query: dns.message.QueryMessage, octets: bytes) -> tuple[Answer | Absent, float] | None:
+class _Query:
+    """A query, under a number that nobody can guess (RFC 5452 §4). Raises DNSException if DNS cannot hold the name."""
+
+    def __init__(self, name: str, rdtype: str) -> None:
+        self._name, self._rdtype = dns.name.from_text(name), dns.rdatatype.from_text(rdtype)
+        self._number = dns.entropy.random_16()
+        form = _form(self._rdtype)
+        self.octets = self._number.to_bytes(2, "big") + form[2:12] + self._name.to_digestable() + form[13:]
+
+    def is_answered_by(self, message: dns.message.Message) -> bool:
+        """Whether it is a reply to this question under this number, whatever it says."""
+        asked = [(each.name, each.rdtype, each.rdclass) for each in message.question]
+        is_reply = message.id == self._number and bool(message.flags & dns.flags.QR)
+        return is_reply and asked == [(self._name, self._rdtype, IN)]
+
+
+def _read(query: _Query, octets: bytes) -> tuple[Answer | Absent, float] | None:
     """What a reply says and for how many seconds that holds; None if it is not clear, or no reply to this query.
 
     Raises DNSException.
     """
     for message in _messages(octets):
-        if not (isinstance(message, dns.message.QueryMessage) and query.is_response(message)):
+        if not (isinstance(message, dns.message.QueryMessage) and query.is_answered_by(message)):
             return None
         response, chain = message, message.resolve_chaining()
         if chain.answer:

@@ -4,6 +4,7 @@
 import subprocess
 import sys
 
+import dns.message
 import pytest
 
 from mailspool.dns import resolver as module
@@ -300,6 +301,20 @@ def test_who_must_not_ask_is_told_all_that_is_missing(server, resolver):
     assert addresses.value.rdtypes == ["AAAA", "A"]
     assert server.asked == []
     assert len(resolver.mx("example.org")) == 2  # from here on it may
+
+
+@pytest.mark.parametrize("rdtype", ["MX", "AAAA"])
+def test_a_query_is_what_dnspython_makes_under_a_number_of_its_own(rdtype):
+    octets = {module._Query("mx.example.org", rdtype).octets for _ in range(20)}
+    numbers = {int.from_bytes(each[:2], "big") for each in octets}
+    assert len(numbers) > 10
+    theirs = {
+        dns.message.make_query(
+            "mx.example.org.", rdtype, use_edns=0, payload=1232, flags=module._FLAGS, id=number
+        ).to_wire()
+        for number in numbers
+    }
+    assert octets == theirs
 
 
 def test_what_is_learnt_is_known_for_its_ttl_without_asking(server, clock, resolver):
