@@ -8,7 +8,8 @@ is empty", lines of messages that begin with their IDs, and "-- 12 Kbytes in 3 R
 
 import gc
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from itertools import islice
 
@@ -91,7 +92,8 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
     if only_count:
         click.echo(_number(store, selection.locations, selector, limit))
     else:
-        sys.stdout.writelines(_lines(spool, selection.locations, selector, limit, as_json=as_json))
+        with closing(_lines(spool, selection.locations, selector, limit, as_json=as_json)) as lines:
+            sys.stdout.writelines(lines)
     for word in selection.unknown:
         say(nodes.unknown(word))
     return int(bool(selection.unknown))
@@ -106,7 +108,7 @@ def _number(store: Store, locations: Sequence[Location], selector: Selector, lim
 
 def _lines(
     spool: Spool, locations: Sequence[Location], selector: Selector, limit: int | None, *, as_json: bool
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     store, now, width = spool.store, spool.now(), terminal.columns()
     tried = store.tried()
 
@@ -188,7 +190,7 @@ def as_text(entries: Iterable[Entry], now: float, width: int | None) -> Table:
     return "\n".join([*lines, ""]), messages, number, size
 
 
-def in_all(tables: Iterable[Table], width: int | None, empty: str) -> Iterator[str]:
+def in_all(tables: Iterable[Table], width: int | None, empty: str) -> Generator[str, None, None]:
     """The tables as one, under its headings and with what it comes to. empty: what is said of none."""
     messages = number = size = 0
     for text, *more in tables:
@@ -207,7 +209,7 @@ def _total(size: int, messages: int) -> str:
 def _message(entry: Entry, now: float) -> str:
     size = age = sender = "?"
     if envelope := entry.envelope:
-        size, age = octets(envelope.facts.size), span(round(now - envelope.arrival), units=1)
+        size, age = octets(envelope.facts.size), span(round(now - envelope.arrival), 1)
         sender = envelope.sender or "<>"
     return f"{entry.message:20}  {size:>5}  {age:>4}  {sender}"
 

@@ -8,14 +8,13 @@ error is raised where it would be without them, and where nobody can fork the li
 import marshal
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import cycle
 from typing import Any, TypeVar
 
 from mailspool.errors import MailspoolError
-from mailspool.supervisor.child import fork_child
 
 Share = TypeVar("Share")
 
@@ -23,8 +22,8 @@ _MOST = 8  # processes: more of them say things faster than one can print them
 _WORTH = 16  # shares of a few hundred nodes, which take some times longer than the fork of a process
 
 
-def in_turn(make: Callable[[Share], Any], shares: Sequence[Share]) -> Iterator[Any]:
-    """What `make` makes of each, in their order. It is of built-in types, and of one share always the same."""
+def in_turn(make: Callable[[Share], Any], shares: Sequence[Share]) -> Generator[Any, None, None]:
+    """What `make` makes of each, in their order. It is of built-in types. Who closes it ends the processes."""
     count = min(len(os.sched_getaffinity(0)), len(shares) // _WORTH, _MOST)
     if count < 2:
         yield from map(make, shares)
@@ -42,6 +41,8 @@ class _Child:
     """Says what it makes of these shares one by one; nothing once it has ended, or where there can be no child."""
 
     def __init__(self, make: Callable[[Share], Any], shares: Sequence[Share]) -> None:
+        from mailspool.supervisor.child import fork_child  # most lists are short, and go without
+
         reader, writer = os.pipe()
         self._pid = 0
         with suppress(OSError):
