@@ -37,13 +37,12 @@ class Flight:
     its turn.
     """
 
-    __slots__ = ("begun", "committed", "letter", "missed", "result", "step", "talk")
+    begun = committed = missed = False
+    step: Step | None = None
+    result: Any = None
 
     def __init__(self, talk: Talk[Any], letter: Letter | None = None) -> None:
         self.talk, self.letter = talk, letter
-        self.begun = self.committed = self.missed = False
-        self.step: Step | None = None
-        self.result: Any = None
 
     @property
     def untouched(self) -> bool:

@@ -26,6 +26,9 @@ WINDOW = 100
 class Transaction:
     """behind: it is said while replies to the one before it are still due, so that nobody knows how that one ended."""
 
+    _smooth = True  # each reply was what it most often is
+    _sent = False  # the content is on its way
+
     def __init__(
         self, peer: Peer, envelope: Envelope, recipients: Sequence[Recipient], content: Content, *, behind: bool = False
     ) -> None:
@@ -39,8 +42,6 @@ class Transaction:
         for recipient in recipients:
             self._ascii = self._ascii and recipient.address.isascii()
         self._heard: list[Reply] = []  # to RSET, if that is said, to MAIL, to each RCPT, to what comes then
-        self._smooth = True  # each was what it most often is
-        self._sent = False  # the content is on its way
 
     def talk(self) -> Talk[list[Outcome]]:
         """An outcome for each of the recipients, in their order.
