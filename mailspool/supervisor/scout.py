@@ -13,6 +13,7 @@ import socket
 import struct
 import termios
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
@@ -29,14 +30,14 @@ from mailspool.supervisor.loop import Loop
 MAX_ASKED = 250
 """Questions at a time, each with two sockets or a thread; the usual limit of 1024 open files has room for them."""
 
-MAX_TAKEN = 20
-"""Questions, until those that were taken before have their turn."""
+MAX_BEGUN = 20
+"""Questions, until those that were begun before have their turn."""
 
 STACK = 1 << 18
 """Octets of a thread's stack. Those of Python's own calls are not on it."""
 
 DEAF = 10.0
-"""Seconds after which it should have taken a question, to wait for the answer."""
+"""Seconds after which it should have answered, or taken each question, to wait for the answer."""
 
 _MAX_PACKET = 1 << 16
 _MAX_FOUND = _MAX_PACKET // 2
@@ -117,7 +118,10 @@ class Scout:
         return True
 
     def listens(self, now: float) -> bool:
-        """Whether it has taken what it was asked lately; if not, it is as good as dead. now: monotonic seconds."""
+        """Whether it has answered, or taken all that it was asked, lately; if not, it is as good as dead.
+
+        now: monotonic seconds.
+        """
         if not struct.unpack("i", fcntl.ioctl(self._near, termios.TIOCOUTQ, bytes(4)))[0]:
             self._unheard_since = 0.0
         elif not self._unheard_since:
@@ -132,6 +136,7 @@ class Scout:
         with suppress(OSError):
             while True:
                 packet, descriptors, *_ = socket.recv_fds(self._near, _MAX_PACKET, 1)
+                self._unheard_since = 0.0
                 yield _decode_answer(packet), socket.socket(fileno=descriptors[0]) if descriptors else None
 
     # --- in its own child
@@ -146,15 +151,16 @@ class Scout:
             loop.turn()
 
     def _listen(self, loop: Loop) -> Steps[None]:
-        """It takes a few questions at a time, so that those taken before come to their end meanwhile."""
+        """All questions are taken at once, and begun a few at a time: those before them come to their end meanwhile."""
+        taken: deque[bytes] = deque()
         while self._is_asked:
-            yield Wait(_FOREVER, self._far.fileno(), select.POLLIN)
+            yield Wait(0.0 if taken else _FOREVER, self._far.fileno(), select.POLLIN)
             with suppress(BlockingIOError):
-                for _ in range(MAX_TAKEN):
-                    if not (packet := self._far.recv(_MAX_PACKET, socket.MSG_DONTWAIT)):
-                        self._is_asked = False
-                        break
-                    loop.begin(self._look(_decode_question(packet)))
+                while packet := self._far.recv(_MAX_PACKET, socket.MSG_DONTWAIT):
+                    taken.append(packet)
+                self._is_asked = False
+            for _ in range(min(MAX_BEGUN, len(taken))):
+                loop.begin(self._look(_decode_question(taken.popleft())))
 
     def _look(self, question: Question) -> Steps[None]:
         try:

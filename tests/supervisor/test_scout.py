@@ -124,6 +124,17 @@ def test_where_no_thread_is_to_be_had_a_worker_finds_out(start, monkeypatch):
     assert answers(scout, 1) == [(Answer(0, Verdict.UNKNOWN), None)]
 
 
+def test_who_answers_is_alive_however_many_questions_wait():
+    scout = Scout(wait_for)
+    ask(scout, "a", "b")
+    assert scout.listens(100.0)
+    scout._answer(Answer(0, Verdict.UNKNOWN), None)
+    assert len(list(scout.answers())) == 1
+    assert scout.listens(101.0 + DEAF)
+    assert not scout.listens(102.0 + 2 * DEAF)
+    scout.close(unlink=True)
+
+
 def test_who_does_not_listen_is_not_waited_for():
     scout = Scout(blocking(lambda question: (Answer(question.number, Verdict.UNKNOWN), None)))
     for number in range(100_000):
