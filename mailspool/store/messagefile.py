@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The form of a message file: the envelope as one line of JSON, padded with blanks, then the message in CRLF form.
 
-The line is written twice: as blanks before the message, and over them once the message is known. So a file that
-was cut off anywhere either has no envelope or is shorter than its envelope says, and is never taken for whole.
+The line is written twice: as blanks before the message, and over them once the message is known; in memory, where all
+is small. So a file that was cut off anywhere either has no envelope or is shorter than its envelope says, and is never
+taken for whole.
 """
 
 from typing import IO
