@@ -30,7 +30,7 @@ class Worker:
         self.destination = ""  # the last one: there may still be a session with it
         self.jobs_done = 0
         self.idle_since = 0.0
-        self.share = 0.0  # as its last report said
+        self.share = 0.0  # as of its last report; before the first one, of others'
         self._given = 0.0
         self.leaving = False  # told to end: it gets no more
         self.killed = False  # because it was overdue

@@ -75,6 +75,7 @@ class Workers:
             return None
         self._serial += 1
         worker.idle_since = self._clock()
+        worker.share = sum(each.share for each in self) / max(1, len(self))  # it most likely does as the others
         self._living[worker.pid] = worker
         try:
             self._selector.register(worker.channel, selectors.EVENT_READ, worker)

@@ -257,25 +257,42 @@ def test_an_appointment_is_kept_in_time(pool, clock):
     assert [worker.destination for worker in pool.workers] == ["a.example"]
 
 
-def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processors_busy(clock):
+@pytest.fixture
+def computing(clock):
+    """A pool on one processor, each of whose workers wants it all the time."""
     selector = selectors.DefaultSelector()
-    pool = Pool(Computing(clock), selector, clock, lambda: None, lambda serial, how: None, processors=1)
-    try:
-        pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
-        pool.assign()
-        assert pool.active == 2  # nobody knows yet
-        for worker in pool.workers:
-            pool.hear(worker)
-        pool.dispatch.offer([Job("0/c", "a.example", "endless"), Job("0/d", "b.example", "endless")])
-        pool.assign()
-        assert (pool.active, len(pool.workers)) == (1, 2)
-        assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
-        assert min(pool.next_events()) <= FRESH
-        clock.pass_(FRESH)  # it waits for something
-        pool.assign()
-        assert pool.active == 2
-    finally:
-        for worker in [*pool.workers]:
-            os.kill(worker.pid, 9)
-            pool.ended(Ended(*os.waitpid(worker.pid, 0)))
-        selector.close()
+    one = Pool(Computing(clock), selector, clock, lambda: None, lambda serial, how: None, processors=1)
+    yield one
+    for worker in [*one.workers]:
+        os.kill(worker.pid, 9)
+        one.ended(Ended(*os.waitpid(worker.pid, 0)))
+    selector.close()
+
+
+def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processors_busy(computing, clock):
+    pool = computing
+    pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
+    pool.assign()
+    assert pool.active == 2  # nobody knows yet
+    for worker in pool.workers:
+        pool.hear(worker)
+    pool.dispatch.offer([Job("0/c", "a.example", "endless"), Job("0/d", "b.example", "endless")])
+    pool.assign()
+    assert (pool.active, len(pool.workers)) == (1, 2)
+    assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
+    assert min(pool.next_events()) <= FRESH
+    clock.pass_(FRESH)  # it waits for something
+    pool.assign()
+    assert pool.active == 2
+
+
+def test_a_new_worker_is_taken_to_do_as_the_others(computing):
+    pool = computing
+    pool.dispatch.offer([Job("0/a", "a.example", "g")])
+    pool.assign()
+    (first,) = pool.workers
+    pool.hear(first)
+    first.leaving = True  # so that the next one is a new one
+    pool.dispatch.offer([Job("0/b", "b.example", "endless"), Job("0/c", "c.example", "endless")])
+    pool.assign()
+    assert (pool.active, len(pool.workers)) == (1, 2)
