@@ -64,6 +64,7 @@ DANGERS = {
         | {"shutil."},
         {
             "store/fsops.py": "the one place where the spool changes",
+            "store/descriptors.py": "underneath it",
             "store/syncfs.py": "the sync that Python does not have",
             "supervisor/entrance.py": "its socket's own path, in run_dir",
             "supervisor/trigger.py": "the trigger's own path, in run_dir",

@@ -13,6 +13,7 @@ from typing import Protocol
 from mailspool.model.envelope import Envelope
 from mailspool.store import fsops, nodename
 from mailspool.store.base import Batch
+from mailspool.store.descriptors import Folder
 
 
 class Drafts(Protocol):
@@ -24,7 +25,7 @@ class Drafts(Protocol):
         """When who begins to write now must have ended: seconds of the store's own clock."""
 
     def draft(
-        self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool, incoming: fsops.Folder
+        self, envelope: Envelope, chunks: Iterable[bytes], until: float, *, synced: bool, incoming: Folder
     ) -> str:
         """Write a message where nobody looks for nodes, and return its path."""
 
@@ -38,7 +39,7 @@ class FileBatch(Batch):
     incoming: where they are written.
     """
 
-    def __init__(self, store: Drafts, incoming: fsops.Folder, *, synced: bool) -> None:
+    def __init__(self, store: Drafts, incoming: Folder, *, synced: bool) -> None:
         self._store, self._incoming, self._synced = store, incoming, synced
         self.until = store.writing_ends()
         self.drafts: dict[str, Sequence[str]] = {}  # node names by path
@@ -54,7 +55,7 @@ class FileBatch(Batch):
 @contextmanager
 def file_batch(store: Drafts) -> Iterator[FileBatch]:
     """See `Store.batch`. Raises SpoolError."""
-    with fsops.file_system(store.root) as whole, fsops.Folder(f"{store.root}/incoming") as incoming:
+    with fsops.file_system(store.root) as whole, Folder(f"{store.root}/incoming") as incoming:
         batch = FileBatch(store, incoming, synced=whole is None)
         try:
             yield batch

@@ -22,6 +22,7 @@ from mailspool.model.outcome import Attempt
 from mailspool.store import fsops, messagefile, nodename
 from mailspool.store.base import Batch, Location, State, Store, Stored
 from mailspool.store.claim import Owner
+from mailspool.store.descriptors import Folder
 
 if TYPE_CHECKING:
     from mailspool.store.folders import Depths
@@ -123,7 +124,7 @@ class FileStore(Store):
         until: float,
         *,
         synced: bool = True,
-        incoming: fsops.Folder | None = None,
+        incoming: Folder | None = None,
     ) -> str:
         """Write a message in `incoming`, and return its path. synced: it is durable. Raises SpoolError, with advice."""
         try:
@@ -163,7 +164,7 @@ class FileStore(Store):
         chunks: Iterable[bytes],
         until: float,
         synced: bool,
-        incoming: fsops.Folder | None,
+        incoming: Folder | None,
     ) -> str:
         path = self._incoming(envelope.id)
         blank = messagefile.blank_line(envelope)

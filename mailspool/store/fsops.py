@@ -18,15 +18,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
+from mailspool.store.descriptors import BUFFER, SAFELY, Folder, NewFile, entrust, let_go, open_within, within
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NOT_OPENED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})  # a symbolic link, a socket, a device without driver
-_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-_BUFFER = 1 << 16
 
 
 class Exists(SpoolError):
@@ -53,11 +52,11 @@ def read_names(directory: str) -> list[str]:
 def read_folder(path: str) -> list[str]:
     """As `read_names`, but no symbolic link is followed."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | SAFELY)
         try:
             return _names_in(fd)
         finally:
-            _let_go(fd)
+            let_go(fd)
     except OSError as error:
         if error.errno in {*_GONE, errno.ELOOP}:
             return []
@@ -78,10 +77,10 @@ def is_directory(path: str) -> bool:
 def is_there(path: str) -> bool:
     """Whether the name exists, whatever it stands for; found out by open, since NFS answers stat from memory."""
     try:
-        fd = os.open(path, os.O_RDONLY | _SAFELY)
+        fd = os.open(path, os.O_RDONLY | SAFELY)
     except OSError as error:
         return error.errno not in _GONE
-    _let_go(fd)
+    let_go(fd)
     return True
 
 
@@ -102,13 +101,13 @@ def open_regular(path: str) -> tuple[IO[bytes], int]:
         if not (content := _content(fd)):
             size = _regular_size(fd, path)
             os.lseek(fd, 0, os.SEEK_SET)
-            return io.BufferedReader(io.FileIO(fd), _BUFFER), size
+            return io.BufferedReader(io.FileIO(fd), BUFFER), size
     except BaseException as error:
-        _let_go(fd)
+        let_go(fd)
         if isinstance(error, OSError):
             raise SpoolError(f"cannot read {path}: {error.strerror}") from error
         raise
-    _let_go(fd)  # most messages are small: one read, and the file is done with
+    let_go(fd)  # most messages are small: one read, and the file is done with
     return io.BytesIO(content), len(content)
 
 
@@ -116,7 +115,7 @@ def _content(fd: int) -> bytes:
     """All of a small file; b"" where it is not had at once, or nothing is there. Only files have an end to seek."""
     try:
         size = os.lseek(fd, 0, os.SEEK_END)
-        content = os.pread(fd, size, 0) if size <= _BUFFER else b""
+        content = os.pread(fd, size, 0) if size <= BUFFER else b""
     except OSError:
         return b""
     return content if len(content) == size else b""
@@ -124,7 +123,7 @@ def _content(fd: int) -> bytes:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | _SAFELY)
+        return os.open(path, os.O_RDONLY | SAFELY)
     except OSError as error:
         if error.errno in _NOT_OPENED:
             raise Unreadable(f"{path} is no regular file: {error.strerror}") from error
@@ -150,7 +149,7 @@ def glance(path: str, octets: int) -> tuple[bytes, int]:
 
     For who reads a hundred thousand files, and asks `open_regular` about those few that this fails for.
     """
-    fd = os.open(path, os.O_RDONLY | _SAFELY)
+    fd = os.open(path, os.O_RDONLY | SAFELY)
     try:
         begin = os.pread(fd, octets, 0)  # an error, and no wait, where it is a FIFO, a terminal or a directory
         return begin, len(begin) if len(begin) < octets else os.lseek(fd, 0, os.SEEK_END)
@@ -173,86 +172,6 @@ def read_dated(path: str, octets: int) -> tuple[bytes, float]:
 
 
 # --- writing
-
-
-class NewFile:
-    """A file that we have made, open to be written: in pieces as large as a buffer, so that most files are one.
-
-    Any of its methods may raise OSError; the steps below turn that into SpoolError.
-    """
-
-    __slots__ = ("_fd", "_pieces", "_waiting", "_written", "name")
-
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd, self.name = fd, name
-        self._pieces: list[bytes] = []  # not yet written
-        self._waiting = self._written = 0  # octets
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        return self._fd
-
-    def write(self, data: bytes) -> None:
-        """Append."""
-        self._pieces.append(data)
-        self._waiting += len(data)
-        if self._waiting > _BUFFER:
-            self.flush()
-
-    def rewrite(self, data: bytes) -> None:
-        """Replace the first octets, of which there are as many."""
-        if self._written:
-            self.flush()
-            if os.pwrite(self._fd, data, 0) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        else:
-            self._pieces = [data, b"".join(self._pieces)[len(data) :]]
-
-    def flush(self) -> None:
-        """Let nothing wait in memory."""
-        rest = b"".join(self._pieces)
-        while rest:
-            done = os.write(self._fd, rest)
-            self._written += done
-            rest = rest[done:]
-            self._pieces = [rest]
-        self._waiting = 0
-
-    def close(self) -> None:
-        """Once."""
-        if self._fd < 0:
-            return
-        try:
-            self.flush()
-        finally:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-
-class Folder:
-    """A directory to make files in: opened at the first of them, and not again whatever its path then stands for."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._fd = path, -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            _let_go(self._fd)
-
-    def open(self, path: str, flags: int) -> int:
-        """A file in it. Raises OSError."""
-        if self._fd < 0:
-            self._fd = _open_directory(self._path)
-        return _open_in(self._fd, path.rpartition("/")[2], flags)
 
 
 @contextmanager
@@ -278,7 +197,7 @@ def new_file(path: str, *, synced: bool = True, folder: Folder | None = None) ->
 def create(path: str, folder: Folder | None = None) -> NewFile:
     """folder: the one that it is in, if many are made there. Raises Exists if the name is taken."""
     with _Step("create", path):
-        return NewFile((folder.open if folder else _open_within)(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), path)
+        return NewFile((folder.open if folder else open_within)(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), path)
 
 
 def write(file: NewFile | IO[bytes], data: bytes) -> None:
@@ -309,7 +228,7 @@ def close(file: NewFile | IO[bytes]) -> None:
 def append(path: str, data: bytes) -> None:
     """Append in one write, make the file if need be; not synced."""
     with _Step("append to", path):
-        fd = _open_within(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        fd = open_within(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             _regular_size(fd, path)
             if os.write(fd, data) != len(data):
@@ -321,7 +240,7 @@ def append(path: str, data: bytes) -> None:
 def overwrite(path: str, data: bytes) -> None:
     """Replace the first octets of a file that is there, durably, in one write; never make it. Raises ClaimLost."""
     try:
-        fd = os.open(path, os.O_WRONLY | _SAFELY)
+        fd = os.open(path, os.O_WRONLY | SAFELY)
     except OSError as error:
         raise _fault("open", path, error) from error
     try:
@@ -342,11 +261,11 @@ def overwrite(path: str, data: bytes) -> None:
 def open_to_append(path: str) -> IO[bytes]:
     """A file to read from its start and to append to, made if need be; `sync` makes durable what was appended."""
     with _Step("open", path):
-        fd = _open_within(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        fd = open_within(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             _regular_size(fd, path)
         except BaseException:
-            _let_go(fd)
+            let_go(fd)
             raise
         return open(fd, "a+b")  # noqa: PTH123 - a descriptor
 
@@ -405,7 +324,7 @@ def discard(paths: Iterable[str]) -> None:
 def set_mode(path: str, mode: int, uid: int) -> None:
     """Give a file or a directory of this owner its mode; follows no link. Raises ClaimLost if there is none such."""
     try:
-        with _within(path) as (directory, name):
+        with within(path) as (directory, name):
             fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             try:
                 found = os.fstat(fd)
@@ -413,7 +332,7 @@ def set_mode(path: str, mode: int, uid: int) -> None:
                     raise ClaimLost(f"cannot change the mode of {path}: it is another's, or of another kind")
                 os.chmod(f"/proc/self/fd/{fd}", mode)  # what is held open, whatever the name stands for by now
             finally:
-                _let_go(fd)
+                let_go(fd)
     except OSError as error:
         raise _fault("change the mode of", path, error) from error
 
@@ -429,7 +348,7 @@ def give(path: str, uid: int, gid: int) -> None:
 
 def make_directory(path: str) -> bool:
     """Make a directory; one that is there already is left as it is. Whether it is new; not synced."""
-    with _Step("make the directory", path), _within(path) as (parent, name):
+    with _Step("make the directory", path), within(path) as (parent, name):
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -438,11 +357,11 @@ def make_directory(path: str) -> bool:
             return False
         if os.geteuid() != 0:
             os.chmod(name, 0o700, dir_fd=parent)  # the umask may have taken away even our own right to open it
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFELY, dir_fd=parent)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | SAFELY, dir_fd=parent)
         try:
-            _entrust(fd, 0o700, parent)
+            entrust(fd, 0o700, parent)
         finally:
-            _let_go(fd)
+            let_go(fd)
         return True
 
 
@@ -463,7 +382,7 @@ def sync_directory(path: str) -> None:
         try:
             os.fsync(fd)
         finally:
-            _let_go(fd)
+            let_go(fd)
 
 
 # --- many files at once
@@ -481,7 +400,7 @@ def file_system(directory: str) -> Iterator[int | None]:
     try:
         yield fd if enough else None
     finally:
-        _let_go(fd)
+        let_go(fd)
 
 
 def sync_file_system(fd: int, directory: str) -> None:
@@ -516,56 +435,6 @@ class _Step:
 def _fault(action: str, path: str, error: OSError) -> SpoolError:
     kind = ClaimLost if error.errno in _GONE else SpoolError
     return kind(f"cannot {action} {path}: {error.strerror}")
-
-
-def _open_directory(path: str) -> int:
-    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-@contextmanager
-def _within(path: str) -> Iterator[tuple[int, str]]:
-    """The directory that a path leads to, which is no symbolic link, held open; and the name in it."""
-    folder, name = os.path.split(path)
-    directory = _open_directory(folder)
-    try:
-        yield directory, name
-    finally:
-        _let_go(directory)
-
-
-def _open_within(path: str, flags: int) -> int:
-    with _within(path) as (directory, name):
-        return _open_in(directory, name, flags)
-
-
-def _open_in(directory: int, name: str, flags: int) -> int:
-    fd = os.open(name, flags | _SAFELY, 0o600, dir_fd=directory)
-    try:
-        _entrust(fd, 0o600, directory)
-    except BaseException:
-        _let_go(fd)
-        if flags & os.O_EXCL:  # we have made it, and nobody will know
-            with suppress(OSError):
-                os.unlink(name, dir_fd=directory)
-        raise
-    return fd
-
-
-def _entrust(fd: int, mode: int, directory: int) -> None:
-    """Give what was just made its mode, whatever the umask, and to the owner of its directory if we are root."""
-    os.fchmod(fd, mode)
-    if os.geteuid() == 0:
-        parent = os.fstat(directory)
-        if parent.st_uid != 0:
-            os.fchown(fd, parent.st_uid, parent.st_gid)
-
-
-def _let_go(fd: int) -> None:
-    """Close what was only looked at or read: no error there tells of anything that was to be kept."""
-    try:  # noqa: SIM105 - `suppress` costs as much as the call
-        os.close(fd)
-    except OSError:
-        pass
 
 
 def _is_same(source: str, target: str) -> bool:

@@ -18,6 +18,7 @@ from mailspool.cli.text import cut, octets
 from mailspool.errors import MailspoolError, SpoolError
 from mailspool.message.message import Message
 from mailspool.store import fsops
+from mailspool.store.descriptors import NewFile
 from mailspool.submission.command import Transaction
 from mailspool.submission.policy import C
 
@@ -60,7 +61,7 @@ class HandOn:
 class Letter:
     """The content of one message: its size and its beginning; all of it in a file, if there is one."""
 
-    def __init__(self, file: fsops.NewFile | None) -> None:
+    def __init__(self, file: NewFile | None) -> None:
         self.file = file
         self.size = 0
         self.head = b""
