@@ -163,13 +163,20 @@ def parse_arguments():
     options = parser.parse_args()
     if unknown := set(options.rounds) - ROUNDS.keys():
         parser.error(f"there is no round {', '.join(unknown)}: {', '.join(ROUNDS)}")
+    options.command = _command(options)
     options.rounds = options.rounds or list(ROUNDS)
     options.our_cap = options.cap or _MINUTE
     for name, thorough, quick in (("pairs", 5, 3), ("late", 5000, 2000), ("cap", 660.0, 30.0)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else thorough)
-    options.command = f"python3 tests/bench/run.py{' --quick' if options.quick else ''} --page docs/performance.md"
     return options
+
+
+def _command(options) -> str:
+    """What to say to measure the same again."""
+    given = [f"--{name} {value}" for name in ("pairs", "late", "cap") if (value := getattr(options, name)) is not None]
+    quick = ["--quick"] if options.quick else []
+    return " ".join(["python3 tests/bench/run.py", *quick, *given, *options.rounds, "--page docs/performance.md"])
 
 
 def prepare() -> None:
