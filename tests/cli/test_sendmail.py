@@ -398,7 +398,8 @@ ON_THE_WAY_IN = {
     *("config.check", "config.layers", "config.load", "config.machine", "config.schema"),
     *("message.headers", "message.mailbox", "message.message", "message.parse"),
     *("model.address", "model.envelope", "model.limit", "model.outcome", "model.tier", "model.timeouts"),
-    *("store.base", "store.claim", "store.filesystem", "store.fsops", "store.messagefile", "store.nodename"),
+    *("store.base", "store.claim", "store.descriptors", "store.filesystem", "store.fsops"),
+    *("store.messagefile", "store.nodename"),
 }
 
 
