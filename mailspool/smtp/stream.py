@@ -12,8 +12,8 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from mailspool.errors import TransientError, UsageError
 from mailspool.model.phase import Phase
@@ -38,22 +38,15 @@ def connect(address: str, port: int, seconds: float, host: str) -> socket.socket
 
     Raises TransientError: NO_ANSWER, or LOCAL_FAULT if this machine has no socket to give; UsageError for a name.
     """
-    sock = _open_socket(address, host)
-    try:
+    with _reaching(address, host) as sock:
         sock.settimeout(seconds)
         sock.connect((address, port))
-    except BaseException as error:
-        sock.close()
-        if not isinstance(error, OSError):
-            raise
-        raise _unreached(host, error) from error
     return sock
 
 
 def connecting(address: str, port: int, seconds: float, host: str) -> Steps[socket.socket]:
     """The same in steps."""
-    sock = _open_socket(address, host)
-    try:
+    with _reaching(address, host) as sock:
         sock.setblocking(False)
         if (number := sock.connect_ex((address, port))) == errno.EINPROGRESS:
             wait = Wait(seconds, sock.fileno(), select.POLLOUT)
@@ -61,24 +54,24 @@ def connecting(address: str, port: int, seconds: float, host: str) -> Steps[sock
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if wait.came else errno.ETIMEDOUT
         if number:
             raise OSError(number, os.strerror(number))
+    return sock
+
+
+@contextmanager
+def _reaching(address: str, host: str) -> Iterator[socket.socket]:
+    """A socket to be connected inside; closed if that fails."""
+    family = _family(address)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise TransientError(LOCAL_FAULT, "", f"no socket to reach {host}: {_reason(error)}") from error
+    try:
+        yield sock
     except BaseException as error:
         sock.close()
         if not isinstance(error, OSError):
             raise
-        raise _unreached(host, error) from error
-    return sock
-
-
-def _open_socket(address: str, host: str) -> socket.socket:
-    family = _family(address)
-    try:
-        return socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise TransientError(LOCAL_FAULT, "", f"no socket to reach {host}: {_reason(error)}") from error
-
-
-def _unreached(host: str, error: OSError) -> TransientError:
-    return TransientError(NO_ANSWER, "", f"connect to {host}: {_reason(error)}")
+        raise TransientError(NO_ANSWER, "", f"connect to {host}: {_reason(error)}") from error
 
 
 def has_tired(sock: socket.socket) -> bool:
