@@ -105,7 +105,9 @@ class Channel:
         return self._patience
 
     def _interruption(self, phase: Phase, allowed: Sequence[int]) -> Sequence[Reply]:
-        """What is said although nothing is due, which must be one of these codes. Raises TransientError."""
+        """What has been said although nothing was due, which must be one of these codes. Raises TransientError."""
+        if self.due or not self.early:
+            return ()
         reply = self._stream.read_reply(phase, self._seconds[phase])
         self.transcript.hear([reply])
         if reply.code not in allowed:
@@ -127,8 +129,8 @@ class Channel:
             self._start_tls()
         if step and step.octets:
             seconds = self._begin(step.phases[0])
-            if not self.due and self._stream.early(0):
-                return self._interruption(step.phases[0], (421,))
+            if replies := self._interruption(step.phases[0], (421,)):
+                return replies
             self.transcript.say(step.shown if isinstance(step, Whisper) else step.octets)
             self._stream.write(step.octets, step.phases[0], seconds)
             self.due += len(step.phases)
@@ -147,8 +149,8 @@ class Channel:
             if replies := self._send_block(flight, lead, last):
                 return replies
             lead, last = b"", block
-        if not self.due and self._stream.early(0):
-            return self._interruption(Phase.CONTENT, (421,) if lead else _REFUSALS)
+        if replies := self._interruption(Phase.CONTENT, (421,) if lead else _REFUSALS):
+            return replies
         assert isinstance(last, bytes)
         assert flight.letter
         following = opening()
@@ -171,4 +173,4 @@ class Channel:
         flight.begun = True
         self._stream.write(block, Phase.CONTENT, seconds)
         self.transcript.say(b"", len(block))
-        return self._interruption(Phase.CONTENT, _REFUSALS) if not self.due and self._stream.early(0) else ()
+        return self._interruption(Phase.CONTENT, _REFUSALS)
