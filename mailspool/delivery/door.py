@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice, takewhile
+from itertools import chain, groupby, islice, takewhile
 from operator import attrgetter
 from typing import TypeVar
 
@@ -181,13 +181,8 @@ class Door:
 
     def _groups(self, jobs: Sequence[Job]) -> deque[list[Job]]:
         """Of one message, one destination, one transaction."""
-        most, groups = self._settings.max_recipients, deque[list[Job]]()
-        for job in jobs:
-            if groups and groups[-1][0].group == job.group and len(groups[-1]) < most:
-                groups[-1].append(job)
-            else:
-                groups.append([job])
-        return groups
+        groups = groupby(jobs, key=attrgetter("group"))
+        return deque(chain.from_iterable(cut(group, self._settings.max_recipients) for _, group in groups))
 
     def idle(self) -> None:
         """No job has come for a moment, or none comes any more: say goodbye to the host, leave nothing undone."""
