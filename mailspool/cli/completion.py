@@ -44,9 +44,8 @@ def completion(context: click.Context, *, shell: str) -> None:
 
 def ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Messages' IDs; once one is written out with a dot, its nodes'."""
-    node_ids = {nodename.node_id_of(name) for name in _names(context)}
-    whole = node_ids if "." in incomplete else {node_id.rpartition(".")[0] for node_id in node_ids}
-    return _offer(whole - {""}, incomplete)
+    of = nodename.node_id_of if "." in incomplete else nodename.message_id_of
+    return _offer(set(map(of, _names(context))) - {""}, incomplete)
 
 
 def domains(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

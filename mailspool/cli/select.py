@@ -79,7 +79,7 @@ class Selector(NamedTuple):
 
     def _fits_age(self, at: Location, now: float) -> bool:
         try:
-            age = now - nodename.arrival_of(nodename.node_id_of(at.name).rpartition(".")[0])
+            age = now - nodename.arrival_of(nodename.message_id_of(at.name))
         except Unreadable:
             return False
         return (self.older is None or age > self.older) and (self.younger is None or age < self.younger)

@@ -20,7 +20,7 @@ from mailspool.model.outcome import Attempt, Failed
 from mailspool.spool import Spool
 from mailspool.store import nodename
 from mailspool.store.base import Location, State, Store
-from mailspool.store.claim import Owner, is_dead, this_owner
+from mailspool.store.claim import has_ended, this_owner
 from mailspool.store.handle import Node
 
 Step = Callable[[Spool, Location], None]
@@ -162,15 +162,8 @@ def _refuse(at: Location, reasons: Mapping[State, str]) -> None:
     """
     if reason := reasons.get(at.state):
         raise LeftAlone(reason)
-    if at.sealed and not _has_ended(at.owner):
+    if at.sealed and not has_ended(at.owner, this_owner()):
         raise LeftAlone(f"{_TOO_LATE}; 'mailspool why {called(at)}' tells")
-
-
-def _has_ended(owner: str) -> bool:
-    """Whether it is certain that the owner runs no more. Raises SpoolError."""
-    with suppress(Unreadable):
-        return is_dead(Owner.parse(owner), this_owner())
-    return False
 
 
 class Bounces:

@@ -89,8 +89,7 @@ def settle_earlier(store: Store, imported: Imported) -> int:
         return 0
     nodes: defaultdict[str, dict[str, Location]] = defaultdict(dict)
     for at in store.locations():
-        node_id = nodename.node_id_of(at.name)
-        nodes[node_id.rpartition(".")[0]][node_id] = at
+        nodes[nodename.message_id_of(at.name)][nodename.node_id_of(at.name)] = at
     accepted = [record for record in unsettled if record.is_taken or _is_whole(record, nodes[record.id])]
     dropped = [record for record in unsettled if record not in accepted]
     remains = [at for record in dropped for at in nodes[record.id].values()]

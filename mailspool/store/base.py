@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mailspool.store.waiting import Waiting
 
 
+SECOND_COPY = "its final dot may have been said, or its bounce accepted, so that a second copy is possible"
+"""What is to be said of a sealed claim that is taken back."""
+
+
 class State(StrEnum):
     """Where a node can be. "queued": in a tier."""
 

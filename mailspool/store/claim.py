@@ -77,6 +77,11 @@ def is_dead(owner: Owner, me: Owner, proc: str = "/proc") -> bool:
     return owner.boot != me.boot or not _is_running(owner, proc)
 
 
+def has_ended(owner: str, me: Owner) -> bool:
+    """Whether an owner of that name is surely dead: `is_dead`, and False for what is no owner's name."""
+    return is_owner(owner) and is_dead(Owner.parse(owner), me)
+
+
 def _is_running(owner: Owner, proc: str) -> bool:
     try:
         os.getpgid(owner.pid)  # sees also what /proc hides (mount option hidepid)

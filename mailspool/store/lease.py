@@ -160,6 +160,6 @@ def read_dated_lease(root: str, owner: str) -> tuple[int, float] | None:
     return int(found[1]), when
 
 
-def owners(root: str) -> list[str]:
+def leaseholders(root: str) -> list[str]:
     """All who have a lease, in no order. What is no owner's name is left out."""
     return [name for name in fsops.read_names(f"{root}/hosts") if is_owner(name)]

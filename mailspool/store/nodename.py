@@ -163,6 +163,11 @@ def node_id_of(text: str) -> str:
     return text.partition("-")[2].partition("-")[0]
 
 
+def message_id_of(text: str) -> str:
+    """The ID of a name, claimed or not, parsed no further; "" where there is none."""
+    return node_id_of(text).rpartition(".")[0]
+
+
 def destination_in(text: str) -> str:
     """The DESTINATION of a name, claimed or not, parsed no further; "" where there is none."""
     return split_claim(text)[0].partition("-")[2].partition("-")[2]

@@ -15,8 +15,8 @@ from mailspool.log import get_logger
 from mailspool.model.outcome import Attempt
 from mailspool.model.status import LOCAL_FAULT
 from mailspool.store import fsops, nodename
-from mailspool.store.base import Location, State, Store
-from mailspool.store.claim import Owner, is_dead, is_owner
+from mailspool.store.base import SECOND_COPY, Location, State, Store
+from mailspool.store.claim import Owner, has_ended, is_owner
 from mailspool.store.lease import end_lease
 
 ABANDONED = 129600.0
@@ -74,7 +74,7 @@ def return_claim(store: Store, claim: Location, now: float) -> Location:
     if not claim.sealed:
         get_logger().info("recovered", node=moved.name, tier=moved.tier, end=end)
         return moved
-    end += "; its final dot may have been said, or its bounce accepted, so that a second copy is possible"
+    end += f"; {SECOND_COPY}"
     get_logger().warning("recovered", node=moved.name, tier=moved.tier, end=end)
     store.record(node.node_id, [Attempt(now, claim.tier, "", LOCAL_FAULT, end)])
     return moved
@@ -83,7 +83,7 @@ def return_claim(store: Store, claim: Location, now: float) -> Location:
 def dead_of_this_host(root: str, me: Owner) -> set[str]:
     """Owners of this host that run no more and have left something in the spool."""
     found = {*_in_hosts(root), *_in_claimed(root), *map(_writer, drafts(root))}
-    return {owner for owner in found if is_dead(Owner.parse(owner), me)}
+    return {owner for owner in found if has_ended(owner, me)}
 
 
 def owners(store: Store, root: str) -> set[str]:

@@ -14,7 +14,7 @@ from mailspool.log import get_logger
 from mailspool.store import recover, rollcall
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import BOOT_CLOCK, FileStore
-from mailspool.store.lease import owners, read_lease
+from mailspool.store.lease import leaseholders, read_lease
 from mailspool.store.observer import Observer, Signs
 from mailspool.store.rollcall import RollCall
 from mailspool.supervisor.alarms import Alarms
@@ -106,7 +106,7 @@ class Rounds:
 
     def _alive_here(self) -> Iterator[bool]:
         """Of this boot, besides ourselves; the dead ones are recovered by now."""
-        others = (owner for owner in owners(self._root) if owner != str(self._store.owner))
+        others = (owner for owner in leaseholders(self._root) if owner != str(self._store.owner))
         return (self._is_of_this_boot(owner) for owner in others)
 
     def _signs(self) -> Iterator[tuple[str, Hashable]]:

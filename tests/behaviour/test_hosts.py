@@ -11,7 +11,7 @@ import pytest
 
 from mailspool.store import rollcall
 from mailspool.store.claim import Owner
-from mailspool.store.lease import owners, read_lease
+from mailspool.store.lease import leaseholders, read_lease
 from tests.running import ENVIRONMENT, ROOT, Daemon, children_of, eventually
 
 LEASE_TIME = 5.0  # a third of it is what a busy machine may hold a look up for
@@ -55,7 +55,7 @@ def send(spool, to):
 
 def owner_of(spool, host):
     """The owner with a lease on a host, "" if there is none."""
-    return next((name for name in owners(spool.store.root) if Owner.parse(name).host == host), "")
+    return next((name for name in leaseholders(spool.store.root) if Owner.parse(name).host == host), "")
 
 
 def claimed_by(spool, host):
@@ -118,7 +118,7 @@ def test_two_hosts_deliver_each_message_once_and_call_the_roll(hosts, spool, sin
     eventually(lambda: len(sink.mails) >= len(sent))
     eventually(lambda: list(spool.store.locations()) == [])
     assert sorted(mail.queue_id for mail in sink.mails) == sorted(sent)
-    for name in owners(spool.store.root):
+    for name in leaseholders(spool.store.root):
         eventually(lambda name=name: rollcall.read(spool.store.root, name), what="the roll-call")
     ran = subprocess.run(
         [sys.executable, ROOT / "bin/mailspool", "hosts", "--json", "-c", running[0].config],

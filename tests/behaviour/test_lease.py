@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailspool.store.lease import owners, read_lease
+from mailspool.store.lease import leaseholders, read_lease
 from tests.running import eventually, is_running
 
 LEASE_TIME = 3.0
@@ -31,7 +31,7 @@ def lease_child(running):
 
 
 def the_owner(spool):
-    (owner,) = owners(spool.store.root)
+    (owner,) = leaseholders(spool.store.root)
     return owner
 
 
@@ -44,7 +44,7 @@ def test_the_lease_moves_and_is_gone_after_a_clean_stop(daemon, make_spool, opti
     running, spool = daemon(**options), make_spool(**options)
     moves(spool, the_owner(spool))
     assert running.stop() == 0
-    assert owners(spool.store.root) == []
+    assert leaseholders(spool.store.root) == []
     assert "lease_lost" not in running.log
 
 
@@ -82,7 +82,7 @@ def test_who_is_taken_for_dead_before_a_final_dot_does_not_say_it_and_goes_on_as
     assert list(Path(spool.store.root, "claimed", first, "0").iterdir())
     Path(spool.store.root, "hosts", first).unlink()  # as another host does that takes it for dead
     eventually(lambda: not is_running(worker))
-    second = eventually(lambda: next(iter(owners(spool.store.root)), ""))
+    second = eventually(lambda: next(iter(leaseholders(spool.store.root)), ""))
     assert second == f"{first}.2"
     assert sink.mails == []
     sink.release()
@@ -91,7 +91,7 @@ def test_who_is_taken_for_dead_before_a_final_dot_does_not_say_it_and_goes_on_as
     moves(spool, second)
     assert running.process.poll() is None
     assert running.stop() == 0
-    assert owners(spool.store.root) == []
+    assert leaseholders(spool.store.root) == []
 
 
 def test_while_the_file_server_hangs_nothing_is_begun_and_all_goes_on_when_it_is_back(
@@ -128,4 +128,4 @@ def test_a_worker_past_its_dot_keeps_the_lease_for_as_long_as_it_waits(daemon, m
     moves(spool, owner)
     sink.release()
     assert running.wait() == 0
-    assert (len(sink.mails), owners(spool.store.root), list(spool.store.locations())) == (1, [], [])
+    assert (len(sink.mails), leaseholders(spool.store.root), list(spool.store.locations())) == (1, [], [])

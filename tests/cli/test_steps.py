@@ -10,7 +10,7 @@ from mailspool.errors import LeaseLost
 from mailspool.model.outcome import Failed
 from mailspool.store.base import State
 from mailspool.store.claim import this_owner
-from mailspool.store.lease import owners
+from mailspool.store.lease import leaseholders
 
 
 def given_up(_attempts):
@@ -20,10 +20,10 @@ def given_up(_attempts):
 def test_claims_are_held_under_a_lease_that_ends_with_them(house):
     _, at = house.node()
     with Bounces(house.spool, given_up) as bounces:
-        assert owners(house.store.root) == []
+        assert leaseholders(house.store.root) == []
         bounces.take(house.spool, at)
-        assert owners(house.store.root) == [str(this_owner())]
-    assert owners(house.store.root) == []
+        assert leaseholders(house.store.root) == [str(this_owner())]
+    assert leaseholders(house.store.root) == []
     assert house.spool.lease is None
     assert list(house.store.locations()) == [at]  # what was not settled has come back
 
@@ -33,7 +33,7 @@ def test_a_held_node_is_not_claimed_and_needs_no_lease(house):
     held = house.hold(at)
     with Bounces(house.spool, given_up) as bounces:
         bounces.take(house.spool, held)
-        assert owners(house.store.root) == []
+        assert leaseholders(house.store.root) == []
         assert bounces.settle() == (1, [])
 
 

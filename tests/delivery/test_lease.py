@@ -15,7 +15,7 @@ from mailspool.spool import Spool
 from mailspool.store import fsops
 from mailspool.store.base import State
 from mailspool.store.claim import this_owner
-from mailspool.store.lease import Lease, owners, read_lease
+from mailspool.store.lease import Lease, leaseholders, read_lease
 from mailspool.store.memory import MemoryStore
 from mailspool.supervisor.job import UNSHARED, Result
 from tests.running import eventually
@@ -147,7 +147,7 @@ def test_who_has_lost_its_lease_beats_no_more(spool, monkeypatch, lines):
     keep_up(spool.lease, server.wait)
     assert spool.lease.lost
     assert ["lease_lost" in line for line in lines()] == [True]
-    assert owners(spool.store.root) == []
+    assert leaseholders(spool.store.root) == []
 
 
 def test_a_process_without_a_supervisor_has_a_lease_for_as_long_as_it_claims(make_spool, sink):
@@ -165,7 +165,7 @@ def test_a_process_without_a_supervisor_has_a_lease_for_as_long_as_it_claims(mak
         send(spool)
         assert Looking(spool.settings).dequeue()["delivered"] == 1
     assert seen == [True, True]
-    assert owners(spool.store.root) == []
+    assert leaseholders(spool.store.root) == []
     send(spool)
     assert spool.dequeue()["delivered"] == 1
     assert spool.lease is None
@@ -186,12 +186,12 @@ def test_a_lease_that_cannot_be_taken_away_is_left_to_others(make_spool, lines, 
     monkeypatch.setattr(Lease, "end", refuse)
     with leased(spool):
         pass
-    assert owners(spool.store.root) == [str(this_owner())]
+    assert leaseholders(spool.store.root) == [str(this_owner())]
     assert any("lease left behind" in line for line in lines())
     assert spool.lease is None
     monkeypatch.undo()
     assert spool.dequeue()["delivered"] == 0  # the next pass is somebody else's, and takes the lease for a dead one's
-    assert owners(spool.store.root) == []
+    assert leaseholders(spool.store.root) == []
 
 
 def test_who_cannot_begin_anew_leaves_no_lease_in_the_way_of_the_next_try(spool, monkeypatch):
@@ -205,7 +205,7 @@ def test_who_cannot_begin_anew_leaves_no_lease_in_the_way_of_the_next_try(spool,
     anew.take_lease()
     assert str(anew.lease.owner) == f"{this_owner()}.3"
     anew.recover()
-    assert owners(spool.store.root) == [f"{this_owner()}.3"]
+    assert leaseholders(spool.store.root) == [f"{this_owner()}.3"]
 
 
 def refuse(_lease):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailspool.errors import SpoolError, Unreadable
-from mailspool.store.claim import Attempts, Owner, is_dead, this_owner
+from mailspool.store.claim import Attempts, Owner, has_ended, is_dead, this_owner
 
 owners = st.builds(
     Owner,
@@ -54,6 +54,12 @@ def test_we_are_alive():
 def test_an_owner_of_an_earlier_boot_is_dead():
     me = this_owner()
     assert is_dead(me._replace(boot="0" * 32), me)
+
+
+def test_what_is_no_owners_name_has_not_ended():
+    me = this_owner()
+    assert has_ended(str(me._replace(boot="0" * 32)), me)
+    assert not any(has_ended(text, me) for text in ("", "mx", str(me), f"{me}~rollcall"))
 
 
 def test_an_owner_whose_pid_is_somebody_elses_now_is_dead():

@@ -11,7 +11,7 @@ import pytest
 from mailspool.errors import LeaseLost, LeaseStale, SpoolError, Unreadable
 from mailspool.store import fsops
 from mailspool.store.claim import this_owner
-from mailspool.store.lease import BEATS, LATE, LONGEST_BEAT, MARGIN, Lease, beat_interval, owners, read_lease
+from mailspool.store.lease import BEATS, LATE, LONGEST_BEAT, MARGIN, Lease, beat_interval, leaseholders, read_lease
 
 ME = this_owner()
 
@@ -101,13 +101,13 @@ def test_a_lease_that_cannot_be_made_durable_is_not_there(spool, clock, monkeypa
     lease = Lease(spool.root, ME, 60.0, clock)
     with pytest.raises(SpoolError):
         lease.create()
-    assert owners(spool.root) == []
+    assert leaseholders(spool.root) == []
     assert not lease.fresh
 
 
 def test_an_owner_that_ends_leaves_no_lease_even_if_others_removed_it_first(spool, lease):
     lease.end()
-    assert owners(spool.root) == []
+    assert leaseholders(spool.root) == []
     lease.end()
 
 
@@ -117,7 +117,7 @@ def test_an_owner_that_ends_leaves_no_lease_even_if_others_removed_it_first(spoo
 def test_only_owners_are_named(spool, lease):
     for name in (f"{ME}~roll-call", ".nfs0001", "README", str(ME.next())):
         Path(spool.root, "hosts", name).write_text("")
-    assert sorted(owners(spool.root)) == [str(ME), str(ME.next())]
+    assert sorted(leaseholders(spool.root)) == [str(ME), str(ME.next())]
 
 
 def test_a_lease_that_is_just_being_made_stands_at_nothing(spool):

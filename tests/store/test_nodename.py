@@ -15,9 +15,12 @@ from mailspool.store.nodename import (
     MAX_ATTEMPT,
     NodeName,
     arrival_of,
+    destination_in,
     destination_of,
+    message_id_of,
     names_of,
     new_id,
+    node_id_of,
     parse,
     sealed,
     split_claim,
@@ -54,6 +57,8 @@ def test_every_legal_address_gives_a_name_that_parses_back_and_fits(local, domai
     assert len(sealed(sealed(claim)).encode()) < 255
     assert split_claim(claim) == (name, "x" * MAX_ATTEMPT)
     assert split_claim(sealed(claim))[0] == name
+    parts = message_id_of(claim), node_id_of(claim), destination_in(sealed(claim))
+    assert parts == (ID, node.node_id, node.destination)
 
 
 @given(st.text())

@@ -3,14 +3,12 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from os import stat_result
 from typing import NamedTuple
 
-from mailspool.errors import Unreadable
 from mailspool.store import fsops
-from mailspool.store.claim import Owner, is_dead
+from mailspool.store.claim import has_ended
 from mailspool.store.filesystem import FileStore
 
 DIRECTORY, FILE = 0o700, 0o600
@@ -45,11 +43,9 @@ class Scene(NamedTuple):
         """The path of what has this name in the spool's directory."""
         return f"{self.store.root}/{name}"
 
-    def is_dead(self, owner: str) -> bool:
-        """Whether it is certain that the owner runs no more. False for what is no owner."""
-        with suppress(Unreadable):
-            return is_dead(Owner.parse(owner), self.store.owner)
-        return False
+    def has_ended(self, owner: str) -> bool:
+        """See `claim.has_ended`."""
+        return has_ended(owner, self.store.owner)
 
     def rights(self, path: str, facts: stat_result, mode: int) -> Iterator[Finding]:
         """Whether a file or directory belongs to the spool's owner and nobody else may touch it."""

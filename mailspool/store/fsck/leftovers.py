@@ -77,7 +77,7 @@ def _of_check_mount(scene: Scene, name: str, path: str) -> Iterator[Finding]:
     written, _, owner = name.rpartition("~")
     if not is_owner(owner) and not (name == folder.SUMMARY or (name.startswith(passed.PREFIX) and not written)):
         yield foreign(path, "owner")
-    elif scene.is_dead(owner):
+    elif scene.has_ended(owner):
         yield Finding(path, "is of a check-mount that was killed", "remove it", partial(folder.remove, path))
     elif f"{written}~" != folder.PREFIX:
         yield from _file(scene, path)
@@ -105,11 +105,11 @@ def _file(scene: Scene, path: str) -> Generator[Finding, None, bool]:
 
 def _of_the_dead(scene: Scene, path: str, owner: str, fault: str) -> Iterator[Finding]:
     def remove() -> None:
-        if not scene.is_dead(owner):
+        if not scene.has_ended(owner):
             raise ClaimLost(f"{owner} lives")
         fsops.unlink(path)
 
-    if scene.is_dead(owner):
+    if scene.has_ended(owner):
         yield Finding(path, fault, "remove it", remove)
 
 

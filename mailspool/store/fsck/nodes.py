@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from mailspool.errors import ClaimLost, SpoolError, Unreadable
 from mailspool.model.envelope import Envelope
 from mailspool.store import fsops, messagefile, nodename
-from mailspool.store.base import Location, State
+from mailspool.store.base import SECOND_COPY, Location, State
 from mailspool.store.fsck.finding import FILE, Finding, Scene
 
 _Envelopes = dict[tuple[int, int], tuple[Location, Envelope]]
@@ -34,7 +34,7 @@ def nodes(scene: Scene, locations: Iterable[Location]) -> Iterator[Finding]:
 
 
 def _message_id(at: Location) -> str:
-    return nodename.node_id_of(at.name).rpartition(".")[0]
+    return nodename.message_id_of(at.name)
 
 
 # --- one node
@@ -62,18 +62,16 @@ def _node(scene: Scene, at: Location, envelopes: _Envelopes) -> Iterator[Finding
 
 
 def _content(scene: Scene, at: Location, path: str, fault: str) -> Iterator[Finding]:
-    ended = at.state is State.CLAIMED and scene.is_dead(at.owner)
+    ended = at.state is State.CLAIMED and scene.has_ended(at.owner)
     if fault and (ended or at.state is not State.CLAIMED):
         yield Finding(path, fault, "move it to quarantine", lambda: _put_aside(scene, at))
     elif fault:
         yield Finding(path, fault, "left to the worker that has claimed it")
     elif ended:
         tier = min(at.tier, scene.tiers - 1)
-        sealed = (
-            "; its final dot may have been said, or its bounce accepted: a second copy is possible" if at.sealed else ""
-        )
-        fault = "is claimed by an owner that has ended"
-        yield Finding(path, fault, f"return it to tier {tier}{sealed}", lambda: _give_back(scene, at, tier))
+        fault, cure = "is claimed by an owner that has ended", f"return it to tier {tier}"
+        cure += f"; {SECOND_COPY}" if at.sealed else ""
+        yield Finding(path, fault, cure, lambda: _give_back(scene, at, tier))
 
 
 def _fault(scene: Scene, at: Location, envelopes: _Envelopes, inode: tuple[int, int] = (0, 0)) -> str:
@@ -111,7 +109,7 @@ def _put_aside(scene: Scene, at: Location) -> None:
 
 
 def _give_back(scene: Scene, at: Location, tier: int) -> None:
-    if not scene.is_dead(at.owner):
+    if not scene.has_ended(at.owner):
         raise ClaimLost(f"{at.owner} lives")
     scene.store.move(at, Location(State.QUEUED, tier, at.node))
 

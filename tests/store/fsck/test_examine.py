@@ -431,7 +431,7 @@ def test_what_has_moved_on_before_the_repair_is_left_alone(house, case):
 def test_no_claim_is_taken_from_an_owner_that_lives(house, monkeypatch):
     dead_claim(house)
     (finding,) = house.findings()
-    monkeypatch.setattr("mailspool.store.fsck.finding.is_dead", lambda owner, me: False)
+    monkeypatch.setattr("mailspool.store.fsck.finding.has_ended", lambda owner, me: False)
     with pytest.raises(ClaimLost):
         finding.mend()
     assert house.findings() == []
