@@ -258,6 +258,21 @@ def overwrite(path: str, data: bytes) -> None:
         os.close(fd)
 
 
+def replace(path: str, data: bytes, draft: str) -> None:
+    """Put a file in the place of what has its name, if anything: who reads sees the one or the other, and whole.
+
+    draft: its name until then, which nobody else makes. Its name is made durable by `sync_directory`.
+    """
+    discard([draft])  # of one that was killed
+    with new_file(draft) as file:
+        write(file, data)
+    try:
+        rename(draft, path)
+    except ClaimLost:
+        if read(path) != data:  # NFS may deny what it did when the request was repeated
+            raise
+
+
 def open_to_append(path: str) -> IO[bytes]:
     """A file to read from its start and to append to, made if need be; `sync` makes durable what was appended."""
     with _Step("open", path):

@@ -5,8 +5,6 @@ It is exchanged by a rename, seldom, and goes with its owner's lease. The file's
 one clock for all hosts: beside it the owner's shows how far that is off.
 """
 
-from contextlib import suppress
-
 import msgspec
 
 from mailspool.errors import ClaimLost, Unreadable
@@ -36,12 +34,7 @@ _decode = msgspec.json.Decoder(RollCall).decode
 def write(root: str, owner: str, call: RollCall) -> None:
     """Say it, in the place of what was said before. Raises SpoolError."""
     path = _path(root, owner)
-    draft = f"{path}.new"
-    with suppress(ClaimLost):  # of one that was killed
-        fsops.unlink(draft)
-    with fsops.new_file(draft) as file:
-        fsops.write(file, _encode(call))
-    fsops.rename(draft, path)
+    fsops.replace(path, _encode(call), f"{path}.new")
 
 
 def read(root: str, owner: str) -> tuple[RollCall, float] | None:

@@ -169,10 +169,8 @@ def _of_other(member: str, findings: list[Finding]) -> Found:
 
 def _summarise(part: Trial, found: Mapping[str, list[Finding]]) -> None:
     path = f"{part.place}/{folder.SUMMARY}"
-    draft = f"{path}~{part.me}"
-    with fsops.new_file(draft) as file:
-        fsops.write(file, msgspec.json.encode({"time": int(time.time()), "hosts": found}) + b"\n")
-    fsops.rename(draft, path)
+    summary = msgspec.json.encode({"time": int(time.time()), "hosts": found}) + b"\n"
+    fsops.replace(path, summary, f"{path}~{part.me}")
 
 
 def _kept(

@@ -72,13 +72,7 @@ class Trial(NamedTuple):
     def say(self, step: str, data: bytes = b"") -> None:
         """Let the others know that this run has come so far, and what it has to tell. Raises SpoolError."""
         path = f"{self.folder}/{step}"
-        with fsops.new_file(f"{path}~draft") as file:
-            fsops.write(file, data)
-        try:
-            fsops.rename(f"{path}~draft", path)
-        except ClaimLost:
-            if not fsops.is_there(path):  # NFS may deny what it did when the request was repeated
-                raise
+        fsops.replace(path, data, f"{path}~draft")
 
     def hear(self, step: str, seconds: float = PATIENCE) -> Mapping[str, bytes]:
         """What each member told, once all have come so far. Raises SpoolError, naming who has not, or who has left."""

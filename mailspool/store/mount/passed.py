@@ -46,15 +46,8 @@ def path_of(root: str, host: str) -> str:
 
 def record(root: str, host: str, owner: str, passed: Pass) -> None:
     """Keep it, durably, in the place of the one before. owner: who writes. Raises SpoolError."""
-    path, data = path_of(root, host), msgspec.json.encode(passed) + b"\n"
-    draft = f"{path}~{owner}"
-    with fsops.new_file(draft) as file:
-        fsops.write(file, data)
-    try:
-        fsops.rename(draft, path)
-    except ClaimLost:
-        if read(root, host) != passed:  # NFS may deny what it did when the request was repeated
-            raise
+    path = path_of(root, host)
+    fsops.replace(path, msgspec.json.encode(passed) + b"\n", f"{path}~{owner}")
     fsops.sync_directory(f"{root}/hosts")
 
 
