@@ -20,7 +20,7 @@ from mailspool.config.load import layers
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, ConfigForbidden, OptionError, SpoolError
 from mailspool.model.rules import HOSTS, parse_rule
-from mailspool.model.target import ByHost, parse_targets
+from mailspool.model.target import ByHost, Target, parse_targets
 from mailspool.spool import Spool
 from mailspool.store.claim import this_owner
 from mailspool.submission.aliases import Aliases
@@ -72,9 +72,18 @@ def warnings(settings: Settings) -> Iterator[str]:
             yield from error.problems
 
 
+def named_targets(settings: Settings) -> list[Target]:
+    """What `smarthost` and `routes` name, in their order."""
+    named = (texts for texts in (settings.smarthost, *settings.routes.values()) if texts)
+    return [target for texts in named for target in parse_targets(texts, settings.smtp_port)]
+
+
+def _named_hosts(settings: Settings) -> set[ByHost]:
+    return {target for target in named_targets(settings) if isinstance(target, ByHost)}
+
+
 def _idle_credentials(settings: Settings) -> Iterator[str]:
-    chosen = [settings.smarthost] if settings.smarthost else []
-    targets = {target for texts in (*chosen, *settings.routes.values()) for target in _hosts(texts, settings.smtp_port)}
+    targets = _named_hosts(settings)
     for host, port in read_credentials(settings.credentials_file, daemon_reader(settings.user)):
         if not any(host == target.host and port in (0, target.port) for target in targets):
             name = str(ByHost(host, port)) if port else host
@@ -87,8 +96,7 @@ def _idle_limits(settings: Settings) -> Iterator[str]:
     """Limits of a domain whose mail goes elsewhere: they count for where it goes."""
     if not settings.limits:
         return
-    chosen = [settings.smarthost] if settings.smarthost else []
-    hops = {target.host for texts in (*chosen, *settings.routes.values()) for target in _hosts(texts, 0)}
+    hops = {target.host for target in _named_hosts(settings)}
     destination_of = Spool(settings).door.route.destination
     for pattern in settings.limits:
         domain = parse_rule(pattern)
@@ -96,10 +104,6 @@ def _idle_limits(settings: Settings) -> Iterator[str]:
             continue
         if (destination := destination_of(domain)) != domain:
             yield f"limits.{pattern}: limits nothing: by a route or smarthost this mail goes to {destination}"
-
-
-def _hosts(texts: str | Sequence[str], port: int) -> list[ByHost]:
-    return [target for target in parse_targets(texts, port) if isinstance(target, ByHost)]
 
 
 def _lines(found: Sequence[Layer], fault: ConfigError) -> Sequence[str]:

@@ -42,26 +42,38 @@ def takes_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def located(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Give a command the options -c and -o, and what they say, `Given`, as its first argument.
+def exits(command: Callable[..., int | None]) -> Callable[..., None]:
+    """What the command returns is the exit code. A MailspoolError is said in its own words, and its exit code taken."""
 
-    Where the command belongs to a group, the group's own -c and -o count too. What it returns is the exit code.
-    A MailspoolError is said in its own words, and its exit code taken.
+    @wraps(command)
+    def run(*given: Any, **arguments: Any) -> None:
+        try:
+            code = command(*given, **arguments)
+        except MailspoolError as error:
+            complain(error)
+            code = error.exit_code
+        if code or not click.get_current_context().invoked_subcommand:  # a group goes on with what was named behind it
+            sys.exit(code or 0)
+
+    return run
+
+
+def located(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Give a command the options -c and -o, and what they say, `Given`, as its first argument. It ends as of `exits`.
+
+    Where the command belongs to a group, the group's own -c and -o count too.
     """
 
     @takes_settings
     @click.pass_context
+    @exits
     @wraps(command)
-    def run(context: click.Context, /, *, config: str | None, overrides: tuple[str, ...], **arguments: Any) -> None:
+    def run(
+        context: click.Context, /, *, config: str | None, overrides: tuple[str, ...], **arguments: Any
+    ) -> int | None:
         above = context.find_object(Given) or Given()
         context.obj = given = Given(config or above.config, above.overrides + overrides)
-        try:
-            code = command(given, **arguments)
-        except MailspoolError as error:
-            complain(error)
-            code = error.exit_code
-        if code or not context.invoked_subcommand:  # a group goes on with the command that was named
-            sys.exit(code or 0)
+        return command(given, **arguments)
 
     return run
 

@@ -18,7 +18,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -27,7 +26,7 @@ from mailspool import log
 from mailspool.cli.demo.play import Clock, Play
 from mailspool.cli.demo.scenes import FAULTS, GREYLISTED, HOME, HOSTS, Arrived, Fate, Scene
 from mailspool.cli.demo.view import WIDTH, print_fates, say, view_on
-from mailspool.cli.options import complain, examples
+from mailspool.cli.options import examples, exits
 from mailspool.cli.sink.faults import Faults, Greylist
 from mailspool.cli.sink.host import Rules, Sink
 from mailspool.cli.sink.keep import HandOn
@@ -61,19 +60,16 @@ shutdown_timeout = 2
 """
 
 
-@click.command(epilog=examples("mailspool demo --keep"), context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=examples("mailspool demo --keep"))
 @click.option("--keep", is_flag=True, help="Leave the spool and its configuration file to be explored.")
-def demo(*, keep: bool) -> NoReturn:
+@exits
+def demo(*, keep: bool) -> int:
     """Show mailspool at work: a spool, its daemon and a dozen messages, all thrown away afterwards.
 
     It needs no configuration and no privileges, and speaks to this machine only.
     """
-    try:
-        fates = _perform(Console(width=WIDTH, highlight=False), keep=keep)
-    except MailspoolError as error:
-        complain(error)
-        sys.exit(error.exit_code)
-    sys.exit(1 if any(fate.fault for fate in fates) else 0)
+    fates = _perform(Console(width=WIDTH, highlight=False), keep=keep)
+    return int(any(fate.fault for fate in fates))
 
 
 def _perform(console: Console, *, keep: bool) -> Sequence[Fate]:

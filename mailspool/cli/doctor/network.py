@@ -10,13 +10,14 @@ from ipaddress import ip_address
 import dns.reversename
 from msgspec.structs import replace
 
+from mailspool.cli.check import named_targets
 from mailspool.cli.doctor.finding import Check, Found, ok, problem, unknown, warning
 from mailspool.config.schema import Settings
 from mailspool.dns.resolver import Absent, Resolver
 from mailspool.errors import DeliveryError, PermanentError, TransientError
 from mailspool.model.address import is_address
 from mailspool.model.status import LOOP
-from mailspool.model.target import ByHost, ByMx, Target, parse_targets
+from mailspool.model.target import ByHost, ByMx, Target
 from mailspool.spool import Spool
 
 PATIENCE = 4.0
@@ -39,8 +40,7 @@ def checks(settings: Settings) -> Mapping[str, Check]:
 
 def targets(settings: Settings) -> list[Target]:
     """Where mail goes: as configured, or, where it goes to each domain's own hosts, to those of the postmaster."""
-    named = [texts for texts in (settings.smarthost, *settings.routes.values()) if texts]
-    found = [target for texts in named for target in parse_targets(texts, settings.smtp_port)]
+    found = named_targets(settings)
     own = ByMx(_postmaster_domain(settings))
     if not settings.smarthost and "*" not in settings.routes:
         found.append(own)

@@ -3,23 +3,20 @@
 
 import re
 import signal
-import sys
 import time
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any
 
 import click
 
-from mailspool.cli.options import complain, examples, read_by, say
+from mailspool.cli.options import examples, exits, read_by, say
 from mailspool.cli.sink.certificate import server_context
 from mailspool.cli.sink.faults import Drop, Fault, Faults, Greylist, Hang, parse_failure, parse_silence
 from mailspool.cli.sink.host import Rules, Sink, bracketed
 from mailspool.cli.sink.keep import Keep
 from mailspool.cli.text import count, octets
 from mailspool.config.units import parse_duration
-from mailspool.errors import MailspoolError
 from mailspool.supervisor.signals import Signals
 
 _PORT = 2525
@@ -43,7 +40,6 @@ def _parse_span(text: str) -> float:
     raise ValueError(f"{text!r} is not a time such as 10s, 500ms or 2m")
 
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
 _EXAMPLES = examples(
     "mailspool sink --store /tmp/mail",
     "mailspool sink --fail rcpt:451:30% --fail 'final:554:1%:5.7.1 spam' --seed 7",
@@ -51,7 +47,7 @@ _EXAMPLES = examples(
 )
 
 
-@click.command(context_settings=_SETTINGS, epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -104,21 +100,8 @@ _EXAMPLES = examples(
 @click.option("--tls-key", metavar="FILE", default="", help="Its key, where it is not in the same file.")
 @click.option("--max-size", type=click.IntRange(min=0), default=0, metavar="OCTETS", help="Refuse larger messages.")
 @click.option("--seed", type=int, metavar="N", help="Roll the same dice each time.")
-def sink(**options: Any) -> None:
-    """Take mail and send none, with faults to order.
-
-    It is an SMTP server to try programs against.
-
-    It shows a line for each message. It ends at INT and TERM, and then tells the totals.
-    """
-    try:
-        _serve(**options)
-    except MailspoolError as error:
-        complain(error)
-        sys.exit(error.exit_code)
-
-
-def _serve(
+@exits
+def sink(
     *,
     listen: tuple[str, int],
     store: str,
@@ -134,6 +117,12 @@ def _serve(
     max_size: int,
     seed: int | None,
 ) -> None:
+    """Take mail and send none, with faults to order.
+
+    It is an SMTP server to try programs against.
+
+    It shows a line for each message. It ends at INT and TERM, and then tells the totals.
+    """
     if tls_key and not tls_cert:
         raise click.UsageError("--tls-key needs --tls-cert")
     keep = Keep(store, None if quiet else click.echo)
