@@ -5,7 +5,7 @@ Looking makes nothing: where there is no spool, it says so.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,10 +20,10 @@ from mailspool.store.filesystem import FileStore
 
 
 class Selection(NamedTuple):
-    """The nodes that were meant as far as names tell, by arrival; and the words that meant none."""
+    """The nodes that were meant as far as names tell; and the words that meant none."""
 
-    locations: tuple[Location, ...]
-    unknown: tuple[str, ...]
+    locations: Sequence[Location]
+    unknown: Sequence[str]
 
 
 class Entry:
@@ -63,17 +63,23 @@ def existing(spool: Spool) -> Store:
 
 
 def select(store: Store, selector: Selector, now: float) -> Selection:
-    """What names tell."""
-    found = once(store.locations())
-    if selector.words is not None:
-        meant = {at: selector.words & names_of(at) for at in found}
-        found = [at for at, words in meant.items() if words]
-        missing = selector.words.difference(*meant.values())
-    else:
-        missing = frozenset()
-    if selector.narrows:
-        found = [at for at in found if selector.fits_name(at, now)]
-    return Selection(tuple(found), tuple(sorted(missing)))
+    """What names tell, by arrival."""
+    selection = named(store.locations(), selector.words)
+    return selection._replace(locations=fitting(selection.locations, selector, now))
+
+
+def named(locations: Iterable[Location], words: frozenset[str] | None) -> Selection:
+    """Those that some word names, as they were seen. words: None: every node is meant."""
+    if words is None:
+        return Selection([*locations], ())
+    meant = {at: words & names_of(at) for at in locations}
+    return Selection([at for at in meant if meant[at]], sorted(words.difference(*meant.values())))
+
+
+def fitting(locations: Iterable[Location], selector: Selector, now: float) -> list[Location]:
+    """Those whose names fit, each once, by arrival. locations: of whole messages; `words` are not looked at."""
+    found = once(locations)
+    return [at for at in found if selector.fits_name(at, now)] if selector.narrows else found
 
 
 def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:

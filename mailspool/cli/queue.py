@@ -88,15 +88,15 @@ def queue(spool: Spool, *, selector: Selector, as_json: bool, only_count: bool, 
     """
     gc.disable()  # of a hundred thousand nodes none stands in a circle; to look for some takes a sixth of the time
     store = nodes.existing(spool)
-    selection = nodes.select(store, selector, spool.now())
+    named = nodes.named(store.locations(), selector.words)
     if only_count:
-        click.echo(_number(store, selection.locations, selector, limit))
+        click.echo(_number(store, nodes.fitting(named.locations, selector, spool.now()), selector, limit))
     else:
-        with closing(_lines(spool, selection.locations, selector, limit, as_json=as_json)) as lines:
+        with closing(_lines(spool, named.locations, selector, limit, as_json=as_json)) as lines:
             sys.stdout.writelines(lines)
-    for word in selection.unknown:
+    for word in named.unknown:
         say(nodes.unknown(word))
-    return int(bool(selection.unknown))
+    return int(bool(named.unknown))
 
 
 def _number(store: Store, locations: Sequence[Location], selector: Selector, limit: int | None) -> int:
@@ -119,7 +119,8 @@ def _lines(
         return as_text(with_trouble(store, tried, entries(share)), now, width)
 
     def entries(share: Iterable[Location]) -> Iterator[Entry]:
-        return islice(nodes.meant(nodes.read(store, share), selector), limit)
+        found = nodes.fitting(share, selector, now)
+        return islice(nodes.meant(nodes.read(store, found), selector), limit)
 
     shares = _shares(locations) if limit is None else [locations]
     if as_json:
@@ -128,14 +129,15 @@ def _lines(
 
 
 def _shares(locations: Sequence[Location]) -> list[Sequence[Location]]:
-    """Of whole messages; small ones first, so that the list begins at once."""
+    """Of whole messages, by arrival; small ones first, so that the list begins at once."""
+    found = sorted(locations, key=nodes.message_id)
     shares: list[Sequence[Location]] = []
     begin, size = 0, 1
-    while begin < len(locations):
-        end = min(begin + size, len(locations))
-        while end < len(locations) and nodes.message_id(locations[end]) == nodes.message_id(locations[end - 1]):
+    while begin < len(found):
+        end = min(begin + size, len(found))
+        while end < len(found) and nodes.message_id(found[end]) == nodes.message_id(found[end - 1]):
             end += 1
-        shares.append(locations[begin:end])
+        shares.append(found[begin:end])
         begin, size = end, min(2 * size, _SHARE)
     return shares
 

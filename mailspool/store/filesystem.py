@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache, partial
+from itertools import repeat
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from mailspool.errors import ClaimLost, SpoolError, SpoolForbidden, Unreadable
@@ -228,10 +229,10 @@ class FileStore(Store):
     def locations(self) -> Iterator[Location]:
         for state, tiers in ((State.QUEUED, self.tiers()), (State.HELD, tiers_in(f"{self.root}/held"))):
             for tier in tiers:
-                yield from map(partial(Location, state, tier), self.names(tier, state))
+                yield from _located(state, tier, self.names(tier, state))
         for owner in fsops.read_names(f"{self.root}/claimed"):
             yield from self.claims_of(owner)
-        yield from map(partial(Location, State.QUARANTINED, 0), self.names(0, State.QUARANTINED))
+        yield from _located(State.QUARANTINED, 0, self.names(0, State.QUARANTINED))
 
     def find(self, message_id: str) -> list[Location]:
         return [at for at in self.locations() if nodename.is_of_message(at.name, message_id)]
@@ -369,8 +370,7 @@ class FileStore(Store):
 
     def claims_of(self, owner: str) -> Iterator[Location]:
         for tier in tiers_in(f"{self.root}/claimed/{owner}"):
-            for name in fsops.read_names(f"{self.root}/claimed/{owner}/{tier}"):
-                yield Location(State.CLAIMED, tier, name, owner)
+            yield from _located(State.CLAIMED, tier, fsops.read_names(f"{self.root}/claimed/{owner}/{tier}"), owner)
 
     # --- paths
 
@@ -442,6 +442,11 @@ def _directory(root: str, state: State, tier: int, owner: str = "") -> str:
             return f"{root}/held/{tier}"
         case State.QUARANTINED:
             return f"{root}/quarantine"
+
+
+def _located(state: State, tier: int, names: Iterable[str], owner: str = "") -> Iterator[Location]:
+    """Made without a call for each, as there would be of `Location` itself: a spool may be of a hundred thousand."""
+    return map(partial(tuple.__new__, Location), zip(repeat(state), repeat(tier), names, repeat(owner), strict=False))
 
 
 def tiers_in(directory: str) -> list[int]:
