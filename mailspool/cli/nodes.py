@@ -5,7 +5,7 @@ Looking makes nothing: where there is no spool, it says so.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -88,17 +88,18 @@ def read(store: Store, locations: Iterable[Location]) -> Iterator[Entry]:
     A node that has moved on meanwhile is read where it is now, and left out if it is nowhere.
     """
     several: Envelope | None = None  # the last, if another node may have it too
-    for at in locations:
-        if several and several.id == message_id(at):
-            yield Entry(at, several)
-            continue
-        try:
-            found: Entry | None = entry(store, at)
-        except ClaimLost:
-            found = _entry_elsewhere(store, at)
-        if found:
-            several = found.envelope if found.envelope and len(found.envelope.recipients) > 1 else None
-            yield found
+    with store.envelopes() as envelope_of:
+        for at in locations:
+            if several and several.id == message_id(at):
+                yield Entry(at, several)
+                continue
+            try:
+                found: Entry | None = entry(at, envelope_of)
+            except ClaimLost:
+                found = _entry_elsewhere(store, at)
+            if found:
+                several = found.envelope if found.envelope and len(found.envelope.recipients) > 1 else None
+                yield found
 
 
 def meant(entries: Iterable[Entry], selector: Selector) -> Iterator[Entry]:
@@ -142,10 +143,10 @@ def unknown(word: str) -> str:
     )
 
 
-def entry(store: Store, at: Location) -> Entry:
-    """What one message file holds. Raises ClaimLost if the node is not there."""
+def entry(at: Location, envelope_of: Callable[[Location], Envelope]) -> Entry:
+    """What one message file holds. envelope_of: as a store's `envelope`. Raises ClaimLost if the node is not there."""
     try:
-        return Entry(at, store.envelope(at))
+        return Entry(at, envelope_of(at))
     except ClaimLost:
         raise
     except SpoolError as error:
@@ -157,7 +158,7 @@ def _entry_elsewhere(store: Store, at: Location) -> Entry | None:
     node_id = nodename.node_id_of(at.name)
     for now in store.find(node_id) if node_id else ():
         with suppress(ClaimLost):
-            return entry(store, now)
+            return entry(now, store.envelope)
     return None
 
 

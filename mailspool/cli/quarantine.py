@@ -149,7 +149,7 @@ def _entries(spool: Spool, selector: Selector) -> Iterator[nodes.Entry]:
 def _read(store: Store, locations: Iterable[Location]) -> Iterator[nodes.Entry]:
     for at in locations:
         with suppress(ClaimLost):
-            yield nodes.entry(store, at)
+            yield nodes.entry(at, store.envelope)
 
 
 def _look(store: Store, at: Location, lines: int) -> Shown:

@@ -147,8 +147,8 @@ def with_trouble(store: Store, tried: Collection[str], entries: Iterable[Entry])
     for entry in entries:
         if entry.at.state is State.QUARANTINED:
             entry.trouble = store.reason(entry.at) or entry.trouble
-        else:
-            entry.trouble = store.last_trouble(entry.node_id, tried) or entry.trouble
+        elif entry.node_id in tried:
+            entry.trouble = store.last_trouble(entry.node_id) or entry.trouble
         yield entry
 
 

@@ -66,7 +66,7 @@ def _as_text(spool: Spool, at: Location, status: Status | None) -> str:
 
 def _as_json(spool: Spool, at: Location, status: Status | None) -> str:
     """Raises ClaimLost as `story` does."""
-    entry = nodes.entry(spool.store, at)
+    entry = nodes.entry(at, spool.store.envelope)
     attempts = spool.store.history(entry.node_id) if entry.node_id else []
     if attempts:
         entry.trouble = attempts[-1].text
@@ -94,7 +94,7 @@ def story(spool: Spool, at: Location, status: Status | None) -> Iterator[str]:
 
 
 def _heading(spool: Spool, at: Location) -> Iterator[str]:
-    entry = nodes.entry(spool.store, at)
+    entry = nodes.entry(at, spool.store.envelope)
     if entry.envelope is None:
         yield shown(at.name)
         yield f"  cannot be read: {shown(entry.trouble)}"

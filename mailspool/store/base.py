@@ -7,8 +7,8 @@ ClaimLost and repairs nothing. `tests/store/test_contract.py` holds each back en
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -147,6 +147,10 @@ class Store(ABC):
         stored.file.close()
         return stored.envelope
 
+    def envelopes(self) -> AbstractContextManager[Callable[[Location], Envelope]]:
+        """`envelope` for who looks at many within the block: sooner done with each."""
+        return nullcontext(self.envelope)
+
     @abstractmethod
     def peek(self, location: Location, octets: int) -> bytes:
         """The first octets of whatever is there. Raises ClaimLost, or Unreadable for anything but a regular file."""
@@ -198,9 +202,9 @@ class Store(ABC):
     def tried(self) -> Collection[str]:
         """The ID.N of every node that has a history: who looks at many nodes asks once, not for each."""
 
-    def last_trouble(self, node_id: str, tried: Collection[str]) -> str:
-        """What went wrong last with the node ID.N; "" if nothing has yet. tried: as it was told."""
-        attempts = self.history(node_id) if node_id in tried else []
+    def last_trouble(self, node_id: str) -> str:
+        """What went wrong last with the node ID.N; "" if nothing has yet."""
+        attempts = self.history(node_id)
         return attempts[-1].text if attempts else ""
 
     # --- recovering

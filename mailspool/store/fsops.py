@@ -144,12 +144,14 @@ def read(path: str, octets: int = -1) -> bytes:
         return file.read(octets)
 
 
-def glance(path: str, octets: int) -> tuple[bytes, int]:
-    """The first octets of a regular file, and its size. Where anything is amiss, an OSError as it comes.
+def glance(directory: int, name: str, octets: int) -> tuple[bytes, int]:
+    """The first octets of a regular file in an open directory, and its size. Where anything is amiss, an OSError.
 
     For who reads a hundred thousand files, and asks `open_regular` about those few that this fails for.
     """
-    fd = os.open(path, os.O_RDONLY | SAFELY)
+    if "/" in name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    fd = os.open(name, os.O_RDONLY | SAFELY, dir_fd=directory)
     try:
         begin = os.pread(fd, octets, 0)  # an error, and no wait, where it is a FIFO, a terminal or a directory
         return begin, len(begin) if len(begin) < octets else os.lseek(fd, 0, os.SEEK_END)

@@ -6,7 +6,6 @@ and shown by `mailspool queue` only. Nothing is written.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import msgspec
 
@@ -45,19 +44,14 @@ def understand(text: str) -> list[Seen]:
 def _seen(store: Store, user: str) -> Iterator[Seen]:
     known: dict[str, Envelope] = {}  # by ID: a message of many nodes is opened once
     tried = store.tried()
-    for at in store.locations():
-        node_id = nodename.node_id_of(at.name)
-        message_id = node_id.rpartition(".")[0]
-        envelope = known.get(message_id) or _envelope(store, at)
-        if envelope is None:
-            continue
-        known[message_id] = envelope
-        if user in {"", envelope.user}:
-            yield Seen(at.state, at.tier, at.name, envelope, store.last_trouble(node_id, tried))
-
-
-def _envelope(store: Store, at: Location) -> Envelope | None:
-    """None where it cannot be read: it may have moved on meanwhile."""
-    with suppress(SpoolError):
-        return store.envelope(at)
-    return None
+    with store.envelopes() as envelope_of:
+        for at in store.locations():
+            node_id = nodename.node_id_of(at.name)
+            message_id = node_id.rpartition(".")[0]
+            try:
+                envelope = known[message_id] = known.get(message_id) or envelope_of(at)
+            except SpoolError:  # it may have moved on meanwhile
+                continue
+            if user in {"", envelope.user}:
+                trouble = store.last_trouble(node_id) if node_id in tried else ""
+                yield Seen(at.state, at.tier, at.name, envelope, trouble)

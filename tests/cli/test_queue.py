@@ -4,6 +4,7 @@
 import json
 import os
 import re
+from contextlib import contextmanager
 
 import pytest
 
@@ -165,9 +166,14 @@ class Counting(FileStore):
         super().__init__(*arguments)
         self.opened, self.asked = 0, []
 
-    def envelope(self, location):
-        self.opened += 1
-        return super().envelope(location)
+    @contextmanager
+    def envelopes(self):
+        def counted(location):
+            self.opened += 1
+            return envelope_of(location)
+
+        with super().envelopes() as envelope_of:
+            yield counted
 
     def history(self, node_id):
         self.asked.append(node_id)
@@ -196,9 +202,14 @@ class Listening(FileStore):
         super().__init__(*arguments)
         self.heard, self.said = heard, []
 
-    def envelope(self, location):
-        self.said.append(self.heard().out)
-        return super().envelope(location)
+    @contextmanager
+    def envelopes(self):
+        def listening(location):
+            self.said.append(self.heard().out)
+            return envelope_of(location)
+
+        with super().envelopes() as envelope_of:
+            yield listening
 
 
 def test_the_listing_begins_before_the_last_message_is_read(house, capsys, monkeypatch):

@@ -602,9 +602,15 @@ def outcome(look):
     return found
 
 
+def in_passing(spool, location):
+    with spool.envelopes() as envelope_of:
+        return envelope_of(location)
+
+
 def both(spool, location):
     """What is read in passing, which is checked to be what is read with care."""
-    glanced = outcome(lambda: spool.envelope(location))
+    glanced = outcome(lambda: in_passing(spool, location))
+    assert glanced == outcome(lambda: spool.envelope(location))
     assert glanced == outcome(lambda: spool.open(location).envelope)
     return glanced
 
@@ -627,7 +633,7 @@ def test_an_envelope_that_is_small_and_whole_needs_no_second_look(spool, letter,
         (name,) = spool.accept(letter(), [message], NOW)
         with monkeypatch.context() as patch:
             patch.setattr(fsops, "open_regular", refuse(errno.EIO))
-            glanced = spool.envelope(queued(name))
+            glanced = in_passing(spool, queued(name))
         assert glanced == spool.open(queued(name)).envelope
 
 
@@ -692,11 +698,32 @@ def test_a_glance_leaves_no_descriptor_open(spool, letter):
     (name,) = spool.accept(letter(), [LARGE], NOW)
     os.mkfifo(spool.path(queued(name, 1)))
     before = os.listdir("/proc/self/fd")
-    fsops.glance(spool.path(queued(name)), 100)
-    for path in (queued(name, 1), queued(name, 2)):
-        with pytest.raises(OSError):
-            fsops.glance(spool.path(path), 100)
+    with spool.envelopes() as envelope_of:
+        assert envelope_of(queued(name)).id in name
+        for location, error in ((queued(name, 1), Unreadable), (queued(name, 2), ClaimLost)):
+            with pytest.raises(error):
+                envelope_of(location)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_directories_are_held_open_while_many_are_read_but_only_a_few_of_them(spool, letter):
+    places = []
+    for day in range(40):
+        (name,) = spool.accept(letter(), [MESSAGE], NOW + day * 86400)
+        places.append(spool.move(queued(name), queued(name, 1)))
+    before = len(os.listdir("/proc/self/fd"))
+    with spool.envelopes() as envelope_of:
+        for _ in range(2):
+            assert [envelope_of(at).id for at in places] == [at.name.split("-")[1].split(".")[0] for at in places]
+        assert before < len(os.listdir("/proc/self/fd")) < before + 20
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_that_leads_elsewhere_is_read_neither_way(spool, letter):
+    (name,) = spool.accept(letter(), [MESSAGE], NOW)
+    Path(spool.root, "0", "folder").mkdir()
+    os.rename(spool.path(queued(name)), Path(spool.root, "0", "folder", name))
+    assert both(spool, queued(f"folder/{name}"))[0] is Unreadable
 
 
 # --- quarantine
