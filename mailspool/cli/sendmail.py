@@ -5,10 +5,12 @@ Exit codes are those of sysexits.h. 0: the message is durable. 64: wrong argumen
 an address cannot be accepted. 67: there is nobody of that name. 75: anything local or unforeseen, a wrong configuration
 included: the caller did its part, and the same message may be sent later. It is `mailq` and `newaliases` too.
 
-Where the daemon runs, its listener accepts the message: that needs hardly an import, and no right to write the spool.
+Where the daemon runs, its listener accepts the message: that needs hardly an import, no right to write the spool, and
+nothing that is installed but this package. So Python may be started without `site` (-S), which finds the rest and
+takes a quarter of the time; `setup` installs it so. Who does need the rest loads `site`.
 """
 
-import os
+import posix  # not `os`: see `client`
 import sys
 
 from mailspool.submission import client
@@ -25,31 +27,53 @@ RUN_DIR = "/run/mailspool"
 
 def run() -> "NoReturn":
     """`main` for a process of its own, which it ends: at once, for to take apart all that was loaded takes 6 ms."""
-    code = main(sys.argv)
+    code = main(sys.argv, _environment())
     try:
         if sys.stdout:
             sys.stdout.flush()
     except (OSError, ValueError):  # Python's own end tells of it
         sys.exit(code)
-    os._exit(code)
+    posix._exit(code)  # noqa: SLF001  # the name that it has
 
 
-def main(argv: "Sequence[str]", environ: "Mapping[str, str]" = os.environ) -> int:
-    """Do what the command line says; the exit code. argv: the program's name included, as in sys.argv."""
-    options = Options()
+def main(argv: "Sequence[str]", environ: "Mapping[str, str] | None" = None) -> int:
+    """Do what the command line says; the exit code.
+
+    argv: the program's name included, as in sys.argv. environ: what os.environ was at the start, if none is given.
+    """
+    options, environ = Options(), _environment() if environ is None else environ
     try:
         options = parse_arguments(argv)
         if options.mode == "m":
             answer = _hand_over(options, argv, environ) or _hand_in(options, environ)
             _say(answer.text)
             return answer.code
+        _find_all()
         return _MODES.get(options.mode[:1], _refuse)(options)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a caller must get an exit code that means "again"
+        _find_all()
         from mailspool.submission.hand_in import explain  # loads much of what is behind it
 
         answer = explain(error, options)
         _say(answer.text)
         return answer.code
+
+
+def _environment() -> "dict[str, str]":
+    """What os.environ was at the start."""
+    encoding = sys.getfilesystemencoding()
+    return {
+        name.decode(encoding, "surrogateescape"): value.decode(encoding, "surrogateescape")
+        for name, value in posix.environ.items()
+    }
+
+
+def _find_all() -> None:
+    """Let Python find all that is installed, as it does by itself when it is not started without `site`."""
+    if sys.flags.no_site and "site" not in sys.modules:
+        import site
+
+        site.main()
 
 
 # --- handing mail in
@@ -60,14 +84,16 @@ def _hand_over(options: Options, argv: "Sequence[str]", environ: "Mapping[str, s
     run_dir = _usual_run_dir(options, environ)
     if not run_dir or not sys.stdin or not options.addressed:
         return None
-    if not os.path.exists(client.socket_path(run_dir)):  # noqa: PTH110  # pathlib is slow to load
+    try:
+        posix.stat(client.socket_path(run_dir))
+    except OSError:
         return None
     file = client.collect(sys.stdin.fileno(), until_dot=not options.ignore_dots)
     answer = client.hand_over(run_dir, [environ.get("NAME", ""), *argv], file)
     if answer is None:
-        os.lseek(file, 0, os.SEEK_SET)
-        os.dup2(file, sys.stdin.fileno())
-    os.close(file)
+        posix.lseek(file, 0, 0)
+        posix.dup2(file, sys.stdin.fileno())
+    posix.close(file)
     return answer
 
 
@@ -79,6 +105,7 @@ def _usual_run_dir(options: Options, environ: "Mapping[str, str]") -> str:
 
 def _hand_in(options: Options, environ: "Mapping[str, str]") -> client.Answer:
     """Into the spool, by ourselves."""
+    _find_all()
     import gc
 
     gc.disable()  # a submission is over within milliseconds; collecting while it imports would take three of them

@@ -7,7 +7,7 @@ was handed over, nobody here knows: who hands it in again may make a second copy
 """
 
 import _socket  # `socket` itself would cost as much as all the rest
-import os
+import posix  # `os` too, where it is not there already: in a Python that was started without `site` (-S)
 import sys
 
 TYPE_CHECKING = False  # as in `typing`, which is slow to load
@@ -61,10 +61,10 @@ def collect(reader: int, until_dot: bool) -> int:
 
     Returns its descriptor, for the caller to close. Raises OSError.
     """
-    file = os.memfd_create("message")
+    file = posix.memfd_create("message")
     try:
         size, end, tail = 0, False, b"\n"
-        while not end and (chunk := os.read(reader, _CHUNK)):
+        while not end and (chunk := posix.read(reader, _CHUNK)):
             if size <= IN_MEMORY < size + len(chunk):
                 file = _on_disk(file, size)
             size += len(chunk)
@@ -73,9 +73,9 @@ def collect(reader: int, until_dot: bool) -> int:
                 tail += chunk
                 end = b"\n.\n" in tail or b"\n.\r\n" in tail
                 tail = tail[-4:]
-        os.lseek(file, 0, os.SEEK_SET)
+        posix.lseek(file, 0, 0)
     except BaseException:
-        os.close(file)
+        posix.close(file)
         raise
     return file
 
@@ -87,7 +87,7 @@ def hand_over(run_dir: str, words: "Sequence[str]", file: int) -> Answer | None:
     `submission.hand_in` writes it. file: a regular file, of which the
     listener reads all, wherever it stands.
     """
-    request = b"\0".join(os.fsencode(word) for word in words)
+    request = b"\0".join(word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in words)
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     taken = False
     try:
@@ -119,16 +119,17 @@ def _read_all(connection: _socket.socket) -> bytes:
 def _on_disk(memory: int, size: int) -> int:
     """The same file, in memory no more; where there is no room for it, it stays."""
     try:
-        file = os.open("/var/tmp", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)  # noqa: S108  # it never has a name
+        flags = posix.O_RDWR | posix.O_TMPFILE | posix.O_CLOEXEC  # it never has a name
+        file = posix.open("/var/tmp", flags, 0o600)  # noqa: S108
     except OSError:
         return memory
     sent = 0
     while sent < size:
-        sent += os.sendfile(file, memory, sent, size - sent)
-    os.close(memory)
+        sent += posix.sendfile(file, memory, sent, size - sent)
+    posix.close(memory)
     return file
 
 
 def _write(file: int, chunk: bytes) -> None:
     while chunk:
-        chunk = chunk[os.write(file, chunk) :]
+        chunk = chunk[posix.write(file, chunk) :]
