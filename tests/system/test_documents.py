@@ -85,7 +85,7 @@ def with_postfix(machine, sink):
 def test_cookbook_on_a_host_with_postfix(with_postfix, sink):
     Reader(with_postfix).follow(page("cookbook.md"), on="a host with Postfix")
     assert sink.recipients == ["you@example.org"]
-    assert with_postfix.run("readlink", "/usr/sbin/sendmail") == "/opt/mailspool/bin/sendmail\n"
+    assert with_postfix.run("readlink", "/usr/sbin/sendmail") == "/usr/local/lib/mailspool/sendmail\n"
     with_postfix.run("mailspool", "setup", "--system", "--undo", "--yes")
     assert "Mail queue is empty" in with_postfix.run("mailq")  # Postfix's
 

@@ -57,7 +57,7 @@ def test_it_works_from_the_systems_own_python(machine, sink):
     machine.run("mv", "/opt/mailspool", "/opt/away")
     before = machine.differences()
     assert f"link {PROGRAM}" not in machine.run("mailspool", "setup", "--system", "--yes")
-    assert machine.run("readlink", "/usr/sbin/sendmail") == "/usr/local/bin/sendmail\n"
+    assert machine.run("readlink", "/usr/sbin/sendmail") == "/usr/local/lib/mailspool/sendmail\n"
     host = Host(machine)
     host.deliver_to(sink)
     host.start()

@@ -234,9 +234,9 @@ def test_the_sendmail_of_a_package_is_diverted_and_comes_back(machine):
     assert code == 0
     moved = "/usr/sbin/sendmail of the package other-mta moves to /usr/sbin/sendmail.distrib"
     assert any(line.startswith(f"install: {moved}: dpkg-divert ") for line in said)
-    assert machine.run("readlink", "/usr/sbin/sendmail") == "/opt/mailspool/bin/sendmail\n"
+    assert machine.run("readlink", "/usr/sbin/sendmail") == "/usr/local/lib/mailspool/sendmail\n"
     machine.run("dpkg", "--install", "/tmp/mta.deb")  # its upgrade respects that
-    assert machine.run("readlink", "/usr/sbin/sendmail") == "/opt/mailspool/bin/sendmail\n"
+    assert machine.run("readlink", "/usr/sbin/sendmail") == "/usr/local/lib/mailspool/sendmail\n"
     assert setup(machine, "--yes") == (0, [DONE])
     assert setup(machine, "--undo", "--yes")[1][-1] == "taken back"
     assert machine.at("/usr/sbin/sendmail").read_text() == "theirs\n"
@@ -252,11 +252,22 @@ def test_where_sendmail_is_an_alternative_ours_becomes_one_and_goes_again(machin
     before = machine.run("update-alternatives", "--query", "mta")
     assert setup(machine, "--yes")[0] == 0
     for path in "/usr/sbin/sendmail", "/usr/lib/sendmail":
-        assert machine.run("readlink", "-f", path) == "/opt/mailspool/bin/sendmail\n"
-    assert machine.run("readlink", "-f", "/usr/bin/mailq") == "/opt/mailspool/bin/mailq\n"
+        assert machine.run("readlink", "-f", path) == "/usr/local/lib/mailspool/sendmail\n"
+    assert machine.run("readlink", "-f", "/usr/bin/mailq") == "/usr/local/lib/mailspool/sendmail\n"
     assert setup(machine, "--yes") == (0, [DONE])
     assert setup(machine, "--undo", "--yes")[1][-1] == "taken back"
     assert machine.run("update-alternatives", "--query", "mta") == before
+
+
+def test_what_hands_mail_in_finds_the_package_where_another_python_has_it(host):
+    site = host.run("sh", "-c", "echo /opt/mailspool/lib/python3*/site-packages").strip()
+    host.run("mkdir", "/opt/moved")
+    host.run("mv", f"{site}/mailspool", "/opt/moved")
+    host.at(f"{site}/moved.pth").write_text("/opt/moved\n")
+    host.start()
+    host.init("stop")
+    assert host.sendmail("sue@example.net").returncode == 0
+    assert "sue@example.net" in host.queued()
 
 
 def test_programs_that_the_daemons_user_could_not_read_are_refused(machine):
@@ -322,7 +333,7 @@ def test_root_sets_up_another_tree_and_leaves_this_system_alone(machine):
     assert code == 0, said
     assert traces(machine) == []
     assert "mailspool" in machine.run("grep", "^mailspool:", "/tmp/image/etc/passwd")
-    assert machine.run("readlink", "/tmp/image/usr/sbin/sendmail") == "/opt/mailspool/bin/sendmail\n"
+    assert machine.run("readlink", "/tmp/image/usr/sbin/sendmail") == "/usr/local/lib/mailspool/sendmail\n"
     assert machine.run("sh", "-c", "ls /tmp/image/etc/rc2.d/*mailspool")
     assert setup(machine, "--root=/tmp/image", "--undo", "--yes")[1][-1] == "taken back"
     assert not machine.at("/tmp/image/etc/mailspool").exists()

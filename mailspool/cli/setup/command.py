@@ -100,7 +100,8 @@ def _undo(*, dry_run: bool, yes: bool) -> None:
 
 def _list(found: Survey) -> None:
     for step in found.changed:
-        click.echo(f"kept, since it was changed: {step}{f' (new: {step.source})' if hasattr(step, 'source') else ''}")
+        new = getattr(step, "source", "")
+        click.echo(f"kept, since it was changed: {step}{f' (new: {new})' if new else ''}")
     for step in found.missing:
         click.echo(f"install: {step}")
     if found.missing:

@@ -81,12 +81,13 @@ class Directory(_AtPath, frozen=True, tag="directory"):
 
 
 class File(_AtPath, frozen=True, tag="file"):
-    """A copy of `source`. yours: whatever stands there already is the administrator's, and right."""
+    """A copy of `source`; of `text`, if that is "". yours: what is there already is the administrator's, and right."""
 
     source: str
     sha256: str
     mode: int = 0o644
     yours: bool = False
+    text: str = ""
 
     def __str__(self) -> str:
         return f"file {self.path} ({self.mode:04o})"
@@ -108,7 +109,7 @@ class File(_AtPath, frozen=True, tag="file"):
         """It appears whole or not at all. Raises OSError, and so if a file has come there meanwhile."""
         path, new = Path(self.path), self._new
         try:
-            new.write_bytes(Path(self.source).read_bytes())
+            new.write_bytes(Path(self.source).read_bytes() if self.source else self.text.encode())
             new.chmod(self.mode)
             if mine:
                 new.replace(path)

@@ -36,6 +36,7 @@ FILES = {
 }
 _INIT_SCRIPT = "/etc/init.d/mailspool"
 _MAN = "/usr/local/share/man"
+_MOST = 120  # octets of an interpreter's path that every kernel reads: 128 with what stands around it (execve(2))
 
 
 def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
@@ -53,7 +54,7 @@ def plan(programs: str, *, sendmail: bool = True) -> list[Step]:
         _file("init.d/mailspool", _INIT_SCRIPT, mode=0o755),
         *(Link(f"{BIN}/{name}", f"{programs}/{name}") for name in ("mailspool", "mailspoold") if programs != BIN),
         *_manual_pages(sendmail=sendmail),
-        *(sendmail_steps(programs) if sendmail else ()),
+        *(sendmail_steps() if sendmail else ()),
         *_start_at_boot(),
     ]
     planned: dict[str, Step] = {}
@@ -73,9 +74,11 @@ def _places(step: Step) -> Iterator[Directory]:
 
 def unfit(programs: str) -> Iterator[str]:
     """Why the programs cannot be a host's: not there, not for everybody to run, or not for root alone to change."""
-    ours = [f"{programs}/{name}" for name in ("mailspool", "mailspoold", "sendmail", "mailq")]
+    ours = [f"{programs}/{name}" for name in ("mailspool", "mailspoold")]
     for path in (*ours, sys.executable, __file__):
         yield from _not_for_all(path)
+    if len(sys.executable) > _MOST or any(map(str.isspace, sys.executable)):
+        yield f"{sys.executable}: no program's first line can name it: install mailspool in /opt/mailspool, say"
 
 
 def _not_for_all(path: str) -> Iterator[str]:

@@ -1,36 +1,62 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""The names by which programs hand in mail, and how they become ours where another MTA has them. None is overwritten.
+"""The program to which other programs hand mail, and its names, which become ours where another MTA has them.
 
-What a Debian package has there is diverted (dpkg-divert), what is an alternative gets one more (update-alternatives).
+None is overwritten: what a Debian package has there is diverted (dpkg-divert), what is an alternative gets one more
+(update-alternatives).
 """
 
+import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from mailspool.cli.setup.files import Link
+from mailspool.cli.setup.files import File, Link
 from mailspool.cli.setup.found import Failed
 from mailspool.cli.setup.manifest import Step
 from mailspool.cli.setup.system import Registration, Words, run
 
-NAMES = {
-    "/usr/sbin/sendmail": "sendmail",
-    "/usr/lib/sendmail": "sendmail",
-    "/usr/bin/mailq": "mailq",
-    "/usr/bin/newaliases": "sendmail",
-}
-"""Path to program; sendmail does what the name it was called by says."""
+NAMES = ("/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/mailq", "/usr/bin/newaliases")
+"""All of one program: it does what the name it was called by says."""
 
+_PATH = "/usr/local/lib/mailspool/sendmail"
+_PROGRAM = """\
+#!{python} -IS
+# As bin/sendmail, but isolated from its caller's PYTHONPATH and the like (-I), and without `site`, which is slow (-S).
+import sys
+
+sys.path.append({folder!r})
+try:
+    try:
+        from mailspool.cli.sendmail import run
+    except ImportError:  # it is elsewhere, as with another version of Python: that tells where
+        import site
+
+        site.main()
+        from mailspool.cli.sendmail import run
+    run()
+except Exception as error:  # a part of it is missing, as while it is upgraded
+    if sys.stderr:
+        sys.stderr.write(f"sendmail: mailspool is not whole, try again later: {{error}}\\n")
+    sys.exit(75)
+"""
 _ALTERNATIVES = "/etc/alternatives/"
 _PRIORITY = "20"
 
 
-def sendmail_steps(programs: str) -> Iterator[Step]:
-    """What makes the names lead to our programs, which are in the directory `programs`."""
-    wanted = [Link(path, f"{programs}/{name}") for path, name in NAMES.items()]
+def program() -> str:
+    """The text of `sendmail`, for this Python and this installation of mailspool."""
+    return _PROGRAM.format(python=sys.executable, folder=str(Path(__file__).parents[3]))
+
+
+def sendmail_steps() -> Iterator[Step]:
+    """What makes all of the names lead to our program."""
+    text = program()
+    yield File(_PATH, "", hashlib.sha256(text.encode()).hexdigest(), 0o755, text=text)
+    wanted = [Link(path, _PATH) for path in NAMES]
     groups = {link.path: group for link in wanted if (group := _alternative(link.path))}
     if groups:
         yield _one_more_alternative([(link, groups[link.path]) for link in wanted if link.path in groups])
