@@ -12,6 +12,7 @@ from pathlib import Path
 from server import RECIPIENT, SENDER, Server, Setup, files_in, message
 
 from mailspool import __version__
+from mailspool.cli.setup.sendmail import program
 from mailspool.errors import NotRunning
 from mailspool.spool import Spool
 from mailspool.store.base import Location, State
@@ -42,6 +43,9 @@ class Mailspool(Server):
             **setup.options.get(self.name, {}),
         }
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        self._sendmail = folder / "sendmail"  # as `mailspool setup --system` installs it
+        self._sendmail.write_text(program())
+        self._sendmail.chmod(0o755)
         super().__init__([_program("mailspoold"), "-f", "-c", str(self.config)], folder)
         self.spool = Spool.from_config(str(self.config))
 
@@ -71,7 +75,7 @@ class Mailspool(Server):
 
     @property
     def sendmail(self) -> list[str]:
-        return ["env", f"MAILSPOOL_RUN_DIR={self._run_dir}", _program("sendmail"), "-i", "-f", SENDER, RECIPIENT]
+        return ["env", f"MAILSPOOL_RUN_DIR={self._run_dir}", str(self._sendmail), "-i", "-f", SENDER, RECIPIENT]
 
     @property
     def list_queue(self) -> list[str]:

@@ -2,8 +2,8 @@
 """What it costs a program to hand a message to `sendmail`, beside a Python that does nothing.
 
 Commands by turns, in a clean virtual environment: `python -c pass`; a Python that imports all that one submission
-imports, and nothing more; and the whole `sendmail`, a message of 4 KiB in, durable when it returns: with a daemon,
-whose listener takes the message, and without one.
+imports, and nothing more; and the whole `sendmail`, a message of 4 KiB in, durable when it returns: without a daemon,
+and with one, whose listener takes the message; as pip installs it, and as `mailspool setup --system` does.
 """
 
 import argparse
@@ -68,21 +68,23 @@ def _children_cpu() -> float:
 def main(folder: Path, options) -> int:
     from server import message
 
+    from mailspool.cli.setup.sendmail import program
+
     config, text = make_config(folder), message(4096)
     python, sendmail = sys.executable, str(Path(sys.executable).with_name("sendmail"))
+    of_setup = folder / "sendmail"
+    of_setup.write_text(program())
+    of_setup.chmod(0o755)
+    there = str(folder / "there/run")
     hand_in = ["-C", str(config), "-f", "sender@bench.test", "user@good.test"]
     imported = modules([python, "-c", _REPORT, *hand_in], text)
     bare = Case("`python -c pass`", [python, "-c", "pass"])
     cases = [
         bare,
         Case("the imports of a submission", [python, "-c", f"import {', '.join(imported)}"]),
-        Case("`sendmail` without a daemon", [python, sendmail, *hand_in], text),
-        Case(
-            "`sendmail` with a daemon",
-            [python, sendmail, *hand_in[2:]],
-            text,
-            MAILSPOOL_RUN_DIR=str(folder / "there/run"),
-        ),
+        Case("`sendmail` without a daemon", [sendmail, *hand_in], text),
+        Case("`sendmail` with a daemon", [sendmail, *hand_in[2:]], text, MAILSPOOL_RUN_DIR=there),
+        Case("the same, as `setup` installs it", [str(of_setup), *hand_in[2:]], text, MAILSPOOL_RUN_DIR=there),
     ]
     with daemon(folder / "there"):
         time_all(cases, options.runs)

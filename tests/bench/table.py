@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -182,11 +183,12 @@ def facts(versions: Mapping[str, str], folder: Path) -> dict[str, str]:
     memory = int(_text("/proc/meminfo").split()[1]) / 1e6
     find = ["findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)]
     kind = subprocess.run(find, check=False, capture_output=True, text=True).stdout.strip()
+    servers = [f"{name} {version}" for name, version in sorted(versions.items())]
+    python = f"Python {platform.python_version()} ({Path(sys.executable).resolve()})"
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "machine": f"{os.cpu_count()} × {cpu[0] if cpu else platform.machine()}, {memory:.0f} GB, {kind}",
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        + f", Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}",
+        "versions": ", ".join([*servers, python, f"Linux {platform.release().partition('-')[0]}"]),
         "load when it had ended": f"{os.getloadavg()[0]:.1f}",
     }
 
