@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mailspool import log
 from mailspool.cli import nodes, running, steps
+from mailspool.config.units import SECONDS
 from mailspool.errors import ControlForbidden, NotRunning, SpoolError, SpoolForbidden, UsageError
 from mailspool.spool import Spool
 from mailspool.store.base import State
@@ -14,10 +15,8 @@ from mailspool.store.filesystem import FileStore
 from mailspool.submission import client
 from mailspool.submission.arguments import Options
 
-_UNITS = "smhdw"
-
-_HAS = Callable[[nodes.Entry], str]
-_SELECTORS: dict[str, _HAS] = {
+_Text = Callable[[nodes.Entry], str]
+_SELECTORS: dict[str, _Text] = {
     "I": lambda entry: nodes.message_id(entry.at),
     "R": lambda entry: entry.recipient,
     "S": lambda entry: entry.envelope.sender if entry.envelope else "",
@@ -26,29 +25,32 @@ _SELECTORS: dict[str, _HAS] = {
 
 
 def run_queue(options: Options) -> int:
-    """-q: one pass. -qI, -qR, -qS with a text: the nodes whose ID, recipient or sender holds it are due now.
+    """-q: a look into every tier. -qI, -qR, -qS with a text: nodes whose ID, recipient or sender holds it are due now.
 
     -q15m is the daemon's business.
     """
     what, text = options.mode[1:2], options.mode[2:]
     if what in {"", "f"} and not text:
-        return _one_pass(_spool(options))
+        return _look(_spool(options))
     if what in _SELECTORS and text and not text.startswith("!"):
         _make_due(_spool(options), _SELECTORS[what], text.lower())
         return 0
-    if what.isdecimal() or what in {"p", *_UNITS}:
+    if what.isdecimal() or what in {"p", *SECONDS}:
         return be_daemon(options)
     raise UsageError(f"-{options.mode}: there are -q, -qItext, -qRtext and -qStext")
 
 
-def _one_pass(spool: Spool) -> int:
-    """Of a user who may not look into the spool, a poke."""
+def _look(spool: Spool) -> int:
+    """By the daemon, where one runs: its limits hold, and no host keeps us. Who may not look into the spool, pokes."""
     try:
         if isinstance(spool.store, FileStore):
             spool.store.check()
     except SpoolForbidden:
         return _poke(spool)
-    spool.dequeue()
+    try:
+        running.look(spool)
+    except (NotRunning, ControlForbidden):
+        spool.dequeue()
     return 0
 
 
@@ -73,7 +75,7 @@ def be_daemon(options: Options) -> int:
     return 0
 
 
-def _make_due(spool: Spool, where: _HAS, text: str) -> None:
+def _make_due(spool: Spool, where: _Text, text: str) -> None:
     """A node that moves on meanwhile is being tried."""
     store = nodes.existing(spool)
     queued = [at for at in nodes.once(store.locations()) if at.state is State.QUEUED]

@@ -4,6 +4,7 @@
 import pytest
 
 from mailspool.cli.admin import main
+from mailspool.cli.sendmail import main as sendmail
 from mailspool.store.base import State
 from tests.running import eventually
 
@@ -104,3 +105,21 @@ def test_whatever_is_held_and_released_in_the_middle_of_deliveries_arrives_exact
         f"{letter}{n}@{domain}.example" for n in range(60) for letter, domain in ("rx", "sy")
     )
     assert {mail.queue_id for mail in sink.mails} == set(sent)
+
+
+def test_who_flushes_the_queue_waits_for_no_host_where_a_daemon_runs(scene, make_spool):
+    running, spool, sink = scene
+    message = send(make_spool(run_dir="/nonexistent"), "wait@x.example")  # nobody is told of it
+    assert sendmail(["sendmail", "-C", str(running.config), "-q"]) == 0
+    eventually(lambda: sink.waiting)
+    assert all(at.owner for at in spool.store.find(message))
+    sink.release()
+    eventually(lambda: "mailspool/worker" in running.log and sink.recipients == ["wait@x.example"])
+
+
+def test_who_flushes_the_queue_without_a_daemon_delivers_by_himself(daemon, make_spool, sink):
+    running, spool = daemon(sink=sink), make_spool(sink=sink)
+    assert running.stop() == 0
+    send(spool, "joe@x.example")
+    assert sendmail(["sendmail", "-C", str(running.config), "-q"]) == 0
+    assert sink.recipients == ["joe@x.example"]
