@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from msgspec import NODEFAULT, Struct, ValidationError, convert, structs, to_builtins
 from msgspec.inspect import (
+    BoolType,
     DictType,
     FloatType,
     IntType,
@@ -194,6 +195,8 @@ def in_words(info: Type, counted: str = "") -> str:
             words = in_words(info.type, (info.extra or {}).get("unit", counted))
         case IntType() | FloatType():
             words = f"{_NUMBERS.get(counted) or _NUMBERS[type(info).__name__]}{_limits(info)}"
+        case BoolType():
+            words = "true or false"
         case LiteralType():
             words = "one of " + ", ".join(f'"{value}"' for value in info.values)
         case VarTupleType():
@@ -221,7 +224,7 @@ _NUMBERS = {
 
 def _limits(info: IntType | FloatType) -> str:
     if info.gt is not None:
-        return f" over {info.gt:g}"
+        return f" over {info.gt:g}" + (f", up to {info.le:g}" if info.le is not None else "")
     if info.le is not None:
         return f" from {info.ge:g} to {info.le:g}"
     return f" from {info.ge:g} on"

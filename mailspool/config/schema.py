@@ -19,6 +19,7 @@ Octets = Annotated[int, Meta(ge=0, extra={"unit": "octets"})]
 Count = Annotated[int, Meta(ge=1)]
 Rate = Annotated[int, Meta(ge=1, extra={"unit": "octets"})]
 Targets = str | tuple[str, ...]
+Share = Annotated[float, Meta(gt=0, le=1)]
 Timeout = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 
 _Type = TypeVar("_Type")
@@ -169,6 +170,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_per_host: Count = 10
     """How many workers speak with one IP address at once, at most, whatever the destinations are; never more than half
     of all. As many as one destination may have: who serves ten thousand domains is one host."""
+
+    unproven_share: Share = 0.75
+    """Which part of the workers may be busy with destinations that have taken nothing in the last hour, all together; a
+    third of that with one of them. Those that hang, however many, leave the rest to those that work."""
 
     cool_down: Seconds = 60.0
     """How long a destination that refuses sessions is left alone before one message finds out whether it takes mail

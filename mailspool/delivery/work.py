@@ -135,6 +135,7 @@ class SpoolWork:
             workers=settings.max_dequeue_processes,
             per_destination=settings.max_per_destination,
             per_host=settings.max_per_host,
+            unproven_share=settings.unproven_share,
             cool_down=settings.cool_down,
             tick=settings.dequeue_timeout,
             worker_jobs=settings.worker_nodes,

@@ -97,7 +97,7 @@ class Dispatch:
     @property
     def strangers(self) -> int:
         """Workers that all strangers together may have."""
-        return max(1, self.limits.workers * 3 // 4)
+        return max(1, int(self.limits.workers * self.limits.unproven_share))
 
     def offer(self, jobs: Iterable[Job]) -> None:
         """Take up what a look found."""

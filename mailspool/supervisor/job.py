@@ -205,6 +205,7 @@ class Limits(NamedTuple):
     worker_jobs: int  # a worker retires after so many
     shutdown: float
     per_host: int = 10  # workers at one address
+    unproven_share: float = 0.75  # of the workers, for all strangers together
     rules: Rules = NO_RULES
 
 

@@ -175,6 +175,19 @@ def test_routes_keep_their_order(toml):
 # --- conf.d
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('small_first = "yes"', 'small_first: found "yes"; allowed: true or false'),
+        ("unproven_share = 0", "unproven_share: found 0; allowed: a number over 0, up to 1"),
+        ("unproven_share = 1.5", "unproven_share: found 1.5; allowed: a number over 0, up to 1"),
+    ],
+)
+def test_of_a_switch_and_of_a_share_it_is_told_what_may_be_written(toml, text, fault):
+    path = toml(text)
+    assert problems(path) == [f"{path}:1: {fault}"]
+
+
 @pytest.fixture
 def drop_in(tmp_path):
     """write(name, text): a file of conf.d, beside what `toml` writes."""

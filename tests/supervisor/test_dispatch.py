@@ -56,9 +56,11 @@ def test_a_destination_has_no_more_workers_than_allowed_and_never_more_than_half
     assert not any(one.ready(0.0))
 
 
-@pytest.mark.parametrize(("workers", "most"), [(20, 15), (8, 6), (4, 3), (2, 1), (1, 1)])
-def test_strangers_however_many_leave_room_for_those_that_work(workers, most):
-    one = met(Dispatch(limits(workers=workers)), "good")
+@pytest.mark.parametrize(
+    ("workers", "share", "most"), [(20, 0.75, 15), (8, 0.75, 6), (4, 0.75, 3), (2, 0.75, 1), (1, 0.75, 1), (20, 0.3, 6)]
+)
+def test_strangers_however_many_leave_room_for_those_that_work(workers, share, most):
+    one = met(Dispatch(limits(workers=workers, unproven_share=share)), "good")
     for n in range(200):
         one.offer(jobs(f"silent{n}", 20))
     while batch := one.next_batch(0.0):
