@@ -48,7 +48,7 @@ class Dispatch:
     """The waiting jobs of this supervisor and the one rule by which they go.
 
     awaiting: how many workers only wait for the reply to a final dot, by destination: they take no place.
-    full: those at work keep the processors busy, so that one more is of no use.
+    full: those at work keep the processors busy, so that a worker more than there are is of no use.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -173,7 +173,7 @@ class Dispatch:
     def ready(self, now: float) -> Iterator[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
         self._place(now)
-        return filter(self._rule(now), [] if self.full else self._round)
+        return filter(self._rule(now), self._round)
 
     def _rule(self, now: float) -> Callable[[str], bool]:
         """Whether a destination of the round may be given one more worker, as things stand."""
@@ -213,8 +213,6 @@ class Dispatch:
         last: the destination that this worker comes from and has a session with. It stays with it if nobody
         else is waiting, or if there are spare workers for the others.
         """
-        if self.full:
-            return []
         self._place(now)
         may_go = self._rule(now)
         stays = spare and last in self._round and may_go(last)
@@ -267,7 +265,7 @@ class Dispatch:
         return []
 
     def idle(self, now: float) -> bool:
-        """Whether there is nothing to do for one more worker."""
+        """Whether there is nothing to do for a worker more than there are."""
         if self.full:
             return True
         return not next(self.ready(now), "") and not any(

@@ -104,17 +104,20 @@ class Pool:
         self.alarms.hear({LEASE: "" if fresh else "the lease is not renewed in time: nothing is begun until it is"})
         return fresh
 
-    def _take_stock(self, now: float, but: Worker | None = None) -> None:
+    def _count_connections(self, now: float, but: Worker | None = None) -> None:
         """For the dispatch. The worker that is given something closes the connections that it has, or goes on."""
-        self.dispatch.full = are_busy((each.computes(now) for each in self.workers), self._processors)
         restraints = self.dispatch.restraints
         restraints.owners = self.work.owners
         if restraints.rules:
             others = (each for each in chain(self.workers, self.workers.stuck) if each is not but)
             restraints.held = Counter(key for each in others for key in each.connections(now))
 
+    def _measure(self, now: float) -> None:
+        self.dispatch.full = are_busy((each.computes(now) for each in self.workers), self._processors)
+
     def _may_fork(self, now: float) -> bool:
-        self._take_stock(now)
+        self._measure(now)
+        self._count_connections(now)
         return self._has_room and not self.workers.pause.left and not self.dispatch.idle(now)
 
     @property
@@ -148,7 +151,7 @@ class Pool:
 
     def _give(self, worker: Worker, now: float) -> bool:
         """Whether there is a batch for it."""
-        self._take_stock(now, worker)
+        self._count_connections(now, worker)
         batch = self.dispatch.next_batch(now, worker.destination, spare=self._has_room)
         if batch:
             order, connection = self.dispatch.order(batch, now)

@@ -3,7 +3,8 @@
 
 Ten workers at one near host, on two processors, need half as much time again for each message as three, at no higher
 rate: each finds its caches full of what the others do. Who waits for a host or a disk keeps no processor busy: there
-one more is of use.
+one more is of use. It is only told whether one more is to be forked. Those that there are go on: what each wanted when
+all took turns says little of what it would want with fewer others, least where many wait for a host that is far away.
 """
 
 import os

@@ -269,21 +269,21 @@ def computing(clock):
     selector.close()
 
 
-def test_no_further_worker_is_put_to_work_while_those_at_work_keep_the_processors_busy(computing, clock):
+def test_no_further_worker_is_forked_while_those_at_work_keep_the_processors_busy(computing, clock):
     pool = computing
     pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
     pool.assign()
     assert pool.active == 2  # nobody knows yet
     for worker in pool.workers:
         pool.hear(worker)
-    pool.dispatch.offer([Job("0/c", "a.example", "endless"), Job("0/d", "b.example", "endless")])
+    pool.dispatch.offer([Job(f"0/{name}", f"{name}.example", "endless") for name in "cde"])
     pool.assign()
-    assert (pool.active, len(pool.workers)) == (1, 2)
+    assert (pool.active, len(pool.workers)) == (2, 2)  # who is there goes on
     assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
     assert min(pool.next_events()) <= FRESH
-    clock.pass_(FRESH)  # it waits for something
+    clock.pass_(FRESH)  # they wait for something
     pool.assign()
-    assert pool.active == 2
+    assert pool.active == 3
 
 
 def test_a_new_worker_is_taken_to_do_as_the_others(computing):
