@@ -10,8 +10,9 @@ find it again are ignored.
 """
 
 import socket
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.held import Held
@@ -44,6 +45,24 @@ PROCESSORS_BUSY = Held("processors", "the workers keep the processors busy: one 
 _NEVER = float("inf")
 
 
+class _AtWork(NamedTuple):
+    """The workers at each address; those with strangers, and those of them that wait long for each answer."""
+
+    at: Mapping[str, int]
+    strange: int
+    patient: int
+
+
+class _Obstacle(NamedTuple):
+    """What keeps many destinations back at once: rule, as in `Held`; key: the address, or the pattern of hosts."""
+
+    rule: str
+    key: str = ""
+
+
+_STRANGERS, _PATIENT = _Obstacle("strangers"), _Obstacle("strangers", "with patience")
+
+
 class Dispatch:
     """The waiting jobs of this supervisor and the one rule by which they go.
 
@@ -58,9 +77,10 @@ class Dispatch:
         self.awaiting: Mapping[str, int] = {}
         self.full = False
         self._destinations: dict[str, Destination] = {}
-        self._round = Round()  # those with waiting jobs: for workers
-        self._unheard = Round()  # the same: for the scout
+        self._round = Round[_Obstacle]()  # those with waiting jobs: for workers
+        self._unheard = Round[_Obstacle]()  # the same: for the scout
         self._changed: dict[str, None] = {}  # those whose place in both may be another one now
+        self._kept_back: dict[str, _Obstacle | float] = {}  # from the next turn: by what, or until when
         self._busy: dict[str, Destination] = {}  # those with workers
         self.inquiries = Inquiries(self._destinations, self._note_change)
         self._left_out: dict[str, Destination] = {}  # those of which there is more than is kept
@@ -111,9 +131,10 @@ class Dispatch:
                 continue
             if not destination.waiting:
                 self._changed.pop(job.destination, None)  # its turn comes after all that have jobs already
+            if not destination.waiting or destination.cool_until:  # else it stands where it stood
+                self._note_change(job.destination)
             destination.waiting.append(job)
             destination.most = len(destination.waiting)
-            self._note_change(job.destination)
             self._known.add(job.key)
 
     def _note_change(self, name: str) -> None:
@@ -121,6 +142,14 @@ class Dispatch:
 
     def _place(self, now: float) -> None:
         """Each destination of which something has changed where it belongs: for what stands aside nobody looks."""
+        for name, what in self._kept_back.items():
+            if name not in self._round:
+                continue
+            if isinstance(what, _Obstacle):
+                self._round.put_behind(name, what)
+            else:
+                self._round.put(name, what, now)
+        self._kept_back.clear()
         for name in (*self._round.due(now), *self._unheard.due(now), *self._changed):
             each = self._destinations.get(name)
             if each and each.waiting:
@@ -172,14 +201,15 @@ class Dispatch:
 
     def ready(self, now: float) -> Iterator[str]:
         """Destinations that have jobs and may be given one more worker, in the order of the round."""
-        self._place(now)
         return filter(self._rule(now), self._round)
 
     def _rule(self, now: float) -> Callable[[str], bool]:
-        """Whether a destination of the round may be given one more worker, as things stand."""
-        at, strange, patient = self._at_work(now)
-        per_host, strangers, most_known = self.per_host, self.strangers, self.per_destination
-        most_strange = min(most_known, max(1, strangers // 3))
+        """Whether a destination of the round, which is set up for it, may be given one more worker as things stand."""
+        self._place(now)
+        at_work = self._at_work(now)
+        for obstacle in self._round.obstacles:
+            self._round.let_in(obstacle, self._room_at(obstacle, at_work, now))
+        most_known, most_strange = self.per_destination, self._most_of_a_stranger
 
         def may_go(name: str) -> bool:
             each = self._destinations[name]
@@ -187,17 +217,51 @@ class Dispatch:
             if stranger and self._scouted and not each.spoken(now):
                 self._note_change(name)  # what it said is too long ago
                 return False
-            if not each.may_have_more(most_strange if stranger else most_known, now) or at[each.address] >= per_host:
+            if not each.may_have_more(most_strange if stranger else most_known, now):
                 return False
-            if stranger and (strange >= strangers or (each.waiting[0].patient and patient >= most_strange)):
+            if obstacle := self._obstacle(each, at_work, stranger=stranger):
+                self._kept_back[name] = obstacle
                 return False
-            return bool(self.restraints.room(name, now))
+            return self._unrestrained(name, now)
 
         return may_go
 
-    def _at_work(self, now: float) -> tuple[Counter[str], int, int]:
-        """The workers at each address; those with strangers, and those of them that wait long for each answer."""
-        at: Counter[str] = Counter()
+    def _unrestrained(self, name: str, now: float) -> bool:
+        if self.restraints.room(name, now):
+            return True
+        if pattern := self.restraints.pattern_without_room(name, now):
+            self._kept_back[name] = _Obstacle("limits", pattern)
+        elif wait := self.restraints.wait(name, now):
+            self._kept_back[name] = now + wait
+        return False
+
+    @property
+    def _most_of_a_stranger(self) -> int:
+        """Workers that one stranger may have; and all together that are tried with patience."""
+        return min(self.per_destination, max(1, self.strangers // 3))
+
+    def _obstacle(self, each: Destination, at_work: _AtWork, *, stranger: bool) -> _Obstacle | None:
+        """What others of its kind, or of its host's, have used up."""
+        if at_work.at[each.address] >= self.per_host:
+            return _Obstacle("max_per_host", each.address)
+        if stranger and at_work.strange >= self.strangers:
+            return _STRANGERS
+        if stranger and each.waiting[0].patient and at_work.patient >= self._most_of_a_stranger:
+            return _PATIENT
+        return None
+
+    def _room_at(self, obstacle: _Obstacle, at_work: _AtWork, now: float) -> int:
+        """How many of those behind it may go."""
+        if obstacle == _STRANGERS:
+            return self.strangers - at_work.strange
+        if obstacle == _PATIENT:
+            return self._most_of_a_stranger - at_work.patient
+        if obstacle.rule == "max_per_host":
+            return self.per_host - at_work.at[obstacle.key]
+        return self.restraints.room_of(obstacle.key, now)
+
+    def _at_work(self, now: float) -> _AtWork:
+        at: defaultdict[str, int] = defaultdict(int)
         strange = patient = 0
         for name, each in self._busy.items():
             if each.address:
@@ -205,7 +269,7 @@ class Dispatch:
             if each.stranger(now):
                 strange += each.workers - self.awaiting.get(name, 0)
                 patient += each.workers if each.patient else 0
-        return at, strange, patient
+        return _AtWork(at, strange, patient)
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
         """Jobs of one destination for one worker, [] if there are none.
@@ -213,7 +277,6 @@ class Dispatch:
         last: the destination that this worker comes from and has a session with. It stays with it if nobody
         else is waiting, or if there are spare workers for the others.
         """
-        self._place(now)
         may_go = self._rule(now)
         stays = spare and last in self._round and may_go(last)
         name = last if stays else next(filter(may_go, self._round), "")
@@ -342,22 +405,23 @@ class Dispatch:
 
     def hurry(self, now: float) -> float:
         """Seconds that strangers have for each answer at a first attempt, because others wait for their workers."""
-        return patience(self.strangers, sum(1 for _ in self._strangers_in_need(now)))
+        return patience(self.strangers, self._strangers_in_need(now))
 
     def in_hurry(self, now: float) -> bool:
         """Whether they have not for ever."""
-        return any(self._strangers_in_need(now))
+        return bool(self._strangers_in_need(now))
 
     def may_hurry(self, batch: Sequence[Job], now: float) -> bool:
         """Whether `hurry` is about the worker of this batch."""
         return bool(batch) and not batch[0].patient and self._destinations[batch[0].destination].stranger(now)
 
-    def _strangers_in_need(self, now: float) -> Iterator[str]:
-        """Those that have no worker, since others of their kind have all that they may have."""
-        _, strange, _ = self._at_work(now)
-        if strange >= self.strangers:
-            self._place(now)
-            yield from (name for name in self._round if self._lacks_worker(self._destinations[name], now))
+    def _strangers_in_need(self, now: float) -> int:
+        """How many have no worker, since others of their kind have all that they may have."""
+        if self._at_work(now).strange < self.strangers:
+            return 0
+        self._place(now)
+        here = sum(1 for name in self._round if self._lacks_worker(self._destinations[name], now))
+        return here + self._round.behind(_STRANGERS)
 
     def _lacks_worker(self, each: Destination, now: float) -> bool:
         spoken = each.spoken(now) or not self._scouted
@@ -375,8 +439,13 @@ class Dispatch:
         """Seconds until some destination with waiting jobs may be tried again, or a connection has waited too long."""
         self._place(now)
         moments = (self._round.next_moment - now, self._unheard.next_moment - now, self.inquiries.left(now))
-        waits = (self.restraints.wait(name, now) for name in self._destinations) if self.restraints else ()
-        return min((time for time in (*moments, *waits) if time > 0), default=_NEVER)
+        waits = (self.restraints.wait(name, now) for name in self._round) if self.restraints else ()
+        patterns = (self.restraints.wait_of(obstacle.key, now) for obstacle in self._limits_in_the_way)
+        return min((time for time in (*moments, *waits, *patterns) if time > 0), default=_NEVER)
+
+    @property
+    def _limits_in_the_way(self) -> Iterator[_Obstacle]:
+        return (each for each in self._round.obstacles if each.rule == "limits")
 
     def forget_waiting(self) -> None:
         """What waits was found under another configuration: a look finds what is still due, and its destination."""
@@ -401,25 +470,33 @@ class Dispatch:
 
     def held_back(self, now: float) -> Iterator[tuple[str, Held]]:
         """Destinations with waiting jobs that may have no more workers for now, and the rule that says so."""
-        at, strangers, _ = self._at_work(now)
+        at_work = self._at_work(now)
         for name, each in self._destinations.items():
-            if each.waiting and (held := self._why(name, each, at[each.address], strangers, now)):
+            if each.waiting and (held := self._why(name, each, at_work, now)):
                 yield name, held
 
-    def _why(self, name: str, each: Destination, at_host: int, strangers: int, now: float) -> Held | None:
+    def _why(self, name: str, each: Destination, at_work: _AtWork, now: float) -> Held | None:
         if now < each.cool_until:
             return Held("cool_down", f"refuses sessions {each.refusal}", each.cool_until - now)
         if held := self.restraints.why(name, now):
             return held
         if each.asked or now < each.rest_until:
             return Held("scout", "whether its hosts speak is being found out")
-        return self._why_no_worker(each, at_host, strangers, now)
+        return self._why_no_worker(each, at_work, now)
 
-    def _why_no_worker(self, each: Destination, at_host: int, strangers: int, now: float) -> Held | None:
-        if at_host >= self.per_host:
-            return Held("max_per_host", f"{at_host} workers speak with {each.address}, as many as one address may have")
-        if each.stranger(now) and strangers >= self.strangers:
-            return Held("strangers", f"the {strangers} workers for those that have taken nothing lately are busy")
-        if each.workers and not each.may_have_more(self.per_destination, now):
+    def _why_no_worker(self, each: Destination, at_work: _AtWork, now: float) -> Held | None:
+        stranger = each.stranger(now)
+        most = self._most_of_a_stranger if stranger else self.per_destination
+        if each.workers and not each.may_have_more(most, now):
             return Held("concurrency", f"{each.workers} of its nodes are being delivered, as many as it bears at once")
+        if obstacle := self._obstacle(each, at_work, stranger=stranger):
+            return Held(obstacle.rule, self._told(obstacle, at_work))
         return PROCESSORS_BUSY if self.full else None
+
+    def _told(self, obstacle: _Obstacle, at_work: _AtWork) -> str:
+        if obstacle.rule == "max_per_host":
+            workers = at_work.at[obstacle.key]
+            return f"{workers} workers speak with {obstacle.key}, as many as one address may have"
+        if obstacle == _PATIENT:
+            return f"the {at_work.patient} workers for strangers that were tried before are busy"
+        return f"the {at_work.strange} workers for those that have taken nothing lately are busy"

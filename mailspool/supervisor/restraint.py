@@ -69,6 +69,21 @@ class Restraints:
             return 0
         return min((self._left(bound, now) for bound in self._bounds(destination)), default=_NO_LIMIT)
 
+    def pattern_without_room(self, destination: str, now: float) -> str:
+        """The pattern of its hosts that lets nothing go, "" if it is not such a one that keeps it."""
+        met = self._met.get(destination, ())
+        return next((pattern for pattern in met if not self.room_of(pattern, now)), "")
+
+    def room_of(self, key: str, now: float) -> int:
+        """The same as `room`, of one destination's own limit, or of a pattern of hosts."""
+        bound = self._bound(key)
+        return self._left(bound, now) if bound else _NO_LIMIT
+
+    def wait_of(self, key: str, now: float) -> float:
+        """The same as `wait`."""
+        bound = self._bound(key)
+        return self._wait(bound, now) if bound else 0.0
+
     def fit(self, batch: Sequence[Job], now: float) -> int:
         """How many of its jobs may go, the first ones: those of one group are one message."""
         room = self.room(batch[0].destination, now)

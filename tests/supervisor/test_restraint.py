@@ -237,6 +237,63 @@ def test_strangers_wait_for_one_another():
     assert {held.rule for _, held in one.held_back(0.0)} == {"strangers"}
 
 
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Each destination of which the room is asked for."""
+    found, usual = [], Restraints.room
+    monkeypatch.setattr(Restraints, "room", lambda self, name, now: (found.append(name), usual(self, name, now))[1])
+    return found
+
+
+def settle_all(one, count, now=0.0):
+    """All that a supervisor asks in some turns of its loop."""
+    for _ in range(count):
+        assert one.next_batch(now) == []
+        assert one.idle(now)
+        one.next_change(now)
+
+
+def test_however_many_domains_wait_for_one_kind_of_hosts_nobody_looks_at_them_until_there_is_room(looked_at):
+    one = dispatch(**{SUFFIX: {"concurrency": 2}})
+    for n in range(500):
+        met(one, f"d{n}.example", SUFFIX)
+    workers = Workers(one)
+    assert [bool(workers.take(0.0)) for _ in range(3)] == [True, True, False]
+    looked_at.clear()
+    settle_all(one, 10)
+    assert looked_at == []
+    one.offer(jobs("free.example", 1))
+    assert workers.take(0.0)[0].destination == "free.example"
+    workers.batches.pop()
+    workers.done(0.0)
+    assert workers.take(0.0)[0].destination == "d2.example"
+    assert len({*looked_at}) < 10
+
+
+def test_however_many_domains_have_used_up_their_minute_nobody_looks_at_them_until_it_is_over(looked_at):
+    one = dispatch(**{"*": {"messages_per_minute": 30}})
+    for n in range(500):
+        one.offer(jobs(f"d{n}.example", 2))
+        batch = one.next_batch(0.0)
+        one.finished(batch, Report([Result.DELIVERED], {}), 0.0)
+    assert one.next_batch(0.0) == []
+    looked_at.clear()
+    settle_all(one, 10)
+    assert looked_at == []
+    assert one.next_change(0.5) == pytest.approx(1.5)
+    assert one.next_batch(2.0)
+
+
+def test_strangers_that_are_tried_with_patience_wait_for_one_another_and_are_told_so():
+    one = dispatch()
+    for n in range(20):
+        one.offer([job._replace(patient=True) for job in jobs(f"d{n}.example", 1)])
+    while one.next_batch(0.0):
+        pass
+    assert {held.rule for _, held in one.held_back(0.0)} == {"strangers"}
+    assert len(dict(one.held_back(0.0))) == 15
+
+
 # --- a host's own words
 
 

@@ -39,6 +39,22 @@ def test_only_the_last_word_counts():
     assert (list(one), len(one)) == ([], 0)
 
 
+def test_who_waits_behind_an_obstacle_has_a_turn_when_it_is_let_in_and_those_behind_others_wait_on():
+    one = Round()
+    for name in "abcde":
+        one.put(name, 0.0, 0.0)
+    for name in "abd":
+        one.put_behind(name, "wall")
+    one.put_behind("e", "ditch")
+    assert (list(one), len(one), "a" in one, one.behind("wall")) == (["c"], 5, True, 3)
+    one.let_in("wall", 2)
+    assert (list(one), one.behind("wall"), one.obstacles) == (["c", "a", "b"], 1, ["wall", "ditch"])
+    one.let_in("wall", -1)
+    one.put("d", 0.0, 0.0)  # something else is known of it now
+    one.discard("e")
+    assert (list(one), one.obstacles, len(one)) == (["c", "a", "b", "d"], [], 4)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([0.0, 1.0, 2.0, 5.0, NEVER, None]), st.booleans())))
 def test_at_any_time_those_have_a_turn_whose_moment_has_come(steps):
     one, moments, now = Round(), dict[str, float](), 0.0

@@ -399,6 +399,90 @@ def test_nobody_looks_at_strangers_whose_answer_is_waited_for(one, monkeypatch):
     assert set(looked_at) == {one._destinations["d7"]}
 
 
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Each destination that is looked at from now on."""
+    found = []
+
+    def begin():
+        for each in ("may_have_more", "free_from", "spoken"):
+            usual = getattr(Destination, each)
+            monkeypatch.setattr(
+                Destination, each, lambda self, *a, usual=usual, **k: (found.append(self), usual(self, *a, **k))[1]
+            )
+        return found
+
+    return begin
+
+
+def at(address):
+    return Report([Result.DELIVERED], {}, address=address)
+
+
+def asked(one, now=0.0):
+    """All that a supervisor asks in one turn of its loop. The batch."""
+    batch = one.next_batch(now)
+    for question in (one.idle, one.hurry, one.in_hurry, one.next_change):
+        question(now)
+    return batch
+
+
+def test_however_many_wait_for_a_place_at_one_address_nobody_looks_at_them_and_others_go(one, looked_at):
+    for n in range(1000):
+        one.offer(jobs(f"d{n}", 1))
+    while say(one, Verdict.SPEAKS, host=HOST):
+        pass
+    taken = []
+    while batch := asked(one):
+        taken.append(batch)
+    assert len(taken) == one.per_host
+    one.offer(jobs("elsewhere", 1))
+    say(one, Verdict.SPEAKS, host=HOST._replace(address="192.0.2.2"))
+    found = looked_at()
+    assert asked(one)[0].destination == "elsewhere"
+    assert len({*found}) == 1
+    one.finished(taken.pop(), at(HOST.address), 0.0)
+    assert asked(one)[0].destination not in {batch[0].destination for batch in taken}
+    assert asked(one) == []
+    assert len({*found}) < 5
+
+
+def test_who_waits_for_a_place_keeps_its_turn_when_more_comes_for_it(one):
+    for n in range(13):
+        one.offer(jobs(f"d{n}", 1))
+    say(one, Verdict.SPEAKS, host=HOST)
+    taken = [asked(one) for _ in range(one.per_host)]
+    assert asked(one) == []
+    one.offer([Job("0/d10-more", "d10", "more")])
+    assert asked(one) == []
+    one.finished(taken[0], at(HOST.address), 0.0)
+    assert asked(one)[0].destination == "d10"
+
+
+def test_however_many_strangers_wait_for_one_another_nobody_looks_at_them_and_each_has_its_turn(one, looked_at):
+    names = {f"d{n}" for n in range(200)}
+    for n, name in enumerate(sorted(names)):
+        one.offer(jobs(name, 1))
+        say(one, Verdict.SPEAKS, host=HOST._replace(address=f"192.0.2.{n}"))
+    taken = []
+    while batch := asked(one):
+        taken.append(batch)
+    assert len(taken) == one.strangers
+    assert one.hurry(0.0) == patience(15, 185)
+    found = looked_at()
+    one.finished(taken.pop(), Report([Result.SETTLED], {}), 0.0)
+    taken.append(asked(one))
+    assert asked(one) == []
+    assert len({*found}) < 5
+    done = {batch[0].destination for batch in taken}
+    while taken:
+        one.finished(taken.pop(0), Report([Result.SETTLED], {}), 0.0)
+        if batch := asked(one):
+            taken.append(batch)
+            done.add(batch[0].destination)
+    assert len(done) >= 199
+
+
 def test_who_has_spoken_too_long_ago_is_asked_about_again(one):
     one.offer(jobs("a", 1))
     assert say(one, Verdict.SPEAKS, host=HOST) == ["a"]
