@@ -86,16 +86,15 @@ class Pool:
     def assign(self) -> None:
         """Give every idle worker a batch, and fork more while there are jobs that may go."""
         now = self._clock()
-        self.dispatch.inquiries.release_held(now)
-        self._count_awaiting(now)
+        if self.dispatch.awaiting:  # by now some may have heard what they waited for
+            self._count_awaiting(now)
         if self.paused or self._fault.left or not self._may_begin():
             return
         self.dispatch.offer(self.appointments.due(now))
         self._ask_scout(now)
         for worker in self.workers.free:
             if not self._give(worker, now) and not self.dispatch.restraints:  # else others may take what it may not
-                break
-        self.workers.retire_idle(now)
+                return
         while self._may_fork(now) and (forked := self.workers.fork(self.work)):
             self._give(forked, now)
 
@@ -270,6 +269,16 @@ class Pool:
         self.dispatch.limits = limits._replace(workers=wanted)
         self.workers.keep(wanted)
         return wanted
+
+    def see_to_time(self) -> None:
+        """What it brings by itself: who has waited, or been waited for, long enough."""
+        now = self._clock()
+        self.kill_overdue()
+        self._measure(now)
+        self._count_awaiting(now)
+        self.hurry_strangers()
+        self.dispatch.inquiries.release_held(now)
+        self.workers.retire_idle(now)
 
     def kill_overdue(self) -> None:
         """What those have in hand that must be given up is found again."""

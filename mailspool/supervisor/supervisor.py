@@ -38,6 +38,9 @@ from mailspool.supervisor.worker import Worker
 LONGEST_SLEEP = 10.0
 """Seconds; longer than this the parent never sleeps, whatever it has forgotten to think of: see `workers.SLEPT`."""
 
+LATE = 0.1
+"""Seconds by which what happens by itself may be seen to late: not with each report, while there are many."""
+
 log = get_logger()
 
 
@@ -58,6 +61,7 @@ class Supervisor:
         self._anew = Anew(self._release_all_in_child, clock)
         self._notifier = Notifier(clock)
         self._title = Title(clock)
+        self._due = 0.0  # when there is more to be seen to than who speaks
 
     # --- the whole daemon
 
@@ -95,23 +99,32 @@ class Supervisor:
             self._trouble.over()
 
     def _turn(self) -> None:
+        """Hear who speaks, and give what may go. What no report changes is seen to when it is due, all at once."""
         self._wait()
+        is_due = self._clock() >= self._due
+        if is_due:
+            self._see_to_the_rest()
+        if not self._shutdown:
+            self._looks.look_if_due(self._pool.work)
+            self._pool.assign()
+        if is_due:
+            self._show()
+            self._due = self._clock() + self._seconds_to_sleep()
+        else:
+            self._due = min(self._due, self._clock() + LATE)
+
+    def _see_to_the_rest(self) -> None:
         self._handle_signals()
         if self._pool.work.lease.lost:
             self._begin_anew()
         self._reap()
-        self._pool.kill_overdue()
-        self._pool.hurry_strangers()
+        self._pool.see_to_time()
         self._shutdown.end_if_due()
         self._recovery.begin()
         self._services.begin()
         self._attend_scout()
         self._notifier.ping_if_due()
-        if self._shutdown:
-            self._shutdown.harder_if_due()
-        else:
-            self._looks.look_if_due(self._pool.work)
-            self._pool.assign()
+        self._shutdown.harder_if_due()
 
     # --- signals and requests: docs/signals.md
 
@@ -253,19 +266,20 @@ class Supervisor:
     # --- waiting
 
     def _wait(self) -> None:
-        self._show()
-        for key, _ in self._selector.select(self._seconds_to_sleep()):
+        for key, _ in self._selector.select(max(0.0, self._due - self._clock())):
             if isinstance(key.data, Worker):
                 self._pool.hear(key.data)
             elif isinstance(key.data, Lookout):
                 self._looks.hear(key.data)
             elif isinstance(key.data, Scout):
                 self._pool.hear_scout()
-            elif key.fileobj is self._control:
-                self._control.serve()
             elif key.fileobj is self._trigger:
                 self._trigger.clear()
                 self._looks.poked()
+            else:  # signals, which are taken later, or an administrator
+                self._due = 0.0
+                if key.fileobj is self._control:
+                    self._control.serve()
 
     def _seconds_to_sleep(self) -> float:
         """Until the next thing that happens by itself."""

@@ -564,6 +564,17 @@ def test_a_worker_that_outlives_its_deadline_is_killed_and_what_it_held_comes_ba
     assert one.log.count("worker overdue, killed") == 1
 
 
+def test_what_time_brings_is_seen_to_while_there_is_something_to_hear_all_the_time(run):
+    one = run(lambda: setattr(station, "KILL_GRACE", 0.2))
+    one.add("a-hang-1")
+
+    def killed_while_poked():
+        one.poke()
+        return "worker overdue, killed" in one.log
+
+    eventually(killed_while_poked)
+
+
 def test_a_child_of_somebody_else_is_reaped_in_silence(run, tmp_path):
     def prepare():
         pid = os.fork()
