@@ -20,9 +20,12 @@ from mailspool.supervisor import control
 Status = dict[str, Any]
 
 
-def status(spool: Spool) -> Status:
-    """What the supervisor says of itself. Raises NotRunning, ControlForbidden."""
-    answer: Status = json.loads(control.ask(spool.settings.run_dir, "status", _tell_of_waiting))
+def status(spool: Spool, about: str = "") -> Status:
+    """What the supervisor says of itself. about: the only destination of which it is to tell what holds it back.
+
+    Raises NotRunning, ControlForbidden.
+    """
+    answer: Status = json.loads(control.ask(spool.settings.run_dir, f"status {about}".rstrip(), _tell_of_waiting))
     return answer
 
 
@@ -31,15 +34,15 @@ def _tell_of_waiting() -> None:
         click.echo(f"the supervisor has not answered yet; it has {control.PATIENCE:.0f} seconds more", err=True)
 
 
-def status_if_any(spool: Spool) -> Status | None:
+def status_if_any(spool: Spool, about: str = "") -> Status | None:
     """The same; None if no supervisor answers. Raises ControlForbidden."""
-    return status_or_fault(spool)[0]
+    return status_or_fault(spool, about)[0]
 
 
-def status_or_fault(spool: Spool) -> tuple[Status | None, str]:
+def status_or_fault(spool: Spool, about: str = "") -> tuple[Status | None, str]:
     """The same, and why there is none, with what to do behind a colon."""
     try:
-        return status(spool), ""
+        return status(spool, about), ""
     except NoAnswer as error:
         return None, str(error)
     except (NotRunning, ValueError):

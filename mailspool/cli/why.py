@@ -7,6 +7,7 @@ It writes nothing and needs no daemon. The next look is a matter of dice; what t
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache, partial
 from itertools import groupby
 from textwrap import wrap
 
@@ -49,8 +50,9 @@ def why(spool: Spool, *, ids: tuple[str, ...], as_json: bool) -> int:
     and seconds until that is over, null if nobody can know. docs/operating.md tells what each rule means.
     """
     selection = nodes.select(nodes.existing(spool), Selector(words=frozenset(ids)), spool.now())
-    status = running.status_if_any(spool)
+    status_about = cache(partial(running.status_if_any, spool))
     for at in selection.locations:
+        status = status_about(_destination(spool, at))
         try:
             click.echo(_as_json(spool, at, status) if as_json else _as_text(spool, at, status))
         except ClaimLost:
@@ -58,6 +60,12 @@ def why(spool: Spool, *, ids: tuple[str, ...], as_json: bool) -> int:
     for word in selection.unknown:
         say(nodes.unknown(word))
     return int(bool(selection.unknown))
+
+
+def _destination(spool: Spool, at: Location) -> str:
+    """Whose limits it waits for; "" where nobody can read that."""
+    domain = nodename.destination_in(at.name)
+    return spool.door.route.destination(domain) if domain else ""
 
 
 def _as_text(spool: Spool, at: Location, status: Status | None) -> str:

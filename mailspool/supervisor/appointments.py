@@ -39,9 +39,9 @@ class Appointments:
         """Seconds until the next one; inf if there is none."""
         return self._jobs[0][0] - now if self._jobs else float("inf")
 
-    def times(self, now: float) -> Iterator[tuple[str, float]]:
-        """The key of each, and in how many seconds its time comes, in no order."""
-        return ((job.key, at - now) for at, _, job in self._jobs)
+    def times(self, now: float, about: str = "") -> Iterator[tuple[str, float]]:
+        """The key of each, or of one destination's, and in how many seconds its time comes, in no order."""
+        return ((job.key, at - now) for at, _, job in self._jobs if about in ("", job.destination))
 
     def clear(self) -> None:
         """Under another configuration they may be somebody else's."""

@@ -52,9 +52,9 @@ def ask(run_dir: str, request: str, waiting: Callable[[], object] = lambda: None
 
 
 class Control:
-    """The supervisor's end. Requests are answered by the callables in `answers`: request word to answer text."""
+    """The supervisor's end. answers: by a request's first word, who answers what stands behind it, "" if nothing."""
 
-    def __init__(self, run_dir: str, answers: dict[str, Callable[[], str]]) -> None:
+    def __init__(self, run_dir: str, answers: dict[str, Callable[[str], str]]) -> None:
         self._entrance = Entrance(_path(run_dir), 0o600)
         self._answers = answers
         self._spare = _spare_descriptor()
@@ -74,7 +74,8 @@ class Control:
             with client, contextlib.suppress(OSError):
                 client.settimeout(PATIENCE / 100)  # our own clients send their one line at once
                 request = client.recv(_MAX_REQUEST).decode(errors="replace").strip()
-                answer = self._answers.get(request, lambda: "unknown request")()
+                word, _, about = request.partition(" ")
+                answer = self._answers[word](about) if word in self._answers else "unknown request"
                 client.settimeout(PATIENCE)
                 client.sendall(answer.encode())
 

@@ -468,11 +468,12 @@ class Dispatch:
         """Destinations in cool-down, with the seconds that are left."""
         return {name: d.cool_until - now for name, d in self._destinations.items() if d.cool_until > now}
 
-    def held_back(self, now: float) -> Iterator[tuple[str, Held]]:
-        """Destinations with waiting jobs that may have no more workers for now, and the rule that says so."""
+    def held_back(self, now: float, about: str = "") -> Iterator[tuple[str, Held]]:
+        """Destinations, or that one, with waiting jobs that may have no more workers for now; the rule that says so."""
         at_work = self._at_work(now)
-        for name, each in self._destinations.items():
-            if each.waiting and (held := self._why(name, each, at_work, now)):
+        for name in [about] if about else self._destinations:
+            each = self._destinations.get(name)
+            if each and each.waiting and (held := self._why(name, each, at_work, now)):
                 yield name, held
 
     def _why(self, name: str, each: Destination, at_work: _AtWork, now: float) -> Held | None:

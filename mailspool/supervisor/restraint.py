@@ -145,10 +145,10 @@ class Restraints:
         for bound in self._bounds(destination):
             grants = f"that limits.{bound.pattern} grants"
             if self._is_full(bound):
-                return Held("concurrency", f"the {bound.concurrency} connections {grants} are in use")
+                return Held("concurrency", f"all connections {grants} are in use ({bound.concurrency})")
             if wait := self._wait(bound, now):
-                each = f"{bound.per_minute:g} messages a minute"
-                return Held("messages_per_minute", f"the {each} {grants} are used up", wait)
+                used = f"all messages {grants} for a minute are used up ({bound.per_minute:g})"
+                return Held("messages_per_minute", used, wait)
         return None
 
     def wait(self, destination: str, now: float) -> float:

@@ -49,8 +49,8 @@ class Status:
             log.info("scoreboard", **line)
         log.info("scoreboard", **self._figures())
 
-    def json(self) -> str:
-        """One object, as the control socket answers it."""
+    def json(self, about: str = "") -> str:
+        """One object, as the control socket answers it. about: the only destination whose waiting is told."""
         import json  # only who asks pays
 
         now, pool = self._clock(), self._pool
@@ -63,8 +63,8 @@ class Status:
                 "services": [{"role": role, "pid": pid} for role, pid in self._running()],
                 **self._figures(),
                 "cooling": {name: round(left) for name, left in cooling.items()},
-                "held": {name: held._asdict() for name, held in islice(pool.dispatch.held_back(now), _MOST)},
-                "appointments": dict(islice(pool.appointments.times(now), _MOST)),
+                "held": {name: held._asdict() for name, held in islice(pool.dispatch.held_back(now, about), _MOST)},
+                "appointments": dict(islice(pool.appointments.times(now, about), _MOST)),
                 "alarms": self._pool.alarms.lines(),
                 "looking": round(self._looks.looking, 6),  # 0 only if there is no look
                 "next_look": round(self._looks.next_tick, 1),

@@ -144,8 +144,12 @@ class Supervisor:
             if handler := handlers.get(number):
                 handler()
 
-    def _answers(self) -> dict[str, Callable[[], str]]:
-        return {"look": self._look_everywhere, "status": self._status.json, "reload": self._reload}
+    def _answers(self) -> dict[str, Callable[[str], str]]:
+        return {
+            "look": lambda _: self._look_everywhere(),
+            "status": self._status.json,
+            "reload": lambda _: self._reload(),
+        }
 
     def _stop(self) -> None:
         self._notifier.stopping()

@@ -27,7 +27,7 @@ def why(make_spool, properties, tmp_path, monkeypatch):
         if (tier, state) != (0, State.QUEUED):
             at = spool.store.move(at, at._replace(tier=tier, state=state, name=name))
         answer = status(at) if callable(status) else status
-        monkeypatch.setattr(running, "status_if_any", lambda _: None if answer is None else {**QUIET, **answer})
+        monkeypatch.setattr(running, "status_if_any", lambda *_: None if answer is None else {**QUIET, **answer})
         run = [
             CliRunner().invoke(mailspool, ["why", *more, message, "-c", str(tmp_path / "mailspool.toml")])
             for more in (["--json"], [])

@@ -131,6 +131,19 @@ def test_status_on_a_terminal_is_one_screen(house, silent):
         assert re.search(r"\nand \d+ more workers?: mailspool ps\n", out)
 
 
+def test_status_and_why_name_the_rule_that_holds_a_message_back(house):
+    house.config.write_text(house.config.read_text() + 'limits."*" = { concurrency = 1 }\n')
+    with running(house):
+        house.send("sue@example.net")
+        until(lambda: stalled(house))
+        second = house.send("joe@example.net")
+        until(lambda: "held back by concurrency: " in house.run("why", second).out)
+        assert "all connections that limits.* grants are in use (1)" in " ".join(house.run("why", second).out.split())
+        assert re.search(r"\nheld back: \S+ \(concurrency\)\n", house.run("status").out)
+        (reason,) = json.loads(house.run("why", "--json", second).out)["reasons"]
+        assert reason["rule"] == "concurrency"
+
+
 def test_a_node_that_is_being_delivered_is_explained_and_not_retried(house):
     with running(house):
         message = house.send("sue@example.net")

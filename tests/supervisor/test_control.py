@@ -10,7 +10,7 @@ from mailspool.supervisor.control import Control
 
 
 def test_without_a_free_descriptor_who_asks_is_hung_up_on_and_the_loop_does_not_spin(tmp_path):
-    control = Control(str(tmp_path), {"status": lambda: "fine"})
+    control = Control(str(tmp_path), {"status": lambda about: f"fine{about}"})
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "control"))
@@ -34,4 +34,9 @@ def test_without_a_free_descriptor_who_asks_is_hung_up_on_and_the_loop_does_not_
         client.sendall(b"status\n")
         control.serve()
         assert client.recv(100) == b"fine"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "control"))
+        client.sendall(b"status x.example\n")
+        control.serve()
+        assert client.recv(100) == b"finex.example"
     control.close(unlink=True)

@@ -146,11 +146,11 @@ def test_it_is_told_which_rule_holds_a_destination_back():
     one.begin(jobs("a.example", 1), 0.0)
     held = one.why("a.example", 0.0)
     assert (held.rule, held.seconds) == ("messages_per_minute", 2.0)
-    assert held.text == "the 30 messages a minute that limits.a.example grants are used up"
+    assert held.text == "all messages that limits.a.example grants for a minute are used up (30)"
     one.ended(jobs("b.example", 1), [Result.RETURNED], (SUFFIX,), 0.0)
     one.held = {SUFFIX: 2}
     held = one.why("b.example", 0.0)
-    assert held[:2] == ("concurrency", f"the 2 connections that limits.{SUFFIX} grants are in use")
+    assert held[:2] == ("concurrency", f"all connections that limits.{SUFFIX} grants are in use (2)")
 
 
 def test_what_is_used_up_stays_used_up_though_the_destination_is_forgotten():
@@ -225,6 +225,8 @@ def test_each_destination_that_waits_is_told_with_the_rule_that_holds_it_back():
         "cool.example": "cool_down",
         "busy.example": "concurrency",
     }
+    assert list(one.held_back(1.0, "busy.example")) == [("busy.example", told["busy.example"])]
+    assert list(one.held_back(1.0, "free.example")) == list(one.held_back(1.0, "unknown.example")) == []
     assert told["cool.example"] == ("cool_down", "refuses sessions since noon: 421 no", 59.0)
 
 
