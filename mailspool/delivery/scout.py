@@ -8,7 +8,7 @@ to any host, and sends no message.
 
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -31,10 +31,12 @@ from mailspool.model.timeouts import Timeouts
 from mailspool.model.wait import Steps
 from mailspool.smtp.stream import Stream, connecting
 from mailspool.store import nodename
+from mailspool.supervisor.destination import HELD
 from mailspool.supervisor.scout import Answer, Question, Verdict
 
-MOST_STRANGE, MOST_KNOWN = 3, 20
-"""Connections at a time to one address: while nobody has heard from it, and once it has greeted."""
+MOST_STRANGE, MOST_KNOWN = 3, 10
+"""Connections at a time to one address: while nobody has heard from it; and once it has greeted, those included that
+may still wait for a worker."""
 
 MAX_REMEMBERED = 10_000
 """Addresses."""
@@ -187,7 +189,7 @@ class Addresses:
         self._lock = Lock()  # for what follows
         self._waiting: Counter[tuple[str, int]] = Counter()
         self._silent: dict[tuple[str, int], _Silence] = {}
-        self._spoken: set[tuple[str, int]] = set()
+        self._greetings: dict[tuple[str, int], deque[float]] = {}  # when the last ones came
         self._era = 0
 
     def enter_era(self, era: int) -> None:
@@ -218,16 +220,16 @@ class Addresses:
                 if not self._waiting[place]:
                     del self._waiting[place]
         with self._lock:
-            self._spoken.add(place)
-            self._silent.pop(place, None)
+            self._note_greeting(place)
         return connection
 
     def _may_enter(self, place: tuple[str, int], timeouts: Timeouts) -> bool:
         silence = self._silent.get(place)
         if silence and self._clock() < silence.until and timeouts.greeting <= silence.patience:
             raise TransientError(silence.error.status, "", f"just now, for another destination: {silence.error.text}")
-        if place in self._spoken:
-            return self._waiting[place] < MOST_KNOWN
+        if greetings := self._greetings.get(place):
+            lately = sum(1 for at in greetings if self._clock() - at < HELD)
+            return self._waiting[place] + lately < MOST_KNOWN
         if self._waiting[place] >= MOST_STRANGE:
             raise Crowded
         return True
@@ -244,13 +246,19 @@ class Addresses:
             raise
         return stream.detach()
 
+    def _note_greeting(self, place: tuple[str, int]) -> None:
+        self._silent.pop(place, None)
+        if place not in self._greetings and len(self._greetings) >= MAX_REMEMBERED:
+            self._greetings.clear()
+        self._greetings.setdefault(place, deque(maxlen=MOST_KNOWN)).append(self._clock())
+
     def _note_silence(self, place: tuple[str, int], error: TransientError, timeouts: Timeouts) -> None:
         if error.status == LOCAL_FAULT:
             return
         gave_up = isinstance(error.__cause__, TimeoutError)  # else more patience would have been in vain
         patience = timeouts.greeting if gave_up else float("inf")
         with self._lock:
-            self._spoken.discard(place)
+            self._greetings.pop(place, None)
             if len(self._silent) >= MAX_REMEMBERED:
                 self._silent.clear()
             self._silent[place] = _Silence(error, patience, self._clock() + self._rest)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mailspool.delivery.network import at_most
-from mailspool.delivery.scout import MAX_REMEMBERED, MOST_STRANGE, Addresses, Crowded, Search, unreached
+from mailspool.delivery.scout import MAX_REMEMBERED, MOST_KNOWN, MOST_STRANGE, Addresses, Crowded, Search, unreached
 from mailspool.delivery.work import SpoolWork
 from mailspool.errors import LeaseStale, PermanentError, TransientError
 from mailspool.model.phase import Phase, nobody_watches
@@ -15,6 +15,7 @@ from mailspool.model.status import LOCAL_FAULT
 from mailspool.model.target import Host
 from mailspool.model.timeouts import Timeouts
 from mailspool.spool import Spool
+from mailspool.supervisor.destination import HELD
 from mailspool.supervisor.job import Job
 from mailspool.supervisor.loop import through
 from mailspool.supervisor.scout import Question, Scout, Verdict
@@ -235,6 +236,19 @@ def test_only_a_few_wait_for_one_address_until_it_has_spoken(sinks):
     assert sink.accepted == MOST_STRANGE
 
 
+def test_a_host_that_greets_has_no_more_connections_than_that_wait_for_workers(sink, clock):
+    ours = addresses(clock)
+    kept = [through(ours.open(host_of(sink), Timeouts())) for _ in range(MOST_KNOWN)]
+    assert all(kept)
+    assert through(ours.open(host_of(sink), Timeouts())) is None  # it speaks, and that is all that need be known
+    assert sink.accepted == MOST_KNOWN
+    clock.now += HELD  # by now a worker has them, or nobody
+    kept.append(through(ours.open(host_of(sink), Timeouts())))
+    assert kept[-1]
+    for connection in kept:
+        connection.close()
+
+
 def test_what_is_known_of_addresses_is_bounded(monkeypatch, sinks):
     monkeypatch.setattr("mailspool.delivery.scout.MAX_REMEMBERED", 3)
     assert MAX_REMEMBERED == 10_000
@@ -243,6 +257,11 @@ def test_what_is_known_of_addresses_is_bounded(monkeypatch, sinks):
         with pytest.raises(TransientError):
             through(ours.open(Host("mx", f"127.0.0.{n}", sink.port), Timeouts()))
     assert len(ours._silent) <= 3
+    sink = sinks(host="0.0.0.0")
+    for n in range(1, 6):
+        with through(ours.open(Host("mx", f"127.0.0.{n}", sink.port), Timeouts())):
+            pass
+    assert len(ours._greetings) <= 3
 
 
 # --- whose spool has one
