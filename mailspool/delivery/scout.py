@@ -58,7 +58,7 @@ def unreached(found: bytes) -> Deferred:
 
 
 class NotForUs(Exception):
-    """A worker must find out."""
+    """A worker must find out. Its text: under which rule, if that is why."""
 
 
 class Crowded(Exception):
@@ -97,7 +97,9 @@ class Search:
             return (yield from self._ask_hosts(question))
         except Crowded:
             return Answer(question.number, Verdict.BUSY), None
-        except (NotForUs, DeliveryError, SpoolError):
+        except NotForUs as error:
+            return Answer(question.number, Verdict.UNKNOWN, rule=str(error)), None
+        except (DeliveryError, SpoolError):
             return Answer(question.number, Verdict.UNKNOWN), None
 
     def _ask_hosts(self, question: Question) -> Steps[tuple[Answer, socket.socket | None]]:
@@ -116,7 +118,7 @@ class Search:
                 yield None  # to look the next one up
             else:
                 assert isinstance(host, Host)  # the other kind is never opened
-                return Answer(question.number, Verdict.SPEAKS, host), connection
+                return Answer(question.number, Verdict.SPEAKS, host, rule=self._rule_of(host)), connection
         return self._silent(question.number, attempts), None
 
     def _begin(self, domain: str) -> Steps[Iterator[Host | TransientError]]:
@@ -152,10 +154,16 @@ class Search:
     def _open(self, host: Host | TransientError, timeouts: Timeouts) -> Steps[socket.socket | None]:
         if isinstance(host, TransientError):
             raise host
+        if host.port == SUBMISSIONS_PORT:
+            raise NotForUs  # it waits for us to speak first
         rule = self._rules.of_host(host.name)
-        if host.port == SUBMISSIONS_PORT or (rule and rule.is_shared):
-            raise NotForUs  # it waits for us to speak first; or connections to it are counted
+        if rule and rule.limit.concurrency:
+            raise NotForUs(rule.pattern)  # connections to it are counted
         return (yield from self._addresses.open(host, timeouts))
+
+    def _rule_of(self, host: Host) -> str:
+        rule = self._rules.of_host(host.name)
+        return rule.pattern if rule and rule.is_shared else ""
 
     def _patience(self, question: Question) -> Timeouts:
         """A worker's: see `DeliveryAgent`."""

@@ -401,7 +401,9 @@ class Dispatch:
 
     def answered(self, answer: Answer, connection: socket.socket | None, now: float) -> None:
         """What the scout found. The connection is ours now."""
-        self.inquiries.answered(answer, connection, self.limits.cool_down, now)
+        name = self.inquiries.answered(answer, connection, self.limits.cool_down, now)
+        if name and answer.rule:
+            self.restraints.meet(name, (answer.rule,))
 
     def hurry(self, now: float) -> float:
         """Seconds that strangers have for each answer at a first attempt, because others wait for their workers."""

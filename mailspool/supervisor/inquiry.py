@@ -61,14 +61,17 @@ class Inquiries:
     def _all_open(self) -> bool:
         return len(self._asked) + len(self._held) >= MAX_ASKED
 
-    def answered(self, answer: Answer, connection: socket.socket | None, cool_down: float, now: float) -> None:
-        """What the scout found. The connection is ours now. cool_down: as in `job.Limits`."""
+    def answered(self, answer: Answer, connection: socket.socket | None, cool_down: float, now: float) -> str:
+        """What the scout found. The connection is ours now. cool_down: as in `job.Limits`.
+
+        The destination that it is about, "" if it was asked about none.
+        """
         name = self._asked.pop(answer.number, "")
         self._patient.discard(answer.number)
         if not name:
             if connection:
                 connection.close()
-            return
+            return ""
         destination = self._destinations[name]
         destination.asked = False
         self._changed(name)
@@ -83,6 +86,7 @@ class Inquiries:
                 destination.spoke(now)
         if connection:
             self._held[name] = destination
+        return name
 
     def begin_era(self) -> None:
         """From now on no earlier silence counts."""

@@ -2,14 +2,14 @@
 """What an administrator's limits, and a host's own words, leave of a destination's jobs. No I/O; time is an argument.
 
 They count for all workers together, and for what an idle worker's session may still be open with. Which hosts take a
-destination's mail only workers learn: one that comes to a host whose rule its batch was not counted for gives the
-batch back, with the rule's name, before it connects; from then on the destination's batches count for that rule. Of
+destination's mail only the scout and workers learn: one that comes to a host whose rule its batch was not counted for
+gives the batch back, with the rule's name, before it connects; from then on the destination's batches count for it. Of
 what several supervisors share each takes an equal part. A host that wants less for a while is left alone as long as it
 says, or each time twice as long, until it takes something.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -93,10 +93,10 @@ class Restraints:
 
     def begin(self, batch: list[Job], now: float) -> list[Job]:
         """It goes. Returns it, with the patterns that it was counted for in its first job."""
-        if self.rules:
-            self._spend(batch[0].destination, _messages(batch), now)
         if met := self._met.get(batch[0].destination):
             batch[0] = batch[0]._replace(rules=met)
+        if self.rules:
+            self._spend(batch, _messages(batch), now)
         return batch
 
     # --- after it
@@ -106,10 +106,14 @@ class Restraints:
         destination = batch[0].destination
         if self.rules:
             tried = [job for job, result in zip(batch, results, strict=True) if result is not Result.RETURNED]
-            self._spend(destination, _messages(tried) - _messages(batch), now)
+            self._spend(batch, _messages(tried) - _messages(batch), now)
         if met:
-            known = dict.fromkeys((*self._met.get(destination, ()), *met))
-            self._met[destination] = tuple(known)[-MAX_RULES:]
+            self.meet(destination, met)
+
+    def meet(self, destination: str, patterns: Iterable[str]) -> None:
+        """Hosts of these patterns take its mail."""
+        known = dict.fromkeys((*self._met.get(destination, ()), *patterns))
+        self._met[destination] = tuple(known)[-MAX_RULES:]
 
     def leave_alone(self, destination: str, text: str, seconds: float, now: float) -> None:
         """Its host wants less, and nothing for so long; what workers report that had set out before says no more."""
@@ -167,9 +171,10 @@ class Restraints:
 
     def _bounds(self, destination: str) -> Iterator[_Bound]:
         if self.rules:
-            for key in (destination, *self._met.get(destination, ())):
-                if bound := self._bound(key):
-                    yield bound
+            yield from self._bounds_of(destination, *self._met.get(destination, ()))
+
+    def _bounds_of(self, *keys: str) -> Iterator[_Bound]:
+        return filter(None, map(self._bound, keys))
 
     def _bound(self, key: str) -> _Bound | None:
         rule = self.rules.of_pattern(key) if key.lower().startswith(HOSTS) else self.rules.of_destination(key)
@@ -189,8 +194,9 @@ class Restraints:
     def _wait(self, bound: _Bound, now: float) -> float:
         return self._buckets[bound.key].wait(bound.per_minute, now) if bound.per_minute else 0.0
 
-    def _spend(self, destination: str, messages: int, now: float) -> None:
-        for bound in self._bounds(destination):
+    def _spend(self, batch: Sequence[Job], messages: int, now: float) -> None:
+        """Of what the batch counts for: others may have met more hosts of its destination since it was given out."""
+        for bound in self._bounds_of(batch[0].destination, *batch[0].rules):
             if bound.per_minute:
                 self._buckets[bound.key].spend(messages, bound.per_minute, now)
 

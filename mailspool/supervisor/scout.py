@@ -68,13 +68,14 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """host: which speaks. refusal, found: how none does, see `Job`."""
+    """host: which speaks. refusal, found: how none does, see `Job`. rule: the pattern of hosts that they come under."""
 
     number: int
     verdict: Verdict
     host: Host | None = None
     refusal: str = ""
     found: bytes = b""
+    rule: str = ""
 
 
 Search = Callable[[Question], Steps[tuple[Answer, socket.socket | None]]]

@@ -61,6 +61,23 @@ def test_a_destination_gets_no_more_messages_in_a_minute_than_it_may_and_others_
     assert (held["rule"], 0 < held["seconds"] <= 60) == ("messages_per_minute", True)
 
 
+def test_all_domains_behind_hosts_of_one_name_share_the_messages_of_a_minute(daemon, make_spool, sinks):
+    slow, good, domains = sinks(), sinks(host="127.0.0.2"), [f"d{n}.example" for n in range(8)]
+    options = {
+        "smarthost": good.address,
+        "routes": {domain: [slow.address, f"[127.0.0.1]:{number}"] for number, domain in enumerate(domains, 1)},
+        "limits": {"mx:127.0.0.1": {"messages_per_minute": 2}},
+        "dequeue_timeout": 3600,
+    }
+    running = daemon(**options)
+    spool, began = make_spool(**options), time.monotonic()
+    send(spool, 3, *domains)
+    send(spool, 20, "good.example")
+    rules = lambda: [held["rule"] for held in running.status()["held"].values()]  # noqa: E731
+    eventually(lambda: len(good.mails) == 20 and slow.mails and rules() == ["messages_per_minute"] * len(domains))
+    assert len(slow.mails) <= 1 + (time.monotonic() - began) // 30
+
+
 def test_a_greylisted_message_is_tried_again_when_its_host_says_and_not_when_its_tier_does(
     daemon, make_spool, sink, tmp_path
 ):

@@ -120,6 +120,20 @@ def test_what_it_cannot_judge_a_worker_finds_out(search, trouble):
     assert (answer.verdict, connection) == (Verdict.UNKNOWN, None)
 
 
+@pytest.mark.parametrize(
+    ("limit", "verdict", "connections"),
+    [({"messages_per_minute": 5}, Verdict.SPEAKS, 1), ({"concurrency": 5}, Verdict.UNKNOWN, 0)],
+)
+def test_under_which_limit_of_hosts_it_comes_is_told_and_where_connections_are_counted_none_is_made(
+    search, sink, limit, verdict, connections
+):
+    answer, connection = search(["127.0.0.1"], smtp_port=sink.port, limits={"mx:127.0.0.1": limit})
+    assert (answer.verdict, answer.rule) == (verdict, "mx:127.0.0.1")
+    assert sink.accepted == connections
+    if connection:
+        connection.close()
+
+
 def test_where_tls_comes_before_the_first_word_a_worker_connects(search, sink):
     answer, _ = search(["127.0.0.1"], smtp_port=465)
     assert answer.verdict is Verdict.UNKNOWN

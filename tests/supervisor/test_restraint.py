@@ -13,6 +13,7 @@ from mailspool.model.rules import Rules
 from mailspool.supervisor.dispatch import MAX_BATCH, Dispatch
 from mailspool.supervisor.job import MAX_RULES, Job, Limits, Report, Result, Slower
 from mailspool.supervisor.restraint import LONGEST_PATIENCE, Restraints
+from mailspool.supervisor.scout import Answer, Verdict
 from mailspool.supervisor.station import MAX_PACKET, MAX_REFUSAL
 
 SUFFIX = "mx:*.mail.protection.example"
@@ -74,6 +75,17 @@ def test_a_limit_of_hosts_is_about_all_domains_together_whose_mail_they_take():
     assert workers.take(0.0)
 
 
+def test_what_the_scout_says_of_the_host_counts_before_any_worker_comes_there():
+    one = dispatch(**{SUFFIX: {"messages_per_minute": 2}})
+    one.scouted = True
+    one.offer(jobs("a.example", 5))
+    (question,) = one.questions(0.0)
+    one.answered(Answer(question.number, Verdict.SPEAKS, rule=SUFFIX), None, 0.0)
+    (job,) = one.next_batch(0.0)
+    assert job.rules == (SUFFIX,)
+    assert one.next_batch(0.0) == []
+
+
 def test_until_a_worker_has_met_the_host_nothing_is_counted_for_it():
     one = dispatch(**{SUFFIX: {"concurrency": 1}})
     one.offer(jobs("a.example", 1))
@@ -96,6 +108,17 @@ def test_the_messages_of_a_minute_are_spread_over_it():
     assert one.next_batch(1.9) == []
     assert one.next_change(1.9) == pytest.approx(0.1)
     assert len(one.next_batch(2.0)) == 1
+
+
+def test_what_was_not_counted_for_hosts_gives_them_nothing_back_when_it_comes_back():
+    one = dispatch(**{SUFFIX: {"messages_per_minute": 2}})
+    one.offer(jobs("a.example", 20))
+    batches = [one.next_batch(0.0) for _ in range(2)]  # before anybody knows where its mail goes
+    met_now = Report([Result.RETURNED] * len(batches[0]), {}, rules=(SUFFIX,))
+    one.finished(batches[0], met_now, 0.0)
+    assert len(one.next_batch(0.0)) == 1
+    one.finished(batches[1], met_now, 0.0)
+    assert one.next_batch(0.0) == []
 
 
 def test_a_message_to_several_recipients_is_one_message():
