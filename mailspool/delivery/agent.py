@@ -27,7 +27,7 @@ from mailspool.errors import (
 from mailspool.log import get_logger
 from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
-from mailspool.model.outcome import Deferred, Delivered, Outcome
+from mailspool.model.outcome import Delivered, Outcome
 from mailspool.model.target import Host
 from mailspool.smtp.flight import always
 from mailspool.smtp.session import Session
@@ -36,15 +36,13 @@ log = get_logger()
 
 _DESTINATION, _LETTER = attrgetter("destination"), attrgetter("letter")
 
-UNRELIABLE = 3600.0
-"""Seconds for which a host that has lost a connection with a message past its final dot is sent one at a time."""
-
 
 class DeliveryAgent:
     """One per worker. own_name: as said in EHLO. patience: the timeout of `open_smtp_connection` at a first attempt.
 
     alarm: told (host:port, text) of a host that wants a login. now: Unix seconds; clock: monotonic ones.
-    contact: a host of the destination at hand that is known to speak.
+    contact: a host of the destination at hand that is known to speak. careful: whether that one loses connections, so
+    that it is sent one message at a time.
     bounds: what the administrator grants a host.
     """
 
@@ -60,8 +58,9 @@ class DeliveryAgent:
         clock: Callable[[], float],
         bounds: Bounds,
         contact: Callable[[], Host | None] = lambda: None,
+        careful: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._contact = contact
+        self._contact, self._careful = contact, careful
         self._bounds, self._left = bounds, 0  # messages that the session may still take
         self._hooks, self._route, self._alarm, self._own_name = hooks, route, alarm, own_name.lower()
         self._patience, self._max_hops = patience, max_hops
@@ -69,7 +68,6 @@ class DeliveryAgent:
         self._session: Session | None = None
         self._destination = ""  # which the session is with
         self._behind: list[Delivery] = []  # what may have been begun on it
-        self._unreliable: dict[str, float] = {}  # hosts that have lost a connection, and until when that counts
 
     def prepare(
         self,
@@ -200,8 +198,6 @@ class DeliveryAgent:
             return False
         self._destination = delivery.destination
         self._left = self._bounds.messages(self._destination, host.name)
-        if self._clock() < self._unreliable.get(self._session.host, 0.0):
-            self._session.widest = 1
         return True
 
     def _refuse_ourselves(self, session: Session, domain: str) -> None:
@@ -215,15 +211,14 @@ class DeliveryAgent:
         """One transaction for all recipients without a verdict. True if none is left without."""
         session = self._session
         assert session is not None
+        if self._careful():
+            session.send_singly()
         self._left -= 1
         if kept:
             delivery.begin(session.host)
         letter = delivery.letter if session.has_begun(delivery.letter) else delivery.next_letter()
         self._behind = self._followers(session, behind)
         verdicts = session.exchange([letter, *map(_LETTER, self._behind)])
-        for verdict in verdicts:
-            if isinstance(verdict, Deferred) and verdict.in_doubt:
-                self._unreliable[session.host] = self._clock() + UNRELIABLE
         if session.over:
             untouched = session.untouched
             self._drop()

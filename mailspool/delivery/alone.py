@@ -17,8 +17,10 @@ class Alone:
     serial = 0
     finishing = False
     watch = staticmethod(nobody_watches)
-    order = NOTHING
     connection_to = staticmethod(no_connection)
+
+    def __init__(self) -> None:
+        self.order = NOTHING
 
     def alarm(self, subject: str, text: str) -> None:
         """Nobody collects them here."""
@@ -30,6 +32,10 @@ class Alone:
 
     def slower(self, _text: str, _seconds: float) -> None:
         """There are no other jobs."""
+
+    def lost(self) -> None:
+        """Nobody else says to whom it was."""
+        self.order = self.order._replace(careful=True)
 
     def appoint(self, _job: Job, _seconds: float) -> None:
         """Nobody would keep it: the node is tried when it is due."""

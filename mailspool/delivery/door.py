@@ -108,6 +108,7 @@ class Door:
             time.monotonic,
             Bounds(Rules(settings.limits), station),
             lambda: station.order.host,
+            lambda: station.order.careful,
         )
         self.settler = Settler(
             Policy(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What hosts say in passing is handed on to the supervisor: that they take no session, fewer messages, or one later.
+"""What hosts let us know in passing is handed on: that they take no session, fewer messages, one later, or hang up.
 
 It never decides what becomes of a message, and nothing here reads more than the text of a temporary refusal.
 """
@@ -50,6 +50,8 @@ class Hints:
             return _NOTHING
         if refused := next((outcome for _, outcome in deferred if outcome.refused), None):
             self._station.refused(refusal(refused.text, self._hooks.now()))
+        if any(outcome.in_doubt for _, outcome in deferred):
+            self._station.lost()
         enough, wishes = False, []
         for node, outcome in deferred:
             hint = None if outcome.untried else parse_hint(outcome.text)

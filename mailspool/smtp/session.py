@@ -41,8 +41,7 @@ WIDEST = 10
 class Session:
     """host: "mx.example.org[192.0.2.1]:25". transcript: what was said. `open` makes one.
 
-    room: how many letters it can make use of at once. widest: as far as that may grow with what goes whole behind
-    others, 1 for a host that loses connections.
+    room: how many letters it can make use of at once.
     The watch is called whenever the session begins to wait anew, with the most seconds that this may take.
     """
 
@@ -50,7 +49,7 @@ class Session:
         self, stream: Stream, dialogue: Dialogue, name: str, *, timeouts: Timeouts, tls: TlsPolicy, watch: Watch
     ) -> None:
         self.host = dialogue.host
-        self.room, self.widest = 1, WIDEST
+        self.room, self._widest = 1, WIDEST  # as far as it may grow with what goes whole behind others
         self._channel = Channel(stream, self.host, name, timeouts, tls, watch)
         self.transcript = self._channel.transcript
         self._dialogue = dialogue
@@ -194,9 +193,15 @@ class Session:
             self.close()
         self._told = head
         outcomes: list[Outcome] = head.result
-        if self._sends_ahead and self.room < self.widest and any(isinstance(each, Delivered) for each in outcomes):
+        if self._sends_ahead and self.room < self._widest and any(isinstance(each, Delivered) for each in outcomes):
             self.room += 1
         return outcomes
+
+    def send_singly(self) -> None:
+        """From now on nothing goes whole behind a letter that is not answered: the host loses connections."""
+        self._widest = 1
+        if self._sends_ahead:
+            self.room = 1
 
     def quit(self) -> None:
         """Say goodbye and close. No error matters here: what was delivered stays delivered.

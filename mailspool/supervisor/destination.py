@@ -21,7 +21,8 @@ LONGEST_COOL_DOWN = 3600.0
 """Seconds; the cool-down is doubled no further than to this, unless it was longer from the beginning."""
 
 REMEMBERED = 3600.0
-"""Seconds after its last delivery in which a destination is no stranger, and after a cool-down till it is forgotten."""
+"""Seconds after its last delivery in which a destination is no stranger, and after a cool-down till it is forgotten;
+and for which one that loses connections is treated with care."""
 
 SPOKEN = 120.0
 """Seconds after it has spoken in which a stranger needs no scout."""
@@ -54,7 +55,7 @@ class Destination:
         self.refusal = ""
         self.address = ""
         self.patient = False  # the last batch was
-        self._known_until = 0.0
+        self._known_until = self._careful_until = 0.0
         # what the scout said
         self.asked = False
         self.rest_until = 0.0
@@ -132,6 +133,14 @@ class Destination:
         self.cool_until = now + min(cool_down * 2.0**self.refusals, max(cool_down, LONGEST_COOL_DOWN))
         self.refusals += 1
 
+    def lost(self, now: float) -> None:
+        """A connection with it was lost before it was known what became of a job."""
+        self._careful_until = now + REMEMBERED
+
+    def careful(self, now: float) -> bool:
+        """Whether that was lately."""
+        return now < self._careful_until
+
     def slow_down(self) -> bool:
         """It wants less: from now on it bears as many as are still at work there. False if it had only one already."""
         had, self.concurrency = self.concurrency, max(1, min(self.concurrency - 1, self.workers))
@@ -148,7 +157,7 @@ class Destination:
         if self.waiting or self.workers or self.asked or self._connection:
             return False
         remembered = self.cool_until + REMEMBERED if self.refusals else 0.0
-        return now >= max(remembered, self._known_until)
+        return now >= max(remembered, self._known_until, self._careful_until)
 
     # --- with a scout
 

@@ -351,6 +351,8 @@ class Dispatch:
 
     def _learn(self, name: str, destination: Destination, report: Report, now: float) -> None:
         results = report.results
+        if report.lost:
+            destination.lost(now)
         if report.slower:
             self._slow_down(name, destination, report.slower, now)
         elif Result.DELIVERED in results:
@@ -388,10 +390,11 @@ class Dispatch:
     def order(self, batch: list[Job], now: float) -> tuple[Order, socket.socket | None]:
         """A batch with what the scout found at its destination, and the connection, if nobody has it yet."""
         name = batch[0].destination
+        destination = self._destinations[name]
         if batch[0].refusal:
-            return Order(batch, found=self._destinations[name].found()), None
+            return Order(batch, found=destination.found()), None
         host, connection = self.inquiries.contact(name, now)
-        return Order(batch, host), connection
+        return Order(batch, host, careful=destination.careful(now)), connection
 
     def questions(self, now: float) -> Iterator[Question]:
         """What the scout is to be asked, each question once it is taken; none where one connection were too many."""

@@ -78,12 +78,14 @@ class Order(NamedTuple):
     """What a worker is given: jobs of one destination.
 
     host: one of it that has spoken just now, if one is known. found: what the scout met, who has tried these jobs
-    already; then they are settled by that.
+    already; then they are settled by that. careful: connections with it have been lost lately, so that no job should
+    be let go of before it is known what became of the one before.
     """
 
     jobs: list[Job]
     host: Host | None = None
     found: bytes = b""
+    careful: bool = False
 
 
 NOTHING = Order([])
@@ -118,6 +120,9 @@ class Station(Protocol):
     def slower(self, text: str, seconds: float) -> None:
         """The destination wants less, as of `Slower`."""
 
+    def lost(self) -> None:
+        """A connection was lost before it was known what became of a job: the order is a careful one from now on."""
+
     def appoint(self, job: Job, seconds: float) -> None:
         """To be tried in so many seconds, though it is not due by then."""
 
@@ -137,7 +142,7 @@ class Report(NamedTuple):
     rules: patterns of hosts that it came upon, and that the batch was not counted for.
     slower: if the destination wants less. appointments: what jobs have become that it wants soon again.
     address: of the host that it spoke with last, "" if with none. share: of the time that it took, the part in which
-    it wanted a processor; for the rest it waited for others.
+    it wanted a processor; for the rest it waited for others. lost: if a connection was, with a job in doubt.
     """
 
     results: list[Result]
@@ -148,6 +153,7 @@ class Report(NamedTuple):
     appointments: Sequence[Appointment] = ()
     address: str = ""
     share: float = 0.0
+    lost: bool = False
 
 
 class Lease(Protocol):

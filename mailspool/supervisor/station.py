@@ -70,6 +70,7 @@ class WorkerStation:
         self._connection: socket.socket | None = None
         self._rules: dict[str, None] = {}  # patterns that the batch does not count for, and should
         self._slower: Slower | None = None
+        self._lost = False
         self._appointments: list[Appointment] = []
         self._title = WorkerTitle(serial, slot, clock)
 
@@ -99,8 +100,9 @@ class WorkerStation:
     def _take_report(self, results: list[Result]) -> Report:
         met, address = tuple(self._rules), address_in(self._spoken_with)
         slower, appointments, share = self._slower, self._appointments, self._stopwatch.share
-        report = Report(results, self._alarms, self._refusal, met, slower, appointments, address, share)
+        report = Report(results, self._alarms, self._refusal, met, slower, appointments, address, share, self._lost)
         self._alarms, self._refusal, self._rules, self._slower, self._appointments = {}, "", {}, None, []
+        self._lost = False
         return report
 
     # --- waiting for jobs
@@ -148,6 +150,10 @@ class WorkerStation:
     def slower(self, text: str, seconds: float) -> None:
         """The parent keeps to it."""
         self._slower = Slower(text[:MAX_REFUSAL], seconds)
+
+    def lost(self) -> None:
+        """See `job.Station`."""
+        self._lost, self.order = True, self.order._replace(careful=True)
 
     def appoint(self, job: Job, seconds: float) -> None:
         """The parent remembers it."""

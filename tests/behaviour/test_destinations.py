@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """No destination holds up another; the twenty messages of the original, and others that do not answer."""
 
+import re
 import time
 
 import pytest
 
 from tests.running import eventually
+from tests.sink import CHUNKING
 
 MESSAGE = "Subject: hello\n\nworld\n"
 
@@ -97,6 +99,22 @@ def test_a_host_that_drips_gets_no_longer_than_its_timeout(daemon, make_spool, s
     eventually(lambda: dripping.cuts)
     assert dripping.cuts[0] < 5
     eventually(lambda: "timed out after 0.5 s in GREETING" in running.log)
+
+
+def test_a_host_that_has_lost_a_connection_is_sent_one_message_at_a_time_by_whichever_worker(daemon, make_spool, sinks):
+    sink = sinks(extensions=CHUNKING)
+    options = {**routes(x=sink), "dequeue_timeout": 3600, "cool_down": 0, "max_per_destination": 1,
+               "worker_nodes": 1}  # fmt: skip
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="lost@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: "status=deferred" in running.log)
+    (worker,) = re.findall(r"worker\[([0-9]+)\]: .*status=deferred", running.log)
+    with spool.batch() as batch:  # so that a look finds them all
+        for n in range(30):
+            batch.send_mail(to=f"r{n}@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: len(sink.mails) == 31)
+    assert worker not in re.findall(r"worker\[([0-9]+)\]: .*status=sent", running.log)
+    assert b"RSET\r\n" not in sink.commands  # which is said behind what is not answered yet
 
 
 def test_a_destination_gets_no_more_workers_than_allowed(daemon, make_spool, sinks):

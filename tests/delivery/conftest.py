@@ -61,6 +61,9 @@ class Station:
     def slower(self, text, seconds):
         self.slowed.append((text, seconds))
 
+    def lost(self):
+        self.order = self.order._replace(careful=True)
+
     def appoint(self, job, seconds):
         self.appointed.append((job, seconds))
 

@@ -10,7 +10,7 @@ from mailspool.errors import ShutdownRequested, SpoolError
 from mailspool.model.phase import Phase
 from mailspool.smtp.session import WIDEST
 from mailspool.store.base import State
-from mailspool.supervisor.job import Result
+from mailspool.supervisor.job import Order, Result
 from tests.running import eventually
 from tests.sink import CHUNKING
 
@@ -63,7 +63,7 @@ class Place:
         self._place, self._phase, self._left, self._act = station(), phase, nth, act
         self.serial, self.finishing, self.deadline = 7, False, self._place.deadline
         self.order, self.connection_to = self._place.order, self._place.connection_to
-        self.alarm, self.refused = self._place.alarm, self._place.refused
+        self.alarm, self.refused, self.lost = self._place.alarm, self._place.refused, self._place.lost
 
     def watch(self, phase, host, seconds):
         if phase is self._phase:
@@ -171,6 +171,23 @@ def test_a_host_that_has_lost_a_connection_is_sent_one_message_at_a_time(sinks, 
     jobs = [job for job in jobs_of(spool) if job.key.startswith("0/")]
     assert work.perform(jobs, place) == [Result.DELIVERED] * 5
     assert b"RSET\r\n" not in sink.commands  # which is said behind what is not answered yet
+
+
+@pytest.mark.parametrize(("careful", "resets"), [(False, True), (True, False)])
+def test_what_another_worker_has_lost_with_a_host_makes_this_one_careful_on_the_session_that_it_has_too(
+    sinks, make_spool, station, jobs_of, careful, resets
+):
+    sink = sinks(extensions=CHUNKING)
+    spool = make_spool(sink=sink)
+    work, place = SpoolWork(spool), station()
+    fill(spool, *(f"u{n}" for n in range(10)))
+    work.perform(jobs_of(spool), place)
+    sink.commands.clear()
+    fill(spool, *(f"v{n}" for n in range(10)))
+    place.order = Order([], careful=careful)
+    work.perform(jobs_of(spool), place)
+    assert (len(sink.mails), sink.accepted) == (20, 1)
+    assert (b"RSET\r\n" in sink.commands) == resets
 
 
 def test_what_a_host_that_hangs_up_has_not_come_to_is_given_back_untried(sinks, make_spool, station, jobs_of):

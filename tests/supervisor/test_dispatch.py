@@ -168,6 +168,21 @@ def test_who_speaks_with_us_is_not_left_alone_whatever_he_says():
     assert len(one.next_batch(60.0)) > 1
 
 
+def test_after_a_lost_connection_every_worker_is_told_to_be_careful_there_for_an_hour_and_with_nobody_else():
+    one = met(Dispatch(limits()), "a", "b")
+    one.offer(jobs("a", 400))
+    first, second = one.next_batch(0.0), one.next_batch(0.0)
+    assert not one.order(first, 0.0)[0].careful
+    one.finished(first, Report([Result.SETTLED] * len(first), {}, lost=True), 0.0)
+    one.finished(second, Report([Result.DELIVERED] * len(second), {}), 1.0)
+    one.forget_idle(destination.REMEMBERED - 1)
+    assert one.order(one.next_batch(1.0), destination.REMEMBERED - 1)[0].careful
+    assert not one.order(one.next_batch(1.0), destination.REMEMBERED)[0].careful
+    one.offer(jobs("b", 1))
+    batches = [one.next_batch(1.0) for _ in range(2)]
+    assert {batch[0].destination: one.order(batch, 1.0)[0].careful for batch in batches} == {"a": True, "b": False}
+
+
 def test_a_delivery_ends_the_cool_down():
     one = Dispatch(limits())
     one.offer(jobs("a", 2))
