@@ -49,7 +49,7 @@ class Hints:
         if not deferred:  # as most often
             return _NOTHING
         if refused := next((outcome for _, outcome in deferred if outcome.refused), None):
-            self._station.refused(refusal(refused.text, self._hooks.now()))
+            self._station.refused(refusal(refused.host, refused.text, self._hooks.now()))
         if any(outcome.in_doubt for _, outcome in deferred):
             self._station.lost()
         enough, wishes = False, []

@@ -94,7 +94,7 @@ class Route:
                 nothing = False
                 yield found
         if nothing:
-            raise PermanentError(NO_HOST, "", f"no host of {domain} has an IP address: {', '.join(names[:10])}")
+            raise PermanentError(NO_HOST, "", _no_address(target, names, domain))
 
     def _names(self, target: Target, domain: str) -> tuple[list[str], int]:
         match target:
@@ -130,3 +130,9 @@ def _asked(lookup: Callable[[str], Sequence[str] | str], name: str) -> list[str]
     except OSError as error:
         raise TransientError(DNS_TROUBLE, "", f"look-up of {name} failed: {error}") from error
     return [answer] if isinstance(answer, str) else list(answer)
+
+
+def _no_address(target: Target, names: Sequence[str], domain: str) -> str:
+    if isinstance(target, ByHost):
+        return f"{target.host} has no IP address"
+    return f"no host of {domain} has an IP address: {', '.join(names[:10])}"

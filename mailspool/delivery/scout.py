@@ -45,10 +45,10 @@ _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 
 
-def refusal(text: str, now: float) -> str:
-    """How a destination refuses sessions since `now` (Unix seconds), in words."""
+def refusal(host: str, text: str, now: float) -> str:
+    """How a destination refuses sessions since `now` (Unix seconds), in words. host: who has said so, or ""."""
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    return f"since {since}: {text}"
+    return f"since {since}: {text if host in text else f'{host}: {text}'}"
 
 
 def unreached(found: bytes) -> Deferred:
@@ -174,7 +174,7 @@ class Search:
     def _silent(self, number: int, attempts: Sequence[Attempt]) -> Answer:
         if not attempts:
             raise NotForUs
-        why = refusal(attempts[-1].text, attempts[0].time)
+        why = refusal(attempts[-1].host, attempts[-1].text, attempts[0].time)
         return Answer(number, Verdict.SILENT, refusal=why, found=_encode(attempts))
 
 

@@ -32,7 +32,7 @@ def kind_of(source: Source) -> Kind:
         raise UsageError(f"{source.path} is a spool of mailspool's own: let mailspoold deliver it")
     found = [kind for kind in KINDS.values() if kind.is_one(source)]
     if len(found) != 1:
-        which = "or ".join(f"{name} " for name in KINDS).rstrip()
+        which = " or ".join(KINDS)
         looks = "several kinds of queue" if found else "no queue that is known here"
         raise UsageError(
             f"{source.path} looks like {looks}: name the directory above its tiers or its queue/, or say --from {which}"

@@ -57,6 +57,11 @@ def verdict(kind, *arguments, **more):
     return caught.value.status
 
 
+def test_a_smarthost_that_has_no_address_is_what_is_named():
+    (error,) = hosts(routes={"*": ["unknown.example:587"]}, hooks=Hooks(hosts={"unknown.example": "unknown.example"}))
+    assert error.text == "the route of example.org to unknown.example:587 fails: unknown.example has no IP address"
+
+
 # --- MX
 
 
