@@ -58,12 +58,18 @@ class Settler:
         Raises SpoolError, with the rest of the nodes still claimed.
         """
         failures: list[Case] = []
+        relayed: list[Case] = []
         for node, outcome in cases:
-            if isinstance(outcome, Delivered):
-                self._log(node, outcome, "sent")
-                self._end_delivered(node)
-            else:
+            if not isinstance(outcome, Delivered):
                 failures.append((node, outcome))
+                continue
+            self._log(node, outcome, "sent")
+            if outcome.silent and "SUCCESS" in node.recipient.notify:
+                relayed.append((node, outcome))
+            else:
+                self._end_delivered(node)
+        if relayed:
+            self._settle_relayed(relayed)
         if failures:
             self._settle_failures(failures)
 
@@ -84,6 +90,15 @@ class Settler:
         else:
             if again:
                 log.info("delivered, and removed at last", id=node.id, node=node.name)
+
+    def _settle_relayed(self, cases: Sequence[Case]) -> None:
+        """Who wants to hear of it hears from us. That this cannot be is no reason to deliver anything twice."""
+        try:
+            self._report(Kind.RELAYED, _with_history(cases))
+        except SpoolError as error:
+            log.warning("not reported", id=cases[0][0].id, what=str(Kind.RELAYED), error=str(error))
+        for node, _ in cases:
+            self._end_delivered(node)
 
     def _settle_failures(self, cases: Sequence[Case]) -> None:
         late: list[Case] = []
@@ -106,14 +121,9 @@ class Settler:
         # Sealed, nobody takes it away any more, to hold or to try what bounces.
         self._give_up([case for case in failed if unless_lost(case[0], case[0].seal)])
 
-    def bounce(self, cases: Sequence[tuple[Node, Failed]]) -> None:
+    def bounce(self, cases: Sequence[Case]) -> None:
         """Give up nodes of one message because an operator says so. Raises SpoolError: then none of them has ended."""
-        self._give_up(
-            [
-                (node, msgspec.structs.replace(outcome, attempts=tuple(node.history()) + outcome.attempts))
-                for node, outcome in cases
-            ]
-        )
+        self._give_up(_with_history(cases))
 
     # --- when is it over?
 
@@ -189,6 +199,13 @@ class Settler:
 
 def _failed(final_status: str, outcome: Outcome) -> Failed:
     return Failed(final_status, outcome.host, outcome.text, outcome.attempts)
+
+
+def _with_history(cases: Sequence[Case]) -> list[Case]:
+    return [
+        (node, msgspec.structs.replace(outcome, attempts=tuple(node.history()) + outcome.attempts))
+        for node, outcome in cases
+    ]
 
 
 def unless_lost(node: Node, step: Callable[[], object]) -> bool:

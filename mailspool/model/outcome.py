@@ -25,7 +25,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Delivered(Outcome, frozen=True):
-    """A host took responsibility: its positive reply to the final dot was read (RFC 5321 §4.2.5)."""
+    """A host took responsibility: its positive reply to the final dot was read (RFC 5321 §4.2.5).
+
+    silent: it sends no reports of its own (RFC 3461 §5.2.2): what we know is all that the sender can ever hear.
+    """
+
+    silent: bool = False
 
 
 class Deferred(Outcome, frozen=True):

@@ -89,7 +89,7 @@ class Peer:
         """What the reply means for a recipient whose case it decides."""
         error = self._verdict(reply)
         if not error:
-            return Delivered(reply.status, self.host, str(reply))
+            return Delivered(reply.status, self.host, str(reply), silent=not self.extensions.dsn)
         kind = Failed if isinstance(error, PermanentError) else Deferred
         return kind(error.status, error.host, error.text)
 

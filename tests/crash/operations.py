@@ -281,6 +281,7 @@ OPERATIONS = {
     "deliver-one": Operation(message("ok1@x.example"), perform),
     "deliver": Operation(message(*ANY), perform),
     "deliver-later-tier": Operation(message(*ANY, tier=2), perform),
+    "deliver-and-tell": Operation(message("ok1@x.example", "curious2@x.example", "curious3@x.example"), perform),
     "fall-back": Operation(message("later1@x.example", "later2@x.example"), perform),
     "fall-back-deep": Operation(message("later1@x.example", "later2@x.example", tier=2), perform),
     "give-back-deep": Operation(in_folders, for_each(give_back_to_tier)),

@@ -66,7 +66,7 @@ class Outside:
         for told in _TOLD_OF.findall(content):
             self.note(f"told {told.decode()}")
         self.note(f"taken {envelope.id}.{envelope.recipients.index(recipient)}")
-        return Delivered("2.0.0", "mx", "250 taken")
+        return Delivered("2.0.0", "mx", "250 taken", silent=bool(recipient.notify))
 
 
 class Connection:
@@ -127,7 +127,8 @@ class Here(Spool):
     def accept(self, *to: str, sender: str = "me@y.example", state: State = State.QUEUED) -> str:
         """As `send_mail`, without all that is done before the spool is touched."""
         message_id = new_id(NOW, os.urandom)
-        envelope = Envelope(message_id, sender, tuple(map(Recipient, to)), NOW)
+        recipients = [Recipient(each, ("SUCCESS",) if each.startswith("curious") else ()) for each in to]
+        envelope = Envelope(message_id, sender, tuple(recipients), NOW)
         self.store.accept(envelope, [b"Subject: hello\r\n", MESSAGE], int(NOW), state)
         for n, address in enumerate(to):
             self.outside.note(f"accepted {message_id}.{n} {address}")

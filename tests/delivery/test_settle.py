@@ -8,6 +8,7 @@ import pytest
 
 from mailspool.delivery.settle import Policy, Settler
 from mailspool.delivery.work import SpoolWork
+from mailspool.errors import SpoolError
 from mailspool.model.outcome import Attempt, Deferred, Failed
 from mailspool.store.base import Location, State
 from mailspool.supervisor.job import Look
@@ -288,6 +289,39 @@ def test_an_operator_s_bounce_carries_what_was_tried_before(post, sink, clock):
     (report,) = reports(sink)
     assert re.search("Mailbox is busy", str(report))
     assert "given up by an operator" in str(report)
+
+
+def test_who_wants_to_hear_of_a_success_hears_it_from_us_where_the_host_sends_no_reports(post, sinks):
+    post = post(sink := sinks(extensions=("PIPELINING",)))
+    post.send("a@x.example", "b@x.example", notify=("SUCCESS",))
+    post.send("c@x.example")
+    for _ in range(2):
+        post.look()
+    (report,) = reports(sink)
+    assert report["Subject"] == "Mail passed on"
+    assert str(report.get_payload(1)).count("Action: relayed") == 2
+    assert post.nodes() == post.nodes(State.CLAIMED) == []
+
+
+def test_a_host_that_sends_reports_is_left_to_do_so(post, sink):
+    post = post(sink)
+    post.send("a@x.example", notify=("SUCCESS",))
+    for _ in range(2):
+        post.look()
+    assert reports(sink) == []
+    assert any(b"NOTIFY=SUCCESS" in command for command in sink.commands)
+
+
+def test_what_a_host_has_taken_is_ended_though_nobody_can_be_told(post, sinks, monkeypatch):
+    post = post(sinks(extensions=()))
+    post.send("a@x.example", notify=("SUCCESS",))
+
+    def spool_report(*_):
+        raise SpoolError("No space left on device")
+
+    monkeypatch.setattr(post.spool, "spool_report", spool_report)
+    post.look()
+    assert post.nodes() == post.nodes(State.CLAIMED) == []
 
 
 def test_a_report_is_accepted_before_its_node_is_ended(post, sink, clock):
