@@ -259,7 +259,7 @@ class Spool:
         with suppress(Exception):  # accepted: nothing may make that sound like a failure
             self._poke()
         for taken in batch.taken:
-            self._tell(taken.id, taken.sender, taken.accepted)
+            self._tell(taken.id, taken.sender, taken.user, taken.accepted)
 
     def parse_message(self, args: Mapping[str, Any]) -> Message:
         """The message in the arguments of `send_mail`. Raises UsageError, InputError."""
@@ -355,11 +355,12 @@ class Spool:
 
     def _submit(self, message: Message, envelope: Envelope, max_size: int = 0) -> None:
         accepted = submit(self.store, message, envelope, max_size=max_size, poke=self._poke)
-        self._tell(envelope.id, envelope.sender, accepted)
+        self._tell(envelope.id, envelope.sender, envelope.user, accepted)
 
-    def _tell(self, queue_id: str, sender: str, accepted: Accepted) -> None:
+    def _tell(self, queue_id: str, sender: str, user: str, accepted: Accepted) -> None:
         """What is accepted is logged; nothing here may make it look refused."""
-        log.record("submission", id=queue_id, sender=sender, size=accepted.size, nrcpt=len(accepted.names))
+        nrcpt = len(accepted.names)
+        log.record("submission", id=queue_id, sender=sender, size=accepted.size, nrcpt=nrcpt, user=user)
         try:
             self.log_usage(accepted.size, "Spool")
         except Exception:  # noqa: BLE001 - an override
@@ -368,10 +369,14 @@ class Spool:
     def _poke(self) -> None:
         poke(self.settings.run_dir)
 
-    def spool_report(self, to: str, message: Message) -> None:
-        """Store a report, from the null sender, whatever its size and the rules for addresses. Raises SpoolError."""
+    def spool_report(self, to: str, message: Message) -> str:
+        """Store a report, from the null sender, whatever its size and the rules for addresses. Raises SpoolError.
+
+        Returns its queue id.
+        """
         envelope = self._prepare(message, {"to": (Recipient(to),), "from_": ""}, self._expand_for_report)
         self._submit(message, envelope)
+        return envelope.id
 
     # --- the way out
 

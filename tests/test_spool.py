@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import re
 import sys
 from email.message import EmailMessage
 from pathlib import Path
@@ -11,13 +12,14 @@ from pathlib import Path
 import pytest
 
 import mailspool
+from mailspool import log
 from mailspool.config.load import make
 from mailspool.delivery.work import SpoolWork
 from mailspool.errors import AddressError, InputError, PermanentError, SpoolForbidden, TransientError, UsageError
 from mailspool.smtp.session import Session
 from mailspool.spool import Spool
 from mailspool.store.base import State
-from tests.running import eventually, write_config
+from tests.running import eventually, me, write_config
 
 TEXT = "To: joe@x.example\nFrom: me@y.example\nSubject: hello\n\n.dot\nworld\n"
 BODY = b"\r\n\r\n.dot\r\nworld\r\n"
@@ -146,6 +148,16 @@ def test_a_batch_tells_log_and_usage_of_each_message_once_it_is_promised(make_sp
         batch.send_mail(message=TEXT)
         batch.send_mail(message=TEXT)
     assert seen == [("Spool", 2)] * 2
+
+
+def test_the_log_tells_which_user_handed_a_message_in_whatever_sender_he_named(spool, capfd):
+    log.configure(stream="stderr")
+    one = spool.send_mail(message=TEXT, from_="the.king@y.example")
+    with spool.batch() as batch:
+        two = batch.send_mail(message=TEXT, from_="the.king@y.example")
+    lines = capfd.readouterr().err
+    for message in (one, two):
+        assert re.search(rf"{message}: from=<the.king@y.example>, size=\d+, nrcpt=1 user={me()}\n", lines)
 
 
 def test_who_may_not_write_the_spool_is_told_to_send_each_by_itself(spool, monkeypatch):
@@ -439,6 +451,7 @@ def test_overridden_methods_take_effect_in_this_process(make_spool, sink):
 SCRIPT = """
 import json, sys
 sys.path.insert(0, {root!r})
+from mailspool import log
 from mailspool.config.load import make
 from tests.test_spool import Overridden
 sys.exit(Overridden(make(**json.loads({properties!r}))).daemon(foreground=True))

@@ -128,10 +128,10 @@ class Door:
         if lease := self._hooks.lease:
             lease.check()
 
-    def _report(self, to: str, chunks: Iterable[bytes]) -> None:
+    def _report(self, to: str, chunks: Iterable[bytes]) -> str:
         """A report tells what became of a node: only its owner may. Raises LeaseStale, SpoolError."""
         self._check_lease()
-        self._hooks.spool_report(to, Message(chunks))
+        return self._hooks.spool_report(to, Message(chunks))
 
     # --- nodes
 

@@ -55,8 +55,8 @@ class Hooks(Protocol):
     def quarantine(self, location: Location, reason: str) -> None:
         """Put it aside, loudly."""
 
-    def spool_report(self, to: str, message: Message) -> None:
-        """The way in for a report, from the null sender: durable when it returns."""
+    def spool_report(self, to: str, message: Message) -> str:
+        """The way in for a report, from the null sender: durable when it returns its queue id."""
 
     def log_usage(self, size: int, purpose: str) -> None:
         """A line for the usage log."""

@@ -38,14 +38,14 @@ class Policy(msgspec.Struct, frozen=True):
 class Settler:
     """Settles the nodes of one message that were tried together.
 
-    submit: the way in; takes (recipient, chunks of a report in CRLF form) and returns once it is durable.
+    submit: the way in; takes (recipient, chunks of a report in CRLF form) and returns the queue id once it is durable.
     now: Unix seconds. random: os.urandom.
     """
 
     def __init__(
         self,
         policy: Policy,
-        submit: Callable[[str, Iterable[bytes]], object],
+        submit: Callable[[str, Iterable[bytes]], str],
         now: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
@@ -166,7 +166,8 @@ class Settler:
                 unless_lost(node, partial(node.msh.spool.quarantine, node.location, verdict.reason))
                 quarantined.append(node)
         for to, told_cases in told.items():
-            self._submit(to, self._build(kind, to, told_cases))
+            report = self._submit(to, self._build(kind, to, told_cases))
+            record("reported", id=told_cases[0][0].id, what=str(kind), to=to, report=report)
         return quarantined
 
     def _build(self, kind: Kind, to: str, cases: Sequence[Case]) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ class Taken(NamedTuple):
 
     id: str
     sender: str
+    user: str
     accepted: Accepted
 
 
@@ -48,5 +49,5 @@ class Batch:
             raise UsageError(f"delivery {given['delivery']!r} is tried at once: a batch can only be spooled")
         message, envelope = self._read(given)
         accepted = submit(self._accepting, message, envelope, max_size=self._max_size)
-        self.taken.append(Taken(envelope.id, envelope.sender, accepted))
+        self.taken.append(Taken(envelope.id, envelope.sender, envelope.user, accepted))
         return envelope.id

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mailspool import log
 from mailspool.delivery.settle import Policy, Settler
 from mailspool.delivery.work import SpoolWork
 from mailspool.errors import SpoolError
@@ -322,6 +323,20 @@ def test_what_a_host_has_taken_is_ended_though_nobody_can_be_told(post, sinks, m
     monkeypatch.setattr(post.spool, "spool_report", spool_report)
     post.look()
     assert post.nodes() == post.nodes(State.CLAIMED) == []
+
+
+def test_the_log_tells_under_the_id_of_what_failed_which_report_tells_of_it(post, sink, clock, capfd):
+    log.configure(stream="stderr")
+    post = post(sink, dequeue_periods=[0, 100, 1800], dequeue_priority=[1, 1, 1], delay_notice=60)
+    late, lost = post.send("later@x.example"), post.send("never@x.example", "never+2@x.example")
+    post.send("never@x.example", notify=("NEVER",))
+    post.look()
+    clock.sleep(1000)
+    for _ in range(2):
+        post.look()
+    told = re.findall(r"(\w+): reported what=(\w+) to=me@y.example report=(\w+)$", capfd.readouterr().err, re.MULTILINE)
+    assert [(about, what) for about, what, _ in told] == [(lost, "failed"), (late, "delayed")]
+    assert {report for _, _, report in told} == {mail.queue_id for mail in sink.mails if mail.sender == ""}
 
 
 def test_a_report_is_accepted_before_its_node_is_ended(post, sink, clock):
