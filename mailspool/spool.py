@@ -282,7 +282,8 @@ class Spool:
             self._no_usage = now
             return
         with suppress(SpoolError):  # figures are not worth a message
-            fsops.append(f"{folder}/{this_owner().host}.{os.getpid()}", f"{now:.0f} {size} {purpose}\n".encode())
+            owner = self._owner or this_owner()
+            fsops.append(f"{folder}/{owner.host}.{owner.pid}", f"{now:.0f} {size} {purpose}\n".encode())
 
     def _read(self, given: Mapping[str, Any]) -> tuple[Message, Envelope]:
         """The message in the arguments of `send_mail`, made complete, and its envelope."""

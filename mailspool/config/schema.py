@@ -74,8 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The sender is told once of a delay, when a node has waited so long; 0: never."""
 
     usage_log: AtStart[str] = ""
-    """The folder of the usage log, one file per owner; written only if the folder exists. Default: "usage" in
-    `dequeue_dir`."""
+    """The folder of the usage log, one file per owner; written only if the folder exists, from a second after it was
+    made. Default: "usage" in `dequeue_dir`."""
 
     run_dir: AtStart[str] = "/run/mailspool"
     """Where the pid file, the lock and the control socket are. It must be on a local disk, never shared."""

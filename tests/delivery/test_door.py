@@ -22,6 +22,7 @@ from mailspool.errors import (
 from mailspool.model.phase import Phase
 from mailspool.spool import Spool
 from mailspool.store.base import State
+from mailspool.store.claim import this_owner
 from mailspool.store.filesystem import FileStore
 from mailspool.supervisor.job import Result
 from tests.running import eventually
@@ -350,6 +351,14 @@ def test_a_log_usage_that_raises_costs_no_second_copy(make_spool, sink, station,
     assert places(spool) == []
 
 
+def test_all_processes_of_one_owner_write_one_usage_log(make_spool):
+    spool, owner = make_spool(), this_owner()._replace(pid=4711)
+    Path(spool.usage_log).mkdir()
+    spool.become(owner)
+    send(spool, "joe@x.example")
+    assert [file.name for file in Path(spool.usage_log).iterdir()] == [f"{owner.host}.4711"]
+
+
 def test_a_folder_that_is_made_for_the_usage_log_is_seen_within_a_second(make_spool, sink, station, jobs_of, clock):
     spool = make_spool(sink=sink, clock=clock)
     for _ in range(2):
@@ -367,6 +376,7 @@ def test_the_usage_log_counts_what_was_sent_with_its_size(make_spool, sink, stat
     send(spool, "joe@x.example")
     SpoolWork(spool).perform(jobs_of(spool), station())
     (file,) = Path(spool.usage_log).iterdir()
+    assert file.name == f"{this_owner().host}.{os.getpid()}"
     spooled, sent = (line.split()[1:] for line in file.read_text().splitlines())
     assert (spooled[1], sent[1]) == ("Spool", "Send")
     assert spooled[0] == sent[0] == str(len(sink.mails[0].content))
