@@ -26,7 +26,7 @@ from mailspool.delivery.delivery import Delivery
 from mailspool.delivery.hints import Hints
 from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lot import Lot, of_one_sender
-from mailspool.delivery.network import Network, has_ipv6
+from mailspool.delivery.network import Network, OwnIpv6
 from mailspool.delivery.route import Route
 from mailspool.delivery.scout import unreached
 from mailspool.delivery.settle import Case, Policy, Settler, unless_lost
@@ -85,7 +85,7 @@ class Door:
             shuffle=random.shuffle,
             judge=hooks.check_sock_status,
             families=_FAMILIES[settings.address_families],
-            has_ipv6=has_ipv6,
+            has_ipv6=OwnIpv6(time.monotonic),
             min_rate=settings.min_rate,
             connection_to=station.connection_to,
         )

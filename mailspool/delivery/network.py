@@ -35,6 +35,7 @@ _IMPATIENT = ("connect", "greeting", "ehlo", "starttls", "mail", "rcpt", "data")
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 _OWN_IPV6 = Path("/proc/net/if_inet6")
+_LATELY = 1.0  # seconds
 _HERE_ONLY = (b"10", b"20")  # scopes, as there: of the loopback interface; of one link
 
 
@@ -100,7 +101,7 @@ class Network:
 
     def _addresses(self, host: str) -> tuple[str, ...] | Absent:
         """Those of no use are asked for where there is no other: to have none of use is not to have none."""
-        if 4 in self._families and not self._has_ipv6():
+        if len(self._families) > 1 and not self._has_ipv6():
             found = self.resolver.addresses(host, (4,))
             if not isinstance(found, Absent):
                 return found
@@ -161,6 +162,19 @@ def has_ipv6() -> bool:
         return any(line.split()[3] not in _HERE_ONLY for line in _OWN_IPV6.read_bytes().splitlines())
     except (OSError, IndexError):
         return True
+
+
+class OwnIpv6:
+    """What `has_ipv6` says, at most a second old: no file is read for each host. clock: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._until, self._has = clock, float("-inf"), True
+
+    def __call__(self) -> bool:
+        """Whether there is one."""
+        if (now := self._clock()) >= self._until:
+            self._has, self._until = has_ipv6(), now + _LATELY
+        return self._has
 
 
 def at_most(timeouts: Timeouts, seconds: float) -> Timeouts:

@@ -303,9 +303,10 @@ def _read(query: _Query, octets: bytes) -> tuple[Answer | Absent, float] | None:
         response, chain = message, message.resolve_chaining()
         if chain.answer:
             break
-    if response.rcode() == dns.rcode.NXDOMAIN:
+    rcode = response.rcode()
+    if rcode == dns.rcode.NXDOMAIN:
         return _absent(Absent.NO_SUCH_NAME, chain)
-    if response.rcode() == dns.rcode.NOERROR and not _fault(response, chain.answer):
+    if rcode == dns.rcode.NOERROR and not _fault(response, chain.answer):
         return _found(response, chain)
     return None
 

@@ -38,11 +38,6 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.local}@{self.domain}"
 
-    @property
-    def is_ascii(self) -> bool:
-        """False where the peer must speak SMTPUTF8 (RFC 6531)."""
-        return self.local.isascii()
-
 
 @lru_cache(maxsize=1024)  # each is asked for twice on its way in, a sender for every message
 def parse_address(text: str) -> Address:
@@ -128,6 +123,8 @@ def _to_a_labels(text: str) -> str:
 
 def is_address(host: str) -> bool:
     """Whether it is an IP address rather than a name."""
+    if ":" not in host and not host[-1:].isdigit():  # nearly all are names, and cost nothing
+        return False
     from ipaddress import ip_address  # as above
 
     try:

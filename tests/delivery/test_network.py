@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mailspool.delivery.network import Network, has_ipv6
+from mailspool.delivery.network import Network, OwnIpv6, has_ipv6
 from mailspool.dns.resolver import Resolver
 from mailspool.errors import ConfigError, LoginFailed, PermanentError, TransientError
 from mailspool.model.credentials import Credentials, Keyring
@@ -104,6 +104,17 @@ def test_whether_there_is_ipv6_is_what_the_kernel_says(tmp_path, monkeypatch, ad
         path.write_text(addresses)
     monkeypatch.setattr("mailspool.delivery.network._OWN_IPV6", path)
     assert has_ipv6() is has_one
+
+
+def test_an_ipv6_address_that_comes_is_known_a_second_later(tmp_path, monkeypatch):
+    path, now = tmp_path / "if_inet6", [7.0]
+    path.write_text("")
+    monkeypatch.setattr("mailspool.delivery.network._OWN_IPV6", path)
+    own = OwnIpv6(lambda: now[0])
+    assert not own()
+    path.write_text("fd000000000000000000000000000002 04 40 00 82 e0\n")
+    now[0] += 1.0
+    assert own()
 
 
 def test_the_addresses_of_a_host_are_those_in_dns_of_the_families_wanted(server):

@@ -8,7 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailspool.errors import AddressError
-from mailspool.model.address import Address, control_character, literal_address, parse_address, parse_domain
+from mailspool.model.address import (
+    Address,
+    control_character,
+    is_address,
+    literal_address,
+    parse_address,
+    parse_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_the_error_names_the_address_and_the_fault():
 
 @pytest.mark.parametrize(("text", "ascii_only"), [("joe@bücher.example", True), ("jörg@example.org", False)])
 def test_only_the_local_part_can_need_smtputf8(text, ascii_only):
-    assert parse_address(text).is_ascii is ascii_only
+    assert str(parse_address(text)).isascii() is ascii_only
 
 
 atoms = st.text(st.characters(min_codepoint=33), min_size=1, max_size=12)
@@ -160,3 +167,17 @@ def test_control_characters_are_found_wherever_they_are(text):
 )
 def test_the_first_control_character_is_named(text, name):
     assert control_character(text) == name
+
+
+@given(
+    st.one_of(st.ip_addresses().map(str), st.text(), st.from_regex(r"[0-9a-f:.]{1,12}(%[a-z0-9]+)?", fullmatch=True))
+)
+@example("fe80::1%eth0")
+@example("1.2.3")
+@example("mx.example.org")
+def test_whether_it_is_an_ip_address_is_what_python_says(text):
+    try:
+        expected = bool(ipaddress.ip_address(text))
+    except ValueError:
+        expected = False
+    assert is_address(text) is expected
