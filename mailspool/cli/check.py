@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Container, Iterator, Sequence
 from difflib import get_close_matches
+from pwd import struct_passwd
 
 import click
 
@@ -131,6 +132,8 @@ def faults(settings: Settings, doubtful: Container[str] = ()) -> Iterator[Config
     if known:  # else whose the directories should be is the question
         wrong = _faults_of_directories(settings, doubtful, owner.pw_uid if owner else os.geteuid())
         yield from (ConfigError([fault]) for fault in wrong)
+        if settings.log_file and "log_file" not in doubtful and not _is_anothers(settings.dequeue_dir):
+            yield from _fault_of_log_file(settings.log_file, owner)
 
 
 def _faults_of_directories(settings: Settings, doubtful: Container[str], uid: int) -> Iterator[str]:
@@ -143,6 +146,13 @@ def _faults_of_directories(settings: Settings, doubtful: Container[str], uid: in
         yield from _faults_inside(settings.dequeue_dir, uid)
         if settings.shared:
             yield from _unfit(settings.dequeue_dir)
+
+
+def _fault_of_log_file(path: str, owner: struct_passwd | None) -> Iterator[OptionError]:
+    from mailspool.supervisor import places  # as above
+
+    if fault := places.log_file_fault(path, owner):
+        yield OptionError("log_file", fault)
 
 
 def _unfit(directory: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ from mailspool.delivery.hooks import Hooks
 from mailspool.delivery.lease import LeaseService, lease_of
 from mailspool.delivery.order import perform_smallest_first
 from mailspool.delivery.scout import Search
-from mailspool.errors import ClaimLost, NotRunning, SpoolError
+from mailspool.errors import ClaimLost, ConfigError, NotRunning, SpoolError
 from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
 from mailspool.store.claim import Owner
@@ -38,7 +38,7 @@ from mailspool.submission.hand_in import answer
 from mailspool.submission.listener import Listener
 from mailspool.submission.listing import tell
 from mailspool.submission.mailer import Mailer
-from mailspool.supervisor import control
+from mailspool.supervisor import control, places
 from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.job import UNSHARED, Job, Lease, Limits, Look, Reload, Result, Service, Station
 from mailspool.supervisor.scout import Scout
@@ -231,6 +231,8 @@ class SpoolWork:
 
         fresh, old = copy(self._spool), self._spool.settings
         fresh.configure()
+        if fresh.settings.log_file not in {"", old.log_file}:
+            _try_log_file(fresh.settings.log_file)
         changed = changes(old, fresh.settings)
         kept = [change for change in changed if not change.counts]
         fresh.settings = replace(fresh.settings, **{change.name: change.old for change in kept})
@@ -341,3 +343,11 @@ class SpoolWork:
                 log.get_logger().warning("recovered", node=location.name, tier=location.tier, worker=serial, end=end)
         if faults:
             raise ExceptionGroup(f"claims of worker {serial} are not recovered", faults)
+
+
+def _try_log_file(path: str) -> None:
+    """Raise ConfigError if this process cannot write to it."""
+    try:
+        places.check_log_file(path)
+    except SpoolError as error:
+        raise ConfigError([str(error)]) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mailspool.errors import SpoolError
+from mailspool.supervisor.privileges import may
 
 _MAX_LINKS = 40  # as the kernel has it
 
@@ -184,11 +185,8 @@ def make_log_file(path: str, owner: pwd.struct_passwd | None) -> None:
             os.close(fd)
     except FileExistsError:
         return
-    except FileNotFoundError:
-        folder = Path(path).parent
-        raise SpoolError(f"log_file: cannot make {path}: there is no {folder}: mkdir -p {folder}") from None
     except OSError as error:
-        raise SpoolError(f"log_file: cannot make {path}: {error.strerror}: start as root, or set another") from None
+        raise SpoolError(f"log_file: {_cannot_make(path, error)}") from None
 
 
 def check_log_file(path: str) -> None:
@@ -197,12 +195,37 @@ def check_log_file(path: str) -> None:
 
     try:
         os.close(open_log_file(path))
-    except IsADirectoryError:
-        raise SpoolError(
-            f'log_file: {path} is a directory: name a file in it: log_file = "{path}/mailspool.log"'
-        ) from None
     except OSError as error:
-        user = _name(os.geteuid())
-        raise SpoolError(
-            f"log_file: cannot write {path}: {error.strerror}: install -m 0600 -o {user} /dev/null {path}"
-        ) from None
+        raise SpoolError(f"log_file: {_cannot_write(path, error, os.geteuid())}") from None
+
+
+def log_file_fault(path: str, owner: pwd.struct_passwd | None) -> str:
+    """Why both above would refuse it, "" if neither would. It makes nothing."""
+    uid, refused = owner.pw_uid if owner else os.geteuid(), PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError as error:
+        folder = Path(path).parent
+        if not folder.is_dir():
+            return _cannot_make(path, error)
+        return "" if may(None, "-w", str(folder)) else _cannot_make(path, refused)
+    except OSError as error:
+        return _cannot_write(path, error, uid)
+    if stat.S_ISDIR(mode):
+        return _cannot_write(path, IsADirectoryError(), uid)
+    return "" if stat.S_ISREG(mode) and may(owner, "-w", path) else _cannot_write(path, refused, uid)
+
+
+def _cannot_make(path: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        folder = Path(path).parent
+        return f"cannot make {path}: there is no {folder}: mkdir -p {folder}"
+    return f"cannot make {path}: {error.strerror}: start as root, or set another"
+
+
+def _cannot_write(path: str, error: OSError, uid: int) -> str:
+    if isinstance(error, FileNotFoundError):
+        return _cannot_make(path, error)
+    if isinstance(error, IsADirectoryError):
+        return f'{path} is a directory: name a file in it: log_file = "{path}/mailspool.log"'
+    return f"cannot write {path}: {error.strerror}: install -m 0600 -o {_name(uid)} /dev/null {path}"

@@ -11,6 +11,7 @@ import pwd
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 from mailspool.errors import OptionError
 
@@ -57,6 +58,17 @@ def become(owner: pwd.struct_passwd | None) -> None:
             raise OptionError("user", f"{owner.pw_name!r} cannot read {_PROGRAM}: install it where everybody can")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def may(owner: pwd.struct_passwd | None, what: str, path: str) -> bool:
+    """Whether a process of that user's may do with a file what test(1) calls so: "-r", "-w". None: whether we may."""
+    import subprocess  # a daemon never asks
+
+    who: dict[str, Any] = {}
+    if owner:
+        groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
+        who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": groups}
+    return subprocess.run(["test", what, path], check=False, **who).returncode == 0
 
 
 def die_with_parent() -> None:

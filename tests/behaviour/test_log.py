@@ -73,6 +73,14 @@ def test_hup_moves_the_log_to_another_file(daemon, tmp_path):
     assert "reloaded" not in (tmp_path / "one").read_text()
 
 
+def test_hup_is_refused_if_the_new_log_file_cannot_be(daemon, tmp_path):
+    running = daemon()
+    reload(running, log_file=str(tmp_path / "nowhere/log"))
+    eventually(lambda: "reload refused" in running.log)
+    assert f"there is no {tmp_path}/nowhere: mkdir -p {tmp_path}/nowhere" in running.log
+    assert "reloaded" not in running.log
+
+
 class Journald:
     """What came to the journal's socket."""
 

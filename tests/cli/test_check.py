@@ -2,6 +2,7 @@
 """What `mailspool check` promises: every fault that would keep mailspoold from its start, and what it warns of."""
 
 import os
+import pwd
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,35 @@ def test_check_finds_a_file_system_that_is_mounted_read_only(house, monkeypatch)
     ran = house.run("check")
     assert ran.code == 78
     assert f"mailspool: dequeue_dir: {house.root}/spool: its file system is mounted read-only: mount -o" in ran.err
+
+
+def test_check_finds_a_log_file_that_cannot_be_and_makes_none(house):
+    ran = house.run("check", "-o", f"log_file={house.root}/none/log")
+    assert ran.code == 78
+    assert ran.err == (
+        f"mailspool: command line: log_file: cannot make {house.root}/none/log: there is no {house.root}/none: "
+        f"mkdir -p {house.root}/none\n"
+    )
+    assert f"{house.root} is a directory: name a file in it" in house.run("check", "-o", f"log_file={house.root}").err
+    (house.root / "link").symlink_to("elsewhere")
+    assert "cannot write" in house.run("check", "-o", f"log_file={house.root}/link").err
+    before = house.everything()
+    assert house.run("check", "-o", f"log_file={house.root}/log").code == 0
+    assert house.everything() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_finds_that_the_daemon_s_user_may_not_write_where_it_is_to_log(house, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    for above in (folder, folder.parent):
+        above.chmod(0o755)
+    log = folder / "log"
+    log.touch(0o600)
+    options = ("-o", "user=nobody", "-o", f"log_file={log}")
+    remedy = f"log_file: cannot write {log}: Permission denied: install -m 0600 -o nobody /dev/null {log}"
+    assert remedy in house.run("check", *options).err
+    os.chown(log, pwd.getpwnam("nobody").pw_uid, -1)
+    assert "log_file: " not in house.run("check", *options).err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")

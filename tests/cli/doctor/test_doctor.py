@@ -48,9 +48,9 @@ def doctor(properties, tmp_path, capsys, server):
     return run
 
 
-def test_where_all_is_well_it_ends_with_0(doctor, daemon, sink, server):
+def test_where_all_is_well_it_ends_with_0(doctor, daemon, sink, server, tmp_path):
     daemon(sink=sink, dequeue_timeout=3600)
-    code, found = doctor(smarthost=sink.address, log_file="/dev/null")
+    code, found = doctor(smarthost=sink.address, log_file=str(tmp_path / "log"))
     assert code == 0
     assert found["daemon"][0][0] == "ok"
     assert found["permissions"][0][0] == "ok"
