@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Container, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from pwd import struct_passwd
 
 import click
@@ -36,8 +37,8 @@ def check(given: Given) -> None:
 
     Every fault found in every file is told, one a line, with what is allowed; then the exit code is 78, or 77 if
     you may not look. Warnings are of what keeps no daemon from starting: aliases that lead nowhere, logins that are
-    never used. Try a new configuration with it before mailspool reload. mailspool doctor looks further: at
-    the network and the machine.
+    never used, files that the daemon's user cannot read. Try a new configuration with it before mailspool reload.
+    mailspool doctor looks further: at the network and the machine.
     """
     examine(given)
 
@@ -51,7 +52,7 @@ def examine(given: Given) -> None:
         told = [judged.error] if judged.error.problems else []
         kind = ConfigForbidden if _is_anothers(judged.settings.dequeue_dir) else ConfigError
         raise joined([*told, *([kind(local)] if local else [])])
-    for warning in warnings(judged.settings):
+    for warning in (*warnings(judged.settings), *_hidden(found, judged.settings)):
         say(f"warning: {warning}")
     read = [layer.source for layer in found if layer.text or (layer.values and layer.source != COMMAND_LINE)]
     click.echo(f"ok: {', '.join(read) or 'no configuration file, all options at their defaults'}")
@@ -71,6 +72,19 @@ def warnings(settings: Settings) -> Iterator[str]:
             yield from Aliases(settings.aliases_file, settings.local_domains).faults()
         except ConfigError as error:
             yield from error.problems
+
+
+def _hidden(found: Sequence[Layer], settings: Settings) -> Iterator[str]:
+    """Files that root can read and the daemon could not. It starts all the same."""
+    from mailspool.supervisor import privileges  # as below
+
+    owner = privileges.resolve_user(settings.user)
+    needed = {layer.source: "each reload will be" for layer in found if layer.text}
+    if Path(settings.aliases_file).is_file():
+        needed[settings.aliases_file] = "mail for a name without a domain is"
+    for path, what in needed.items():
+        if owner and not privileges.may(owner, "-r", path):
+            yield f"{path}: {settings.user} cannot read it, so that {what} refused: chmod a+r {path}"
 
 
 def named_targets(settings: Settings) -> list[Target]:

@@ -98,6 +98,26 @@ def test_check_finds_that_the_daemon_s_user_may_not_write_where_it_is_to_log(hou
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_warns_of_a_file_that_root_can_read_and_the_daemon_s_user_cannot(house):
+    for path in (house.root / "spool", *(house.root / "spool").iterdir()):
+        os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    for above in (house.root, house.root.parent):
+        above.chmod(0o755)
+    assert house.run("check", "-o", "user=nobody").err == ""
+    house.config.chmod(0o600)
+    ran = house.run("check", "-o", "user=nobody")
+    refused = f"{house.config}: nobody cannot read it, so that each reload will be refused: chmod a+r {house.config}"
+    assert (ran.code, ran.err) == (0, f"mailspool: warning: {refused}\n")
+    house.config.chmod(0o644)
+    aliases = house.root / "aliases"
+    aliases.touch(0o600)
+    assert house.run("check", "-o", "user=nobody").err == (
+        f"mailspool: warning: {aliases}: nobody cannot read it, "
+        f"so that mail for a name without a domain is refused: chmod a+r {aliases}\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_check_finds_that_there_is_no_such_user(house):
     ran = house.run("check", "-o", "user=nobody-of-that-name")
     assert ran.code == 78

@@ -7,6 +7,7 @@ import pwd
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mailspool import log
@@ -15,7 +16,7 @@ from mailspool.cli.check import faults
 from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
 from mailspool.cli.text import octets, span
 from mailspool.config.schema import Settings
-from mailspool.errors import ConfigError, NoSuchUser
+from mailspool.errors import ConfigError, InputError, NoSuchUser
 from mailspool.spool import Spool
 from mailspool.store.mount import mountinfo
 from mailspool.version import VERSION
@@ -159,7 +160,7 @@ def sendmail(places: tuple[str, ...] = ()) -> Iterator[Found]:
 
 
 def aliases(spool: Spool) -> Iterator[Found]:
-    """Whether anybody gets what cron, and all else that runs here, writes to root."""
+    """Whether anybody gets what cron, and all else that runs here, writes to root, and what the postmaster is told."""
     settings = spool.settings
     try:
         readers = spool.expand_alias(f"root@{settings.mail_name}", bare=True)
@@ -168,6 +169,20 @@ def aliases(spool: Spool) -> Iterator[Found]:
         yield warning(f"mail to root, as cron sends it, is refused: {'; '.join(str(error).splitlines())}", fix)
     else:
         yield ok(f"mail to root goes to {', '.join(readers)}")
+    if not settings.smarthost:  # which knows where such mail goes
+        yield from _postmaster(spool)
+
+
+def _postmaster(spool: Spool) -> Iterator[Found]:
+    """An address at this host's own name is nobody's but an alias's: there are no mailboxes here."""
+    settings, readers = spool.settings, list[str]()
+    address = settings.postmaster_address
+    with suppress(InputError, ConfigError):  # the aliases' faults are told above
+        readers += spool.expand_alias(address)
+    if address.endswith(f"@{settings.hostname}") and readers == [address]:
+        alias = f"echo 'postmaster: root' >>{settings.aliases_file}, or " if settings.aliases_file else ""
+        fix = f"name who reads it: {alias}set postmaster_address"
+        yield warning(f"reports that nobody else can be given go to {address}, for whom there is no alias", fix)
 
 
 def _is_ours(path: str) -> bool:

@@ -249,6 +249,29 @@ def test_who_reads_root_s_mail_is_told_and_that_nobody_does(doctor, sink, tmp_pa
     assert fix == f"name who reads it: echo 'root: you@example.org' >>{tmp_path}/aliases"
 
 
+def test_a_postmaster_at_this_host_s_own_name_needs_an_alias_where_no_smarthost_knows_him(doctor, sink, tmp_path):
+    (tmp_path / "aliases").write_text("root: sue@example.org\n")
+    options = {"aliases_file": str(tmp_path / "aliases"), "hostname": "mail.test", "mail_name": "mail.test"}
+    _, found = doctor(**options)
+    assert found["aliases"][1:] == [
+        (
+            "warning",
+            "reports that nobody else can be given go to postmaster@mail.test, for whom there is no alias",
+            f"name who reads it: echo 'postmaster: root' >>{tmp_path}/aliases, or set postmaster_address",
+        )
+    ]
+    for mended in (
+        {"smarthost": sink.address},
+        {"postmaster_address": "sue@example.org"},
+        {"mail_name": "example.org"},
+    ):
+        _, found = doctor(**{**options, **mended})
+        assert len(found["aliases"]) == 1
+    (tmp_path / "aliases").write_text("root: sue@example.org\npostmaster: root\n")
+    _, found = doctor(**options)
+    assert len(found["aliases"]) == 1
+
+
 def test_what_starts_the_daemon_is_the_service_where_there_is_one(tmp_path):
     usual = Settings().run_dir
     assert starter(usual, str(tmp_path)) == "mailspoold"
