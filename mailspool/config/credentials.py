@@ -127,7 +127,7 @@ def _keyring(path: str, read: statements.Statements) -> Keyring:
     for name, table in read.values.items():
         try:
             entries[parse_server(name)] = _credentials(table)
-        except ValueError as error:  # of which msgspec's is one; its text names the key, and types only
+        except (ValueError, msgspec.ValidationError) as error:  # whose text names the key, and types only
             faults.append(f"{path}:{read.lines[name]}: {name}: {error}")
     if faults:
         raise ConfigError(faults)
