@@ -27,7 +27,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """One mount. point: where. source: "server:/export", a device, or a word. kind: "nfs4", "ext4", …
+    """One mount. point: where. source: "server:/export", a device, or a word. kind: "nfs4", "ext4" or another.
 
     options: of the file system, as "vers=4.2"; flags: of this mount of it, as "ro".
     """
