@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from mailspool.cli.admin import mailspool
 from mailspool.config.explain import options
+from mailspool.supervisor.job import FAULT, LEASE
 from tests.docs.page import PAGES, blocks
 from tests.running import ENVIRONMENT, ROOT, me
 
@@ -45,6 +47,17 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
         target = (page.parent / path) if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_architecture_names_every_module_or_its_folder_in_its_room():
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    (plan,) = re.findall(r"^```\n(7  cli/.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    said = dict(re.findall(r"^\S+ +(\w+)/(.*?)(?=^\S|\Z)", plan, re.MULTILINE | re.DOTALL))
+    package = ROOT / "mailspool"
+    for room in filter(Path.is_dir, package.iterdir()):
+        modules = [path.relative_to(room) for path in room.rglob("*.py") if path.stem != "__init__"]
+        named = set(re.findall(r"\w+/?", said[room.name])) if modules else set()
+        assert [str(path) for path in modules if not named & {path.stem, f"{path.parts[0]}/"}] == []
 
 
 @pytest.mark.parametrize("block", CONFIGURATIONS, ids=lambda block: block.place)
@@ -111,6 +124,22 @@ def test_every_line_that_warns_stands_in_operating():
     missing = {text for text in loud_lines() if f"`{text.partition(':')[0]}`" not in table}
     assert missing - {"alarm"} == set()  # "alarm" is told by programs that deliver by themselves
     assert len(set(loud_lines())) > 20
+
+
+def rules():
+    """Each rule by which the program says that it holds a message back."""
+    for path in sorted((ROOT / "mailspool").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match call:
+                case ast.Call(func=ast.Name("Held" | "Reason" | "_Obstacle"), args=[ast.Constant(str(rule)), *_]):
+                    yield rule
+
+
+def test_every_rule_that_holds_a_message_back_stands_in_operating():
+    table = (ROOT / "docs/operating.md").read_text("utf-8").partition("## What holds")[2].partition("\n## ")[0]
+    found = {*rules(), LEASE, FAULT} - {"limits"}  # which is told as what it is that is used up
+    assert {rule for rule in found if f"`{rule}`" not in table} == set()
+    assert len(found) > 15
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
