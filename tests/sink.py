@@ -42,7 +42,7 @@ class Sink:
 
     at_quit: "bye", "drop" (close without a word). stall: a verb, or "." for the final dot, that is never answered.
     flood: a verb, or "greeting", that is answered by lines without end. `hold`: replies to the final dot wait until
-    `release`. extensions: what it offers.
+    `release`. pause: seconds until each of them. extensions: what it offers.
     `clients`: connections now; `most`: at once, ever; `accepted`: all.
     """
 
@@ -56,11 +56,12 @@ class Sink:
         name="sink.test",
         keep=True,
         hold=False,
+        pause=0.0,
         host="127.0.0.1",
         port=0,
         extensions=EXTENSIONS,
     ):
-        self.extensions = extensions
+        self.extensions, self.pause = extensions, pause
         self.stall, self.flood = stall, flood
         self.greeting, self.at_quit, self.name, self.keep = greeting, at_quit, name, keep
         self.mails: list[Mail] = []
@@ -239,6 +240,7 @@ class Talk:
         if "lost" in kinds:
             return False
         await self.may_go_on()
+        await asyncio.sleep(self.sink.pause)
         return await self.say(b"250 2.0.0 Ok: taken\r\n")
 
     def clear(self):

@@ -2,6 +2,7 @@
 """Two real daemons that are two hosts to each other, on one spool: one dies or is frozen, the other takes over."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -21,8 +22,11 @@ import os, sys
 kernel, _, *rest = os.uname()
 os.uname = lambda: os.uname_result((kernel, sys.argv[1], *rest))
 from mailspool.cli.mailspoold import main
+from mailspool.model import hint
+hint.LONGEST = hint.SHORTEST = 1.0
 sys.exit(main(sys.argv[2:]))
 """
+"""A daemon that takes each time that a host names for a second."""
 
 
 @pytest.fixture
@@ -143,3 +147,22 @@ def test_hosts_that_share_a_spool_divide_what_a_destination_bears(hosts, spool, 
     sink.release()
     eventually(lambda: len(sink.mails) == 30)
     assert sink.most == 2
+
+
+def told(running, message, status):
+    """The hosts whose log says so of it."""
+    return [name for name, each in running.items() if re.search(f"{message}: .*status={status}", each.log)]
+
+
+def test_what_was_greylisted_is_tried_again_by_the_host_that_was_told_so_and_by_no_other_before_its_tier(
+    hosts, spool, sink
+):
+    running = {name: hosts(name) for name in "ab"}
+    eventually(lambda: [each.status()["owners"] for each in running.values()] == [2, 2])
+    sent = [send(spool, f"grey+{n}@d{n}.example") for n in range(20)]
+    eventually(lambda: len(sink.mails) == len(sent))
+    eventually(lambda: all(told(running, message, "sent") for message in sent))
+    for message in sent:
+        assert told(running, message, "deferred") == told(running, message, "sent")
+    rcpts = [line for line in sink.commands if line.startswith(b"RCPT")]
+    assert len(rcpts) == 2 * len(sent)
