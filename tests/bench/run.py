@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import disk
 import postfix
 from accept import accept, latency
 from drain import TWENTY, Drain, drain, drains
@@ -129,7 +130,9 @@ def main(folder: Path, options) -> int:
     if os.getpid() != 1:
         raise SystemExit("ports 25 and 53 are needed in network namespaces of their own: run it as root")
     measured: list[dict[str, Any]] = []
-    bench = Bench(folder, postfix.ROOT / "srv", options)  # one disk for both: Postfix's root decides
+    place = postfix.ROOT / "srv" / "bench"  # for both: Postfix's root decides
+    disk.mount_new(folder / "disk", place)
+    bench = Bench(folder, place, options)
     names = NameServer(folder / "nsd")
     try:
         for result in results(bench, options):
@@ -139,7 +142,7 @@ def main(folder: Path, options) -> int:
                     file.write(json.dumps(result) + "\n")
     finally:
         names.close()
-    text = page(measured, facts(bench.versions, folder), options.command)
+    text = page(measured, facts(bench.versions, place), options.command)
     if options.page:
         options.page.write_text(text)
     else:
