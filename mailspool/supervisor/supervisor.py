@@ -76,6 +76,7 @@ class Supervisor:
             self._pool.work.preload()
             gc.freeze()  # what is loaded by now stays shared with the children
             log.info("started", run_dir=self._run_dir)
+            self._show()  # what systemd tells of us is there with the word that we are ready
             ready()
             self._notifier.ready()
             try:

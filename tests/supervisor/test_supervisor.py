@@ -318,6 +318,18 @@ def test_the_title_says_who_is_active_what_failed_before_and_when_it_looks_next(
     eventually(lambda: re.fullmatch(title, title_of(one.pid)))
 
 
+def test_systemd_knows_what_it_does_when_it_hears_that_it_is_ready(run, tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(LONG)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        run()
+        said = ""
+        while "READY=1" not in said:
+            said = systemd.recv(4096).decode()
+    assert re.search(r"^STATUS=0 active, 12 deferred, next look \d+s$", said, re.MULTILINE)
+
+
 def test_a_worker_s_title_says_which_phase_began_when(run):
     one = run()
     one.add("slow-wait-1")
