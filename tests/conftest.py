@@ -7,6 +7,8 @@ How to wait and what else there is to import: tests/running.py and tests/sink.py
 import shutil
 import ssl
 import subprocess
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -42,6 +44,14 @@ def pytest_xdist_make_scheduler(config, log):
             return f"{LAB}[{version}" if parameter and file.startswith(LAB) else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture
+def public_path():
+    """A temporary folder that every user can get to: each run of pytest closes the one that its own lie in."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Clock:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -35,13 +34,6 @@ def eventually(condition, timeout=PATIENCE, what="", pause=0.01):
 def me():
     """The name of the user who runs the tests."""
     return pwd.getpwuid(os.geteuid()).pw_name
-
-
-def open_to_all(folder):
-    """Let every user go into a temporary folder, and through those on the way to it, which are their maker's alone."""
-    for each in (folder, *folder.parents):
-        if Path(tempfile.gettempdir()) in each.parents:
-            each.chmod(0o755)
 
 
 def children_of(pid):

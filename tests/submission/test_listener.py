@@ -17,7 +17,7 @@ from mailspool.config.load import make
 from mailspool.model.envelope import Recipient
 from mailspool.spool import Spool
 from mailspool.submission import client, listener
-from tests.running import ENVIRONMENT, ROOT, children_of, eventually, is_running, open_to_all, title_of
+from tests.running import ENVIRONMENT, ROOT, children_of, eventually, is_running, title_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 OWNER, USER, OTHER = pwd.getpwuid(1), pwd.getpwuid(2), pwd.getpwuid(3)  # daemon, bin and sys: on every Debian
@@ -25,9 +25,14 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes some
 
 
 @pytest.fixture
+def tmp_path(public_path):
+    """Where the daemon's user and all others get to."""
+    return public_path
+
+
+@pytest.fixture
 def place(properties, tmp_path):
     """Where everybody may look, with an alias for root."""
-    open_to_all(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(0o711)
     (tmp_path / "aliases").write_text("root: admin@example.org\n")

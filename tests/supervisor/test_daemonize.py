@@ -15,7 +15,7 @@ import pytest
 
 from mailspool.errors import NotRunning
 from mailspool.supervisor import control, trigger
-from tests.running import ENVIRONMENT, ROOT, eventually, is_running, open_to_all, write_config
+from tests.running import ENVIRONMENT, ROOT, eventually, is_running, write_config
 
 FOR_ALL = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
 
@@ -32,6 +32,12 @@ def end(run_dir):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not is_running(pid))
+
+
+@pytest.fixture
+def tmp_path(public_path):
+    """Where the daemon's user and all others get to."""
+    return public_path
 
 
 @pytest.fixture
@@ -134,7 +140,6 @@ def test_a_run_dir_that_is_too_long_for_a_socket_is_said_on_the_terminal(backgro
 def test_who_may_not_make_run_dir_is_told_what_to_do(background, arguments, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    open_to_all(tmp_path)
     options = {"dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", options)
     command = [python, str(ROOT / "bin/mailspoold"), "-c", str(tmp_path / "own.toml"), *arguments]
@@ -179,7 +184,6 @@ print(code, os.geteuid(), oct(os.umask(0o22)), os.getcwd())
 def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    open_to_all(tmp_path)
     options = {"user": "daemon", "dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", properties(**options))
     command = [python, "-c", f"import os; os.umask(0o22)\n{AS_A_LIBRARY}", str(tmp_path / "own.toml")]
@@ -213,7 +217,6 @@ def python_for_all():
 def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
-    open_to_all(tmp_path)
     options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
     done = background(python=python, env=FOR_ALL, **options)
     assert done.returncode == 0, done.stderr
