@@ -76,7 +76,7 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 def _hidden(found: Sequence[Layer], settings: Settings) -> Iterator[str]:
     """Files that root can read and the daemon could not. It starts all the same."""
-    from mailspool.supervisor import privileges  # as below
+    from mailspool.supervisor import places, privileges  # as below
 
     owner = privileges.resolve_user(settings.user)
     needed = {layer.source: "each reload will be" for layer in found if layer.text}
@@ -84,7 +84,8 @@ def _hidden(found: Sequence[Layer], settings: Settings) -> Iterator[str]:
         needed[settings.aliases_file] = "mail for a name without a domain is"
     for path, what in needed.items():
         if owner and not privileges.may(owner, "-r", path):
-            yield f"{path}: {settings.user} cannot read it, so that {what} refused: chmod a+r {path}"
+            remedy = places.barred_way(path, owner) or f"chmod a+r {path}"
+            yield f"{path}: {settings.user} cannot read it, so that {what} refused: {remedy}"
 
 
 def named_targets(settings: Settings) -> list[Target]:
@@ -143,19 +144,31 @@ def faults(settings: Settings, doubtful: Container[str] = ()) -> Iterator[Config
             read_credentials(settings.credentials_file, daemon_reader(settings.user) if known else None)
         except ConfigError as error:
             yield error
+        else:
+            yield from _fault_of_way("credentials_file", settings.credentials_file, owner)
     if known:  # else whose the directories should be is the question
-        wrong = _faults_of_directories(settings, doubtful, owner.pw_uid if owner else os.geteuid())
+        wrong = _faults_of_directories(settings, doubtful, owner)
         yield from (ConfigError([fault]) for fault in wrong)
         if settings.log_file and "log_file" not in doubtful and not _is_anothers(settings.dequeue_dir):
             yield from _fault_of_log_file(settings.log_file, owner)
 
 
-def _faults_of_directories(settings: Settings, doubtful: Container[str], uid: int) -> Iterator[str]:
+def _fault_of_way(option: str, path: str, owner: struct_passwd | None) -> Iterator[OptionError]:
     from mailspool.supervisor import places  # as above
 
+    if owner and (barred := places.barred_way(path, owner)):
+        yield OptionError(option, f"{path}: {barred}")
+
+
+def _faults_of_directories(settings: Settings, doubtful: Container[str], owner: struct_passwd | None) -> Iterator[str]:
+    from mailspool.supervisor import places  # as above
+
+    uid = owner.pw_uid if owner else os.geteuid()
     for place in places.own_places(settings.run_dir, settings.dequeue_dir):
         if place.option not in doubtful:
             yield from places.faults(place, uid)
+            if owner:  # else it was we who could not look
+                yield from places.out_of_reach(place, owner)
     if "dequeue_dir" not in doubtful:
         yield from _faults_inside(settings.dequeue_dir, uid)
         if settings.shared:

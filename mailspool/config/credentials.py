@@ -61,7 +61,10 @@ def read_credentials(path: str, reader: Reader | None) -> Keyring:
             return Keyring()
         raise _unfit_file(f"there is no file {path}{_nearest(Path(path))}: make one, or set credentials_file") from None
     except PermissionError:
-        raise _unfit_file(f"{path}: {_user(os.geteuid())} cannot read it: {_remedy(path, reader)}") from None
+        from mailspool.supervisor.places import barred_way  # only a fault needs it
+
+        remedy = barred_way(path, None) or _remedy(path, reader)
+        raise _unfit_file(f"{path}: {_user(os.geteuid())} cannot read it: {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
         raise _unfit_file(f"{path}: cannot be read: {what}") from None

@@ -50,10 +50,12 @@ def run_daemon(spool: Workplace, *, foreground: bool) -> int:
 def _settle_in(settings: Settings) -> None:
     """Become the spool's user, in directories that are his, long before a message is read."""
     owner = privileges.resolve_user(settings.user)
-    places.prepare(places.own_places(settings.run_dir, settings.dequeue_dir), owner)
+    own = places.own_places(settings.run_dir, settings.dequeue_dir)
+    places.prepare(own, owner)
     if settings.log_file:
         places.make_log_file(settings.log_file, owner)
     privileges.become(owner)
+    places.check_reach(own)
     if settings.log_file:
         places.check_log_file(settings.log_file)
 

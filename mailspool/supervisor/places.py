@@ -66,6 +66,29 @@ def faults(place: Place, uid: int) -> Iterator[str]:
     yield from (f"{place.option}: {fault}" for fault in _own_faults(place, facts, uid))
 
 
+def check_reach(places: Iterable[Place]) -> None:
+    """Raise SpoolError with every place that this process, as it now is, cannot get to."""
+    if wrong := [fault for place in places for fault in out_of_reach(place, None)]:
+        raise SpoolError("\n".join(wrong))
+
+
+def out_of_reach(place: Place, owner: pwd.struct_passwd | None) -> Iterator[str]:
+    """What is wrong with the way to a directory for the daemon of that user; None: for us."""
+    if barred := barred_way(place.path, owner):
+        yield f"{place.option}: {barred}"
+
+
+def barred_way(path: str, owner: pwd.struct_passwd | None) -> str:
+    """Which directory keeps a user, None: us, from whatever is at a path; "" if none does, or none that is there."""
+    if may(owner, "-x", str(Path(path).parent)):
+        return ""
+    with suppress(OSError):
+        for step, facts in _way_to(str(Path(path).parent)):
+            if stat.S_ISDIR(facts.st_mode) and not may(owner, "-x", step):
+                return f"{step} is closed to {owner.pw_name if owner else _name(os.geteuid())}: chmod a+x {step}"
+    return ""
+
+
 def _own_faults(place: Place, facts: os.stat_result, uid: int) -> Iterator[str]:
     path, mode = place.path, stat.S_IMODE(facts.st_mode)
     if stat.S_ISLNK(facts.st_mode):
@@ -196,24 +219,26 @@ def check_log_file(path: str) -> None:
     try:
         os.close(open_log_file(path))
     except OSError as error:
-        raise SpoolError(f"log_file: {_cannot_write(path, error, os.geteuid())}") from None
+        raise SpoolError(f"log_file: {_cannot_write(path, error, None)}") from None
 
 
 def log_file_fault(path: str, owner: pwd.struct_passwd | None) -> str:
     """Why both above would refuse it, "" if neither would. It makes nothing."""
-    uid, refused = owner.pw_uid if owner else os.geteuid(), PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError as error:
         folder = Path(path).parent
         if not folder.is_dir():
             return _cannot_make(path, error)
-        return "" if may(None, "-w", str(folder)) else _cannot_make(path, refused)
+        if not may(None, "-w", str(folder)):
+            return _cannot_make(path, refused)
+        return "" if may(owner, "-x", str(folder)) else _cannot_write(path, refused, owner)
     except OSError as error:
-        return _cannot_write(path, error, uid)
+        return _cannot_write(path, error, owner)
     if stat.S_ISDIR(mode):
-        return _cannot_write(path, IsADirectoryError(), uid)
-    return "" if stat.S_ISREG(mode) and may(owner, "-w", path) else _cannot_write(path, refused, uid)
+        return _cannot_write(path, IsADirectoryError(), owner)
+    return "" if stat.S_ISREG(mode) and may(owner, "-w", path) else _cannot_write(path, refused, owner)
 
 
 def _cannot_make(path: str, error: OSError) -> str:
@@ -223,9 +248,12 @@ def _cannot_make(path: str, error: OSError) -> str:
     return f"cannot make {path}: {error.strerror}: start as root, or set another"
 
 
-def _cannot_write(path: str, error: OSError, uid: int) -> str:
+def _cannot_write(path: str, error: OSError, owner: pwd.struct_passwd | None) -> str:
     if isinstance(error, FileNotFoundError):
         return _cannot_make(path, error)
     if isinstance(error, IsADirectoryError):
         return f'{path} is a directory: name a file in it: log_file = "{path}/mailspool.log"'
-    return f"cannot write {path}: {error.strerror}: install -m 0600 -o {_name(uid)} /dev/null {path}"
+    if barred := barred_way(path, owner):
+        return f"cannot write {path}: {barred}"
+    user = owner.pw_name if owner else _name(os.geteuid())
+    return f"cannot write {path}: {error.strerror}: install -m 0600 -o {user} /dev/null {path}"

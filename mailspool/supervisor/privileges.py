@@ -11,7 +11,6 @@ import pwd
 import resource
 import signal
 from pathlib import Path
-from typing import Any
 
 from mailspool.errors import OptionError
 
@@ -20,6 +19,7 @@ UMASK = 0o077
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PROGRAM = Path(__file__).parents[1]
+_ASKED = {"-r": os.R_OK, "-w": os.W_OK, "-x": os.X_OK}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,14 +61,16 @@ def become(owner: pwd.struct_passwd | None) -> None:
 
 
 def may(owner: pwd.struct_passwd | None, what: str, path: str) -> bool:
-    """Whether a process of that user's may do with a file what test(1) calls so: "-r", "-w". None: whether we may."""
-    import subprocess  # a daemon never asks
+    """Whether a process of that user's may do what test(1) calls "-r", "-w" or "-x". None: whether we may."""
+    if not owner:
+        return os.access(path, _ASKED[what])
+    import subprocess  # a daemon never asks for another
 
-    who: dict[str, Any] = {}
-    if owner:
-        groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
-        who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": groups}
-    return subprocess.run(["test", what, path], check=False, **who).returncode == 0
+    groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
+    asked = subprocess.run(
+        ["test", what, path], user=owner.pw_uid, group=owner.pw_gid, extra_groups=groups, check=False
+    )
+    return asked.returncode == 0
 
 
 def die_with_parent() -> None:

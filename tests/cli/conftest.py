@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -139,3 +140,14 @@ def bare(make_house):
 def house(bare):
     bare.spool.create_dequeue_dirs()
     return bare
+
+
+@pytest.fixture
+def nobody_s_house(public_path, capsys):
+    """Where every user can get to, with a spool of nobody's for a daemon of nobody's."""
+    one = House(public_path, capsys, 1)
+    one.spool.create_dequeue_dirs()
+    for path in (public_path / "spool", *(public_path / "spool").iterdir()):
+        shutil.chown(path, "nobody")
+    one.config.write_text(one.config.read_text().replace('user = "root"', 'user = "nobody"'))
+    return one

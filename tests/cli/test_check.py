@@ -2,10 +2,13 @@
 """What `mailspool check` promises: every fault that would keep mailspoold from its start, and what it warns of."""
 
 import os
-import pwd
+import shutil
+import subprocess
 from types import SimpleNamespace
 
 import pytest
+
+REFUSED = "warning: {file}: nobody cannot read it, so that mail for a name without a domain is refused"
 
 
 def test_check_says_ok_and_what_it_read(house):
@@ -84,37 +87,61 @@ def test_check_finds_a_log_file_that_cannot_be_and_makes_none(house):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_check_finds_that_the_daemon_s_user_may_not_write_where_it_is_to_log(house, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    for above in (folder, folder.parent):
-        above.chmod(0o755)
-    log = folder / "log"
+def test_check_finds_that_the_daemon_s_user_may_not_write_where_it_is_to_log(nobody_s_house):
+    log = nobody_s_house.root / "log"
     log.touch(0o600)
-    options = ("-o", "user=nobody", "-o", f"log_file={log}")
+    option = ("-o", f"log_file={log}")
     remedy = f"log_file: cannot write {log}: Permission denied: install -m 0600 -o nobody /dev/null {log}"
-    assert remedy in house.run("check", *options).err
-    os.chown(log, pwd.getpwnam("nobody").pw_uid, -1)
-    assert "log_file: " not in house.run("check", *options).err
+    assert remedy in nobody_s_house.run("check", *option).err
+    shutil.chown(log, "nobody")
+    assert nobody_s_house.run("check", *option).err == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_check_warns_of_a_file_that_root_can_read_and_the_daemon_s_user_cannot(house):
-    for path in (house.root / "spool", *(house.root / "spool").iterdir()):
-        os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
-    for above in (house.root, house.root.parent):
-        above.chmod(0o755)
-    assert house.run("check", "-o", "user=nobody").err == ""
-    house.config.chmod(0o600)
-    ran = house.run("check", "-o", "user=nobody")
-    refused = f"{house.config}: nobody cannot read it, so that each reload will be refused: chmod a+r {house.config}"
+def test_check_warns_of_a_file_that_root_can_read_and_the_daemon_s_user_cannot(nobody_s_house):
+    config, aliases = nobody_s_house.config, nobody_s_house.root / "aliases"
+    assert nobody_s_house.run("check").err == ""
+    config.chmod(0o600)
+    ran = nobody_s_house.run("check")
+    refused = f"{config}: nobody cannot read it, so that each reload will be refused: chmod a+r {config}"
     assert (ran.code, ran.err) == (0, f"mailspool: warning: {refused}\n")
-    house.config.chmod(0o644)
-    aliases = house.root / "aliases"
+    config.chmod(0o644)
     aliases.touch(0o600)
-    assert house.run("check", "-o", "user=nobody").err == (
-        f"mailspool: warning: {aliases}: nobody cannot read it, "
-        f"so that mail for a name without a domain is refused: chmod a+r {aliases}\n"
-    )
+    assert nobody_s_house.run("check").err == (f"mailspool: {REFUSED.format(file=aliases)}: chmod a+r {aliases}\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize(
+    ("option", "name", "code", "words"),
+    [
+        ("dequeue_dir", "spool", 78, "dequeue_dir: {closed}"),
+        ("run_dir", "run", 78, "run_dir: {closed}"),
+        ("credentials_file", "credentials", 78, "command line: credentials_file: {file}: {closed}"),
+        ("log_file", "log", 78, "command line: log_file: cannot write {file}: {closed}"),
+        ("log_file", "not-there-yet", 78, "command line: log_file: cannot write {file}: {closed}"),
+        ("aliases_file", "aliases", 0, f"{REFUSED}: {{closed}}"),
+    ],
+)
+def test_check_names_the_folder_that_keeps_the_daemon_s_user_out_with_what_opens_it(
+    nobody_s_house, option, name, code, words
+):
+    closed = nobody_s_house.root / "closed"
+    inner = closed / "inner"
+    inner.mkdir(parents=True)
+    for path in (inner / "spool", inner / "run"):
+        path.mkdir(0o700)
+        shutil.chown(path, "nobody")
+    for path in (inner / "credentials", inner / "log", inner / "aliases"):
+        path.touch(0o600)
+        shutil.chown(path, "nobody")
+    file = inner / name
+    assert nobody_s_house.run("check", "-o", f"{option}={file}").err == ""
+    closed.chmod(0o750)
+    ran = nobody_s_house.run("check", "-o", f"{option}={file}")
+    told = words.format(file=file, closed=f"{closed} is closed to nobody: chmod a+x {closed}")
+    assert (ran.code, ran.err) == (code, f"mailspool: {told}\n")
+    subprocess.run(["/bin/sh", "-c", ran.err.rpartition(": ")[2]], check=True)
+    assert nobody_s_house.run("check", "-o", f"{option}={file}").err == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")

@@ -244,6 +244,21 @@ def test_root_does_not_become_a_user_who_cannot_read_the_program(background, tmp
     assert not (tmp_path / "r/pid").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_folder_that_keeps_the_user_of_the_spool_out_is_named_with_what_opens_it(background, public_path):
+    if not (python := python_for_all()):
+        pytest.skip("nobody but root can run this Python")
+    closed = public_path / "closed"
+    closed.mkdir(0o700)
+    options = {"user": "daemon", "dequeue_dir": f"{closed}/d", "run_dir": f"{closed}/r"}
+    done = background("-f", python=python, env=FOR_ALL, **options)
+    assert done.returncode == 75
+    assert done.stderr == "".join(
+        f"mailspoold: {option}: {closed} is closed to daemon: chmod a+x {closed}\n"
+        for option in ("run_dir", "dequeue_dir")
+    )
+
+
 def test_the_pid_file_is_there_while_it_runs(daemon):
     running = daemon()
     assert running_pid(running.run_dir) == running.pid
