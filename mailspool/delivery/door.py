@@ -195,7 +195,7 @@ class Door:
         lot = Lot(jobs)
         try:
             for job in jobs:  # one by one: those before a fault must be known, to be given back
-                self._results[job.key] = Result.SETTLED
+                self._results[job.key] = Result.GONE
                 if node := self._claim(job.key):
                     lot.nodes[job.key] = node
             lot.whole, lot.later = of_one_sender(self._readable(lot.nodes))

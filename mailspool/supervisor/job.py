@@ -43,6 +43,12 @@ class Result(IntEnum):
     REFUSED = 2  # settled, and the destination would refuse the next one too: it cools down
     RETURNED = 3  # not tried: it may be offered again
     FAULT = 4  # not tried because of a local fault (disk, memory): nobody should try for a while
+    GONE = 5  # not tried, and not to be offered again: another has it, or nobody can read it
+
+    @property
+    def tried(self) -> bool:
+        """Whether its destination may have heard of it."""
+        return self <= Result.REFUSED
 
 
 class Slower(NamedTuple):

@@ -105,7 +105,7 @@ class Restraints:
         """What was not tried is not used up. met: patterns of hosts that its worker came upon."""
         destination = batch[0].destination
         if self.rules:
-            tried = [job for job, result in zip(batch, results, strict=True) if result is not Result.RETURNED]
+            tried = [job for job, result in zip(batch, results, strict=True) if result.tried]
             self._spend(batch, _messages(tried) - _messages(batch), now)
         if met:
             self.meet(destination, met)

@@ -98,7 +98,7 @@ def test_a_node_that_somebody_else_has_claimed_is_left_alone(make_spool, sink, s
     send(spool, "joe@x.example")
     jobs = jobs_of(spool)
     assert spool.list_spool_handles()[0].open_spool().next_node().lock_node()
-    assert SpoolWork(spool).perform(jobs, station()) == [Result.SETTLED]
+    assert SpoolWork(spool).perform(jobs, station()) == [Result.GONE]
     assert sink.mails == []
 
 
@@ -239,7 +239,7 @@ def test_a_torn_message_file_is_quarantined_with_the_reason_and_never_sent(make_
     (node,) = spool.store.locations()
     path = Path(spool.store.path(node))
     path.write_bytes(path.read_bytes()[:-3])
-    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.SETTLED]
+    assert SpoolWork(spool).perform(jobs_of(spool), station()) == [Result.GONE]
     (aside,) = spool.store.locations()
     assert aside.state is State.QUARANTINED
     assert "shorter than its envelope says" in spool.store.reason(aside)
@@ -542,5 +542,5 @@ def test_a_message_that_no_host_can_be_sent_is_quarantined(make_spool, sink, sta
     spool = make_spool(sink=sink)
     send(spool, "joe@x.example")
     results = SpoolWork(spool).perform(jobs_of(spool), station((Phase.MAIL, 1, Unreadable("it ends early"))))
-    assert results == [Result.SETTLED]
+    assert results == [Result.GONE]
     assert places(spool) == [("quarantined", 0)]

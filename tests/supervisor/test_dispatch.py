@@ -168,6 +168,21 @@ def test_who_speaks_with_us_is_not_left_alone_whatever_he_says():
     assert len(one.next_batch(60.0)) > 1
 
 
+def test_what_another_had_first_tells_nothing_of_its_destination():
+    """On a shared spool the probe may be gone before our worker comes to it."""
+    one = Dispatch(limits(cool_down=60.0))
+    one.offer(jobs("a", 3, group="g{}"))
+    batch = one.next_batch(0.0)
+    one.finished(batch, Report([Result.REFUSED, *[Result.RETURNED] * (len(batch) - 1)], {}), 0.0)
+    probe = one.next_batch(60.0)
+    one.finished(probe, Report([Result.GONE], {}), 60.0)
+    again = one.next_batch(60.0)
+    assert len(again) == 1
+    assert again != probe
+    one.finished(again, Report([Result.REFUSED], {}), 60.0)
+    assert one.cooling(60.0) == {"a": 120.0}  # twice as long: it has taken nothing in between
+
+
 def test_after_a_lost_connection_every_worker_is_told_to_be_careful_there_for_an_hour_and_with_nobody_else():
     one = met(Dispatch(limits()), "a", "b")
     one.offer(jobs("a", 400))
@@ -413,7 +428,7 @@ def days(draw):
             st.one_of(
                 st.tuples(st.just("look"), st.sampled_from("abcd"), st.integers(1, 30)),
                 st.tuples(st.just("take"), st.booleans(), st.integers(0, 50)),
-                st.tuples(st.just("report"), st.integers(0, 5), st.integers(0, 4)),
+                st.tuples(st.just("report"), st.integers(0, 5), st.integers(0, len(Result) - 1)),
                 st.tuples(st.just("die"), st.integers(0, 5), st.just(0)),
                 st.tuples(st.just("wait"), st.integers(1, 100), st.just(0)),
             ),
@@ -439,9 +454,9 @@ def test_no_job_is_lost_or_given_twice_while_it_is_under_way(day, workers, each)
                 under_way.append(batch)
             case "report" if under_way:
                 batch = under_way.pop(first % len(under_way))
-                results = [Result((second + n) % 5) for n in range(len(batch))]
+                results = [Result((second + n) % len(Result)) for n in range(len(batch))]
                 for job, result in zip(batch, results, strict=True):
-                    if result < Result.RETURNED:
+                    if result not in (Result.RETURNED, Result.FAULT):
                         del spool[job.key]
                 one.finished(batch, Report(results, {}), now)
             case "die" if under_way:

@@ -140,6 +140,8 @@ def test_what_was_not_tried_is_not_used_up():
     batch = one.next_batch(0.0)
     one.finished(batch, Report([Result.RETURNED], {}), 0.0)
     assert one.next_batch(0.0) == batch
+    one.finished(batch, Report([Result.GONE], {}), 0.0)  # another supervisor had it first
+    assert [job.key for job in one.next_batch(0.0)] == ["0/example.org-1"]
 
 
 def test_several_supervisors_take_equal_parts_and_each_one_connection_at_least():
