@@ -27,7 +27,8 @@ class Reason(msgspec.Struct, frozen=True):
     @property
     def line(self) -> str:
         """For people."""
-        return f"{self.text}{f', for another {span(self.seconds)}' if self.seconds else ''}"
+        word = "in" if self.rule == "appointment" else "for another"  # it is what ends the wait of the tier
+        return f"{self.text}{f', {word} {span(self.seconds)}' if self.seconds else ''}"
 
 
 def due_at(node: Node) -> float:
@@ -61,9 +62,7 @@ def _queued(spool: Spool, at: Location, status: Status | None) -> Iterator[Reaso
         yield Reason("no supervisor", f"no supervisor answers in {spool.settings.run_dir}")
         return
     if seconds := status.get("appointments", {}).get(f"{at.tier}/{at.name}"):
-        yield Reason(
-            "appointment", "its host wants it again at a time of its own: it is tried then, due or not", seconds
-        )
+        yield Reason("appointment", "its host has said when: it is tried again then, due or not", seconds)
     yield from of_supervisor(status)
     yield from of_destination(spool.door.route.destination(node.destination), status)
 
@@ -84,4 +83,4 @@ def of_destination(destination: str, status: Status) -> Iterator[Reason]:
     if held := status.get("held", {}).get(destination):
         yield Reason(held["rule"], f"{shown(destination)}: {shown(held['text'])}", held["seconds"] or None)
     elif cooling := status["cooling"].get(destination):
-        yield Reason("cool_down", f"{shown(destination)} could not be reached: it is left alone", cooling)
+        yield Reason("cool_down", f"{shown(destination)} refuses sessions: it is left alone", cooling)

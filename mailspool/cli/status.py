@@ -186,7 +186,7 @@ def _cooling(cooling: dict[str, float]) -> Iterator[str]:
     if cooling:
         named = [f"{cut(name, 40)} for {span(left)}" for name, left in islice(cooling.items(), most)]
         more = f", and {len(cooling) - most} more" if len(cooling) > most else ""
-        yield cut(f"could not be reached, left alone: {', '.join(named)}{more}", terminal.columns())
+        yield cut(f"refuse sessions, left alone: {', '.join(named)}{more}", terminal.columns())
 
 
 def _held(held: dict[str, Status]) -> Iterator[str]:

@@ -149,11 +149,15 @@ class Restraints:
         for bound in self._bounds(destination):
             grants = f"that limits.{bound.pattern} grants"
             if self._is_full(bound):
-                return Held("concurrency", f"all connections {grants} are in use ({bound.concurrency})")
+                return Held("concurrency", f"all connections {grants} are in use ({bound.concurrency}{self._part})")
             if wait := self._wait(bound, now):
-                used = f"all messages {grants} for a minute are used up ({bound.per_minute:g})"
+                used = f"all messages {grants} for a minute are used up ({round(bound.per_minute, 2):g}{self._part})"
                 return Held("messages_per_minute", used, wait)
         return None
+
+    @property
+    def _part(self) -> str:
+        return f", our part among {self.owners} owners" if self.owners > 1 else ""
 
     def wait(self, destination: str, now: float) -> float:
         """Seconds until a message may go there for all that time alone decides."""

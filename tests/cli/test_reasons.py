@@ -50,7 +50,7 @@ HELD = {"rule": "messages_per_minute", "text": "the 30 messages a minute are use
     [
         ({"held": {"x.example": HELD}}, "messages_per_minute", "used up, for another 2s"),
         ({"held": {"x.example": {**HELD, "rule": "strangers", "seconds": 0.0}}}, "strangers", "held back by strangers"),
-        ({"cooling": {"x.example": 60}}, "cool_down", "x.example could not be reached"),
+        ({"cooling": {"x.example": 60}}, "cool_down", "x.example refuses sessions: it is left alone, for"),
         ({"paused": True}, "paused", "the supervisor is paused until HUP"),
         ({"stopping": True}, "stopping", "the supervisor is stopping"),
         ({"alarms": [{"subject": "lease", "text": "not renewed", "seconds": 5}]}, "lease", "held back by lease"),
@@ -79,7 +79,7 @@ def test_a_tier_s_wait_is_a_reason_and_an_appointment_too(why):
     told, text = why(lambda at: {"appointments": {f"{at.tier}/{at.name}": 290.0}}, tier=1)
     assert rules(told) == ["tier", "appointment"]
     assert 1700 < told["reasons"][0]["seconds"] <= 1800
-    assert "held back by appointment: its host wants it again" in text
+    assert "held back by appointment: its host has said when: it is tried again then, due or not, in 4m 50s" in text
 
 
 def test_without_a_supervisor_nothing_is_tried(why):

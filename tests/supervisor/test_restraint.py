@@ -176,6 +176,8 @@ def test_it_is_told_which_rule_holds_a_destination_back():
     one.held = {SUFFIX: 2}
     held = one.why("b.example", 0.0)
     assert held[:2] == ("concurrency", f"all connections that limits.{SUFFIX} grants are in use (2)")
+    one.owners = 2
+    assert one.why("b.example", 0.0).text.endswith(" are in use (1, our part among 2 owners)")
 
 
 def test_what_is_used_up_stays_used_up_though_the_destination_is_forgotten():
