@@ -164,11 +164,16 @@ class Door:
         return [self._results.get(job.key, Result.RETURNED) for job in jobs]
 
     def _claim_ahead(self, waiting: deque[list[Job]], lots: deque[Lot]) -> bool:
-        """As many lots as there is room for, unless it is over. Whether there are any."""
+        """As many lots as there is room for, unless it is over. Whether there are any.
+
+        Once half of the room is free: so several are begun together, and the other half is still under way meanwhile.
+        """
         if self._is_over:
             waiting.clear()
-        while waiting and len(lots) < self.agent.room:
-            lots.append(self._take(waiting.popleft()))
+        room = self.agent.room
+        if len(lots) <= room // 2:
+            while waiting and len(lots) < room:
+                lots.append(self._take(waiting.popleft()))
         return bool(lots)
 
     @property

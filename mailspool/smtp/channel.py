@@ -6,6 +6,7 @@ A reply to nothing ends the session: taken for an answer, it could make a lost m
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from mailspool.errors import TransientError
 from mailspool.model.phase import Phase, Watch
@@ -115,6 +116,10 @@ class Channel:
         return (reply,)
 
     # --- writing
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around what is to leave in one piece."""
+        return self._stream.together()
 
     def write(self, flight: Flight, opening: Callable[[], Say | None]) -> Sequence[Reply]:
         """What the flight's step says. opening: gives what may go out with a final dot, in one write.

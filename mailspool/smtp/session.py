@@ -257,22 +257,25 @@ class Session:
         return flight
 
     def _launch_more(self) -> None:
-        """Begin what may go behind those that are past their final dots."""
-        while self._waiting and self._has_room():
-            try:
-                self._launch(self._waiting.popleft())
-            except Exception:  # noqa: BLE001 - nothing of it was said; it is raised when nobody is hurt by it any more
-                self._flights.pop()
-                self._waiting.clear()
+        """Begin what may go behind those that are past their final dots, as much as there is room for, in one piece."""
+        if not self._has_room():
+            return
+        self._out_of_turn = self._channel.early
+        if self._out_of_turn:
+            return
+        with self._channel.together():
+            while self._waiting and self._has_room():
+                try:
+                    self._launch(self._waiting.popleft())
+                except Exception:  # noqa: BLE001 - nothing of it was said; it is raised when nobody is hurt by it any more
+                    self._flights.pop()
+                    self._waiting.clear()
 
     def _has_room(self) -> bool:
         last, peer = self._flights[-1], self._dialogue
         if not (last.committed or last.step is None) or peer.over or self._out_of_turn:
             return False
-        if not self._sends_ahead or self._channel.due >= WINDOW or len(self._flights) >= self.room:
-            return False
-        self._out_of_turn = self._channel.early
-        return not self._out_of_turn
+        return self._sends_ahead and self._channel.due < WINDOW and len(self._flights) < self.room
 
     def _open_next(self) -> Say | None:
         """The commands of the next letter, which may go out with a final dot; None if there is none to be begun.

@@ -235,6 +235,23 @@ class Stream:
 
     # --- writing
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written inside leaves in as few segments as hold it.
+
+        Nothing waits longer for that than 200 ms, see tcp(7): who hangs inside, over a seal, say, keeps nothing back.
+        """
+        self._cork(True)
+        try:
+            yield
+        finally:
+            self._cork(False)
+
+    def _cork(self, on: bool) -> None:
+        if self._socket.family != socket.AF_UNIX:
+            with suppress(OSError):  # of a connection that is lost: who writes to it, or reads, is told
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
     def write(self, block: Block, phase: Phase, seconds: float) -> None:
         """All of the block; each BLOCK octets of it within so many seconds.
 

@@ -342,6 +342,50 @@ def test_each_message_has_a_grace_of_its_own():
     theirs.close()
 
 
+@pytest.fixture
+def tcp():
+    """As `pair`, over TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = Stream(connect("127.0.0.1", server.getsockname()[1], 20, "mx"), "mx", time.monotonic)
+        theirs, _ = server.accept()
+    theirs.settimeout(20)
+    yield stream, theirs
+    stream.close()
+    theirs.close()
+
+
+def test_what_is_said_together_leaves_in_one_piece_and_waits_for_nothing_when_all_is_said(tcp):
+    stream, peer = tcp
+    with stream.together():
+        stream.write(b"MAIL FROM:<>\r\n", Phase.MAIL, 20)
+        assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+        stream.write(b"RSET\r\n", Phase.MAIL, 20)
+    assert not stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+    assert stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert peer.recv(100) == b"MAIL FROM:<>\r\nRSET\r\n"
+
+
+def test_what_was_said_before_an_error_leaves_all_the_same(tcp):
+    stream, peer = tcp
+
+    def say_and_fail():
+        with stream.together():
+            stream.write(b"RSET\r\n", Phase.MAIL, 20)
+            raise DeadlineExceeded
+
+    with pytest.raises(DeadlineExceeded):
+        say_and_fail()
+    assert peer.recv(100) == b"RSET\r\n"
+
+
+def test_a_connection_that_was_lost_meanwhile_is_for_who_reads_to_learn(tcp):
+    stream, peer = tcp
+    with stream.together():
+        stream.write(b"RSET\r\n", Phase.MAIL, 20)
+        stream.close()
+    assert peer.recv(100) == b"RSET\r\n"
+
+
 def test_the_last_words_of_a_lost_connection_are_heard_before_its_loss(pair):
     stream, peer = pair
     stream.write(b"NOOP\r\n", Phase.MAIL, 20)
