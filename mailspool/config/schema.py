@@ -91,7 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A worker ends after so many nodes, and a fresh one takes its place."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that are logged."""
+    """The least severe lines that are logged; "debug": what was said on each session, too."""
 
     log_format: Literal["text", "json"] = "text"
     """What logged lines look like. The journal of systemd gets each field by its own name in any case."""

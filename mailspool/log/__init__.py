@@ -99,9 +99,14 @@ def drops() -> int:
     return _writer.drops
 
 
+def shows(level: str) -> bool:
+    """Whether lines of that level are written: for who would have to make them first."""
+    return SEVERITIES[level] <= _threshold
+
+
 def record(event: str, level: str = "info", **fields: object) -> None:
     """Write one event, as `get_logger().info(event, **fields)` does, without structlog."""
-    if SEVERITIES[level] <= _threshold:
+    if shows(level):
         _writer.write(make_entry(level, _ident, _clock(), {"event": event, **fields}))
 
 
@@ -136,7 +141,7 @@ def _structlog() -> ModuleType:
 
 def _finish(_logger: object, level: str, event: Event) -> tuple[tuple[Entry], dict[str, object]]:
     """The one structlog processor."""
-    if SEVERITIES[level] > _threshold:
+    if not shows(level):
         from structlog import DropEvent  # loaded long since
 
         raise DropEvent

@@ -8,6 +8,7 @@ A reply to nothing ends the session: taken for an answer, it could make a lost m
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from mailspool import log
 from mailspool.errors import TransientError
 from mailspool.model.phase import Phase, Watch
 from mailspool.model.status import PROTOCOL_ERROR
@@ -36,6 +37,7 @@ class Channel:
         self.transcript = Transcript()
         self.due = 1  # the greeting
         self.untold = 0
+        self._closed = False
         self._stream, self._host, self._name, self._tls, self._watch = stream, host, name, tls, watch
         self._seconds = [float(getattr(timeouts, field, 0.0)) for field in _FIELDS]  # by phase
         self._patience = 0.0  # seconds that the next reply may take, as the watch was told; 0.0: it was not
@@ -51,8 +53,14 @@ class Channel:
         return self._stream.secured
 
     def close(self) -> None:
-        """At once."""
+        """At once. What was said is for the log of who debugs."""
         self._stream.close()
+        if self._closed:
+            return
+        self._closed = True
+        if log.shows("debug"):
+            for line in str(self.transcript).splitlines():
+                log.record("session", "debug", host=self._host, line=line)
 
     # --- reading
 

@@ -138,6 +138,13 @@ def test_lines_under_the_level_are_not_written_and_a_held_logger_follows_a_new_l
     assert [line.rpartition(" ")[2] for line in syslog.lines()] == ["two"]
 
 
+@pytest.mark.parametrize(("level", "shown"), [("debug", True), ("info", True), ("warning", False)])
+def test_whether_lines_of_a_level_are_written_can_be_asked_for_before_they_are_made(syslog, level, shown):
+    log.configure(level, "syslog", "mailspool", syslog.path)
+    log.record("one")
+    assert log.shows("info") == shown == bool(syslog.lines())
+
+
 def test_a_bound_logger_keeps_its_fields(syslog):
     log.get_logger().bind(id="a1.0").info("claimed", tier=1)
     assert syslog.lines()[0].endswith("]: a1.0: claimed tier=1")

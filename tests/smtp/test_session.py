@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from mailspool import log
 from mailspool.errors import ClaimLost, DeadlineExceeded, PermanentError, TransientError, Unreadable
 from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Facts, Recipient
@@ -105,6 +106,40 @@ def test_a_small_message_goes_out_in_two_writes_and_the_transcript_holds_nothing
         "C: [24 octets]",
         "S: 250 2.0.0 queued",
     ]
+
+
+@pytest.fixture
+def lines(capfd):
+    """lines(level): the log on standard error is of that level. Returns what it says."""
+
+    def configure(level):
+        log.configure(level, "stderr")
+        return lambda: capfd.readouterr().err.splitlines()
+
+    yield configure
+    log.configure(stream="stderr")
+
+
+def test_who_debugs_finds_in_the_log_what_was_said_on_each_session_once(serve, lines):
+    def script(peer):
+        peer.greet()
+        peer.expect("QUIT")
+        peer.say("221 bye")
+
+    logged = lines("debug")
+    session = open_session(serve(script))
+    assert logged() == []
+    session.quit()
+    session.close()
+    assert [line.partition(" host=")[2] for line in logged()] == [
+        f'{session.host} line="{line}"' for line in str(session.transcript).splitlines()
+    ]
+
+
+def test_nobody_else_is_told(serve, lines):
+    logged = lines("info")
+    open_session(serve(lambda peer: peer.greet())).close()
+    assert logged() == []
 
 
 def test_the_watch_hears_of_each_phase_before_it_begins_and_of_the_final_dot_before_it_is_written(serve):
