@@ -105,10 +105,11 @@ class Stream:
         "_giving",
         "_host",
         "_lost",
-        "_poll",
+        "_readable",
         "_replies",
         "_socket",
         "_taking",
+        "_writable",
         "fault",
         "secured",
         "unread",
@@ -132,7 +133,9 @@ class Stream:
         self.unread = self._replies.replies
         self.fault: TransientError | None = None  # behind them has come what is no reply
         self._lost: TransientError | None = None  # behind them nothing comes: it is known from a write
-        self._poll = select.poll()
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._writable.register(sock, select.POLLOUT)
 
     # --- reading
 
@@ -149,7 +152,7 @@ class Stream:
             while not (self.unread or self.fault or self._lost):
                 giving = self._giving
                 slowest = _NEVER if phase is Phase.FINAL or giving.began is None else giving.until(GRACE)
-                self._wait(select.POLLIN, deadline, slowest)
+                self._wait(self._readable, deadline, slowest)
                 self._receive()
         except OSError as error:
             raise self._trouble(error, phase, seconds) from error
@@ -202,10 +205,11 @@ class Stream:
         """Whether the peer has said anything beyond so many unread replies, or has hung up. Never waits."""
         if self._lost:
             return True
-        try:
-            self._receive()
-        except OSError:
-            return True
+        if self.secured or self._readable.poll(0):  # what TLS has decrypted already no poll tells
+            try:
+                self._receive()
+            except OSError:
+                return True
         come = len(self.unread)
         return come > due or (come == due and (self._replies.waiting or self.fault is not None))
 
@@ -273,9 +277,9 @@ class Stream:
                     sent += more
                     taking.move(more)
                 except (BlockingIOError, ssl.SSLWantWriteError):
-                    self._wait(select.POLLOUT, deadline, taking.until(seconds))
+                    self._wait(self._writable, deadline, taking.until(seconds))
                 except ssl.SSLWantReadError:
-                    self._wait(select.POLLIN, deadline)
+                    self._wait(self._readable, deadline)
                 if sent == len(block):
                     return
                 if sent - fresh >= BLOCK:
@@ -307,11 +311,10 @@ class Stream:
             part.read(start, 1)  # says that the file has ended
         return sent
 
-    def _wait(self, event: int, deadline: float, slowest: float = _NEVER) -> None:
+    def _wait(self, ready: select.poll, deadline: float, slowest: float = _NEVER) -> None:
         """Until something can be read, or written. Raises TimeoutError; TooSlow if that was to be by `slowest`."""
         left = min(deadline, slowest) - self._clock()
-        self._poll.register(self._socket, event)
-        if left <= 0 or not self._poll.poll(left * 1000):
+        if left <= 0 or not ready.poll(left * 1000):
             raise TooSlow if slowest < deadline else TimeoutError
 
     def start_tls(self, context: ssl.SSLContext, server_name: str, seconds: float) -> None:
