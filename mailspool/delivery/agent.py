@@ -29,7 +29,7 @@ from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Delivered, Outcome
 from mailspool.model.target import Host
-from mailspool.smtp.flight import always
+from mailspool.smtp.letter import always
 from mailspool.smtp.session import Session
 
 log = get_logger()

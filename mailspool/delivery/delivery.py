@@ -14,7 +14,7 @@ from mailspool.model import status
 from mailspool.model.envelope import Envelope, Recipient
 from mailspool.model.outcome import Attempt, Deferred, Delivered, Failed, Outcome
 from mailspool.model.target import Host
-from mailspool.smtp.flight import Letter
+from mailspool.smtp.letter import Letter
 
 
 class Answer(NamedTuple):

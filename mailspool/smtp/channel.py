@@ -13,8 +13,8 @@ from mailspool.errors import TransientError
 from mailspool.model.phase import Phase, Watch
 from mailspool.model.status import PROTOCOL_ERROR
 from mailspool.model.timeouts import Timeouts
-from mailspool.smtp.content import Block
 from mailspool.smtp.flight import Flight
+from mailspool.smtp.letter import Block
 from mailspool.smtp.peer import OutOfPlace
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.steps import Say, Secure, SendContent, Step, Whisper

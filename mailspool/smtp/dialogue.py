@@ -5,21 +5,16 @@ RFC 5321, with RFC 3207 (STARTTLS), 4954 (AUTH), 8314 §3.3 (implicit TLS); one 
 made of `steps`. No rule of SMTP stands anywhere else, so all of them are tested without a socket.
 """
 
-from collections.abc import Sequence
-
 from mailspool.errors import LoginFailed, TransientError
 from mailspool.model.credentials import Credentials
-from mailspool.model.envelope import Envelope, Recipient
-from mailspool.model.outcome import Outcome
 from mailspool.model.phase import Phase
 from mailspool.model.status import NO_LOGIN, PROTOCOL_ERROR, TLS_TROUBLE
 from mailspool.smtp import auth
-from mailspool.smtp.content import Content
 from mailspool.smtp.extensions import Extensions, parse_extensions
 from mailspool.smtp.peer import Peer
 from mailspool.smtp.reply import Judge, Reply, judge_by_code
 from mailspool.smtp.steps import Say, Secure, Talk, Whisper
-from mailspool.smtp.transaction import Transaction, as_octets
+from mailspool.smtp.transaction import as_octets
 from mailspool.tls.policy import TlsPolicy
 
 
@@ -116,14 +111,6 @@ class Dialogue(Peer):
     def _note_name(self, reply: Reply) -> None:
         """The first word is the peer's name (RFC 5321 §4.2)."""
         self.names.add(reply.lines[0].partition(" ")[0].lower())
-
-    # --- between opening and closing
-
-    def transaction(
-        self, envelope: Envelope, recipients: Sequence[Recipient], content: Content, *, behind: bool = False
-    ) -> Talk[list[Outcome]]:
-        """One message: see `Transaction`."""
-        return Transaction(self, envelope, recipients, content, behind=behind).talk()
 
     # --- closing
 

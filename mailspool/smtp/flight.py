@@ -5,29 +5,13 @@ Several may be: they began in their order, and replies come in the same order (R
 has not ended gets them.
 """
 
-from collections.abc import Callable, Sequence
-from typing import IO, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from mailspool.errors import InDoubt, TransientError
-from mailspool.model.envelope import Envelope, Recipient
+from mailspool.smtp.letter import Letter
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.steps import Step, Talk
-
-
-def always() -> None:
-    """The seal of a sender that need not be asked."""
-
-
-class Letter(NamedTuple):
-    """One message to some of its envelope's recipients. file: stands at its first octet until it is begun.
-
-    seal: called just before the final dot, which is not said if it raises.
-    """
-
-    envelope: Envelope
-    recipients: Sequence[Recipient]
-    file: IO[bytes]
-    seal: Callable[[], object] = always
 
 
 class Flight:

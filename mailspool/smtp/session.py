@@ -22,13 +22,13 @@ from mailspool.model.phase import Phase, Watch, nobody_watches
 from mailspool.model.status import BAD_CONNECTION
 from mailspool.model.timeouts import Timeouts
 from mailspool.smtp.channel import Channel
-from mailspool.smtp.content import Content
 from mailspool.smtp.dialogue import Dialogue
-from mailspool.smtp.flight import Flight, Letter, always
+from mailspool.smtp.flight import Flight
+from mailspool.smtp.letter import Letter, always
 from mailspool.smtp.reply import Judge, judge_by_code
 from mailspool.smtp.steps import Say, Talk
 from mailspool.smtp.stream import HandshakeFailed, Stream, connect
-from mailspool.smtp.transaction import WINDOW
+from mailspool.smtp.transaction import WINDOW, Transaction
 from mailspool.tls.policy import NO_TLS, TlsLevel, TlsPolicy
 
 if TYPE_CHECKING:
@@ -246,9 +246,7 @@ class Session:
         self._start(self._flight(letter))
 
     def _flight(self, letter: Letter) -> Flight:
-        envelope, recipients, file, _ = letter
-        content = Content(file, envelope.facts)
-        return Flight(self._dialogue.transaction(envelope, recipients, content, behind=bool(self._flights)), letter)
+        return Flight(Transaction(self._dialogue, letter, behind=bool(self._flights)).talk(), letter)
 
     def _start(self, flight: Flight) -> Flight:
         self._flights.append(flight)

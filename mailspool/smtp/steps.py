@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from mailspool.model.phase import Phase
-from mailspool.smtp.content import Block
+from mailspool.smtp.letter import Block
 from mailspool.smtp.reply import Reply
 
 

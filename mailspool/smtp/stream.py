@@ -19,7 +19,7 @@ from mailspool.errors import TransientError, UsageError
 from mailspool.model.phase import Phase
 from mailspool.model.status import BAD_CONNECTION, LOCAL_FAULT, NO_ANSWER, TLS_TROUBLE
 from mailspool.model.wait import Steps, Wait
-from mailspool.smtp.content import BLOCK, Block, Part
+from mailspool.smtp.letter import BLOCK, Block, Part
 from mailspool.smtp.pace import GRACE, Pace, TooSlow
 from mailspool.smtp.reply import MAX_OCTETS, Reply, ReplyParser
 

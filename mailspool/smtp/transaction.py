@@ -10,11 +10,11 @@ refuses us, we go on to the next one, and after a final dot we could not.
 from collections.abc import Iterator, Sequence
 
 from mailspool.errors import InDoubt, TransientError, Unreadable
-from mailspool.model.envelope import Envelope, Recipient
+from mailspool.model.envelope import Recipient
 from mailspool.model.outcome import Deferred, Failed, Outcome
 from mailspool.model.phase import Phase
 from mailspool.model.status import NO_UTF8_ADDRESS, PROTOCOL_ERROR, TOO_BIG
-from mailspool.smtp.content import END, Content
+from mailspool.smtp.letter import END, Letter
 from mailspool.smtp.peer import OutOfPlace, Peer
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.steps import Say, SendContent, Step, Talk
@@ -29,17 +29,15 @@ class Transaction:
     _smooth = True  # each reply was what it most often is
     _sent = False  # the content is on its way
 
-    def __init__(
-        self, peer: Peer, envelope: Envelope, recipients: Sequence[Recipient], content: Content, *, behind: bool = False
-    ) -> None:
-        self._peer, self._envelope, self._content = peer, envelope, content
+    def __init__(self, peer: Peer, letter: Letter, *, behind: bool = False) -> None:
+        self._peer, self._letter = peer, letter
         # Behind an unknown end, or an open transaction, else its recipients could get this message. Not behind a final
         # dot: whatever the answer, it has cleared all (RFC 5321 §4.1.1.4). A BDAT that was refused, or had no
         # recipients, leaves a state of which RFC 3030 §2 knows only that RSET ends it.
         self._reset = peer.extensions.chunking if behind else peer.transaction_open
-        self._recipients = recipients
-        self._ascii = envelope.sender.isascii()
-        for recipient in recipients:
+        self._recipients = letter.recipients
+        self._ascii = letter.envelope.sender.isascii()
+        for recipient in letter.recipients:
             self._ascii = self._ascii and recipient.address.isascii()
         self._heard: list[Reply] = []  # to RSET, if that is said, to MAIL, to each RCPT, to what comes then
 
@@ -48,7 +46,7 @@ class Transaction:
 
         Raises Unreadable if the envelope holds what no envelope can hold.
         """
-        peer, size = self._peer.extensions, self._envelope.facts.size
+        peer, size = self._peer.extensions, self._letter.envelope.facts.size
         if (peer.smtputf8 or self._ascii) and not (peer.size and size > peer.size):
             return self._deliver()
         refusals = [self._refuse_locally(recipient) for recipient in self._recipients]
@@ -61,10 +59,10 @@ class Transaction:
         return [refusal or next(rest) for refusal in refusals]
 
     def _refuse_locally(self, recipient: Recipient) -> Failed | None:
-        host, peer, size = self._peer.host, self._peer.extensions, self._envelope.facts.size
+        host, peer, size = self._peer.host, self._peer.extensions, self._letter.envelope.facts.size
         if peer.size and size > peer.size:
             return Failed(TOO_BIG, host, f"the message has {size} octets, {host} takes at most {peer.size}")
-        if not peer.smtputf8 and not (self._envelope.sender + recipient.address).isascii():
+        if not peer.smtputf8 and not (self._letter.envelope.sender + recipient.address).isascii():
             text = f"{host} does not offer SMTPUTF8, which an address needs (RFC 6531 §3.5)"
             return Failed(NO_UTF8_ADDRESS, host, text)
         return None
@@ -127,7 +125,7 @@ class Transaction:
         """
         peer, extensions = self._peer, self._peer.extensions
         groups = self._groups()
-        goes_whole = extensions.chunking and extensions.pipelining and peer.proven and self._content.small
+        goes_whole = extensions.chunking and extensions.pipelining and peer.proven and self._letter.small
         whole = groups.pop() if goes_whole else None
         for phases, octets in groups:
             if self._in_vain(phases[0]):
@@ -150,7 +148,7 @@ class Transaction:
                 return Say((Phase.CONTENT,), END) if code // 100 == 3 else None
             if code >= 400 and not self._peer.extensions.chunking:
                 return None
-        return self._chunk() if self._peer.extensions.chunking else SendContent(self._content.dotted())
+        return self._chunk() if self._peer.extensions.chunking else SendContent(self._letter.dotted())
 
     def _in_vain(self, phase: Phase) -> bool:
         """Whether what belongs to this phase cannot lead to a delivery any more."""
@@ -160,7 +158,7 @@ class Transaction:
 
     def _chunk(self, phases: tuple[Phase, ...] = (), lead: bytes = b"") -> SendContent:
         """Behind commands that go out with it."""
-        size, blocks = self._content.chunk()
+        size, blocks = self._letter.chunk()
         return SendContent(blocks, b"%bBDAT %d LAST\r\n" % (lead, size), (*phases, Phase.FINAL))
 
     def _groups(self) -> list[tuple[tuple[Phase, ...], bytes]]:
@@ -184,7 +182,7 @@ class Transaction:
         return [(phases[start : start + window], as_octets(lines[start : start + window])) for start in starts]
 
     def _mail(self) -> str:
-        peer, envelope = self._peer.extensions, self._envelope
+        peer, envelope = self._peer.extensions, self._letter.envelope
         facts = envelope.facts
         line = f"MAIL FROM:<{envelope.sender}>"
         if peer.size is not None:

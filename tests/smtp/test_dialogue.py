@@ -12,12 +12,12 @@ from mailspool.model.credentials import Credentials
 from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
 from mailspool.model.phase import Phase
-from mailspool.smtp.content import Content
 from mailspool.smtp.dialogue import Dialogue
 from mailspool.smtp.extensions import Extensions
+from mailspool.smtp.letter import Letter
 from mailspool.smtp.reply import Reply
 from mailspool.smtp.steps import Say, Secure, SendContent, Whisper
-from mailspool.smtp.transaction import WINDOW
+from mailspool.smtp.transaction import WINDOW, Transaction
 from mailspool.tls.policy import TlsLevel, TlsPolicy
 
 HOST = "mx.example.org[192.0.2.1]:25"
@@ -67,11 +67,12 @@ def envelope_for(*addresses, sender="joe@example.net", **facts):
 
 
 def send(dialogue, envelope, *answers):
-    return play(dialogue.transaction(envelope, envelope.recipients, content_of(envelope)), *answers)
+    return play(talk_about(envelope, dialogue), *answers)
 
 
-def content_of(envelope):
-    return Content(io.BytesIO(b"x" * (envelope.facts.size - 2) + b"\r\n"), envelope.facts)
+def talk_about(envelope, dialogue):
+    file = io.BytesIO(b"x" * (envelope.facts.size - 2) + b"\r\n")
+    return Transaction(dialogue, Letter(envelope, envelope.recipients, file)).talk()
 
 
 def kinds(outcomes):
@@ -455,7 +456,7 @@ codes = st.sampled_from(["250 ok", "450 4.0.0 later", "550 5.0.0 no", "354 go", 
 
 def converse(dialogue, envelope, answers, groups):
     """Give the answers, so many at once as the groups say. Returns the outcomes, the last step, and its last answer."""
-    talk = dialogue.transaction(envelope, envelope.recipients, content_of(envelope))
+    talk = talk_about(envelope, dialogue)
     step, left = next(talk), list(answers)
     try:
         for most in groups:

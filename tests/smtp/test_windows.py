@@ -18,9 +18,8 @@ from mailspool.model.envelope import Envelope, Facts, Recipient
 from mailspool.model.outcome import Deferred, Delivered, Failed
 from mailspool.model.phase import Phase, nobody_watches
 from mailspool.model.timeouts import Timeouts
-from mailspool.smtp.content import BLOCK
 from mailspool.smtp.dialogue import Dialogue
-from mailspool.smtp.flight import Letter, always
+from mailspool.smtp.letter import BLOCK, Letter, always
 from mailspool.smtp.session import WIDEST, Session
 from mailspool.smtp.stream import Stream
 from mailspool.tls.policy import TlsLevel, TlsPolicy

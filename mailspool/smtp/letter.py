@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""Message content on its way out: for DATA dot-stuffed where needed (RFC 5321 §4.5.2), for BDAT as it is (RFC 3030).
+"""A message as a session is given it, and its content on its way out.
 
-The message is in CRLF form already and is passed on octet for octet; only a missing last CRLF is added, as `END`
-must begin a line. What the facts announce is what is sent: never an octet more, and a file that holds less is
-Unreadable before anybody can have written the final dot. A large message never comes into our memory: what
-stands in a file as it is sent goes from there to the socket.
+For DATA that is dot-stuffed where needed (RFC 5321 §4.5.2), for BDAT as it is (RFC 3030). It is in CRLF form
+already and is passed on octet for octet; only a missing last CRLF is added, as `END` must begin a line. What the
+facts announce is what is sent: never an octet more, and a file that holds less is Unreadable before anybody can
+have written the final dot. A large message never comes into our memory: what stands in a file as it is sent goes
+from there to the socket.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 from mailspool.errors import SpoolError, Unreadable
-from mailspool.model.envelope import Facts
+from mailspool.model.envelope import Envelope, Recipient
 
 BLOCK = 65536  # octets
 END = b".\r\n"  # after content that ends with CRLF (RFC 5321 §4.1.1.4)
@@ -45,26 +46,33 @@ Block = bytes | Part
 """What is written at once. The last one of a message is never a Part, so that the final dot can go out with it."""
 
 
-class Content:
-    """The message of one transaction, from where `file` stands. One form of it is asked for, once.
+def always() -> None:
+    """The seal of a sender that need not be asked."""
 
-    Each raises Unreadable if the file ends too early, SpoolError if it cannot be read now.
+
+class Letter(NamedTuple):
+    """One message to some of its envelope's recipients. file: stands at its first octet until it is begun.
+
+    seal: called just before the final dot, which is not said if it raises. One form of the content is asked for, once;
+    each raises Unreadable if the file ends too early, SpoolError if it cannot be read now.
     """
 
-    def __init__(self, file: IO[bytes], facts: Facts) -> None:
-        self._file, self._facts = file, facts
+    envelope: Envelope
+    recipients: Sequence[Recipient]
+    file: IO[bytes]
+    seal: Callable[[], object] = always
 
     @property
     def small(self) -> bool:
         """Whether all of it is one block."""
-        return self._facts.size <= BLOCK
+        return self.envelope.facts.size <= BLOCK
 
     def dotted(self) -> Iterator[Block]:
         """For DATA: with dots doubled and, in the last block, `END`. Nobody looks for dots that are not there."""
-        dots = self._facts.leading_dots
+        dots = self.envelope.facts.leading_dots
         if self.small and not dots:
             return iter((self._whole() + END,))
-        return self._end(stuff(_read(self._file, self._facts.size)) if dots else self._blocks())
+        return self._end(stuff(_read(self.file, self.envelope.facts.size)) if dots else self._blocks())
 
     def _end(self, blocks: Iterator[Block]) -> Iterator[Block]:
         held: Block = b""
@@ -80,31 +88,31 @@ class Content:
         if self.small:
             whole = self._whole()
             return len(whole), iter((whole,))
-        start = self._file.tell()
-        self._file.seek(start + self._facts.size - 2)
-        end = b"".join(_read(self._file, 2))
-        self._file.seek(start)
-        return self._facts.size - 2 + len(end), self._blocks()
+        start = self.file.tell()
+        self.file.seek(start + self.envelope.facts.size - 2)
+        end = b"".join(_read(self.file, 2))
+        self.file.seek(start)
+        return self.envelope.facts.size - 2 + len(end), self._blocks()
 
     def _whole(self) -> bytes:
         """Of what is small: most often one read, and nothing to be added."""
-        size, whole = self._facts.size, b""
+        size, whole = self.envelope.facts.size, b""
         while left := size - len(whole):
-            whole += _read_some(self._file, left, size)
+            whole += _read_some(self.file, left, size)
         return whole if whole.endswith(b"\r\n") or not size else whole + b"\r\n"
 
     def _blocks(self) -> Iterator[Block]:
         """Of what is not small."""
-        descriptor = _descriptor(self._file)
-        rest = self._facts.size
+        descriptor = _descriptor(self.file)
+        rest = self.envelope.facts.size
         if descriptor >= 0:
-            start = self._file.tell()
+            start = self.file.tell()
             rest = rest % BLOCK + BLOCK  # it must show whether the last CRLF is missing
-            end = start + self._facts.size - rest
+            end = start + self.envelope.facts.size - rest
             for offset in range(start, end, _PART):
                 yield Part(descriptor, offset, min(_PART, end - offset))
-            self._file.seek(end)
-        yield from _read(self._file, rest)
+            self.file.seek(end)
+        yield from _read(self.file, rest)
 
 
 def stuff(plain: Iterable[bytes]) -> Iterator[bytes]:
