@@ -102,9 +102,9 @@ _INTRODUCTION = """\
 
 Measured beside Postfix in Debian's default configuration, on the same machine in the same minutes, run after run by
 turns, each with a new server and an empty queue. One server takes all mail for both (`tests/bench/sink.c`); queues are
-on one disk, in an ext4 made for it; there is no network but loopback. Every figure includes all that each server does for a message in
-production: for mailspool claim, seal, log line, statistics and deadlines. What was not reached stands here as it is.
-`tests/bench/README.md` tells how each figure is taken.
+on one disk, in an ext4 made for the run; there is no network but loopback. Every figure includes all that each server
+does for a message in production: for mailspool claim, seal, log line, statistics and deadlines. What was not reached
+stands here as it is. `tests/bench/README.md` tells how each figure is taken.
 
     {command}
 
