@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """`sendmail -q…` and `-bd`: what waits is tried now. The daemon itself is a program of its own, mailspoold."""
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -56,9 +55,7 @@ def _look(spool: Spool) -> int:
 
 def _poke(spool: Spool) -> int:
     """As in Postfix, anybody may have the queue looked at; the listener, which may, is asked to. Raises NotRunning."""
-    nothing = os.memfd_create("nothing")  # every request comes with a file
-    answer = client.hand_over(spool.settings.run_dir, ["", "sendmail", "-q"], nothing)
-    os.close(nothing)
+    answer = client.ask(spool.settings.run_dir, "-q")
     if answer is None:
         raise NotRunning(f"nobody answers at {client.socket_path(spool.settings.run_dir)}: is mailspoold running?")
     sys.stderr.write(answer.text)

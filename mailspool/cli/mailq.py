@@ -4,7 +4,6 @@
 Those the daemon's listener tells, to whom the kernel says who asks. Without a daemon `mailspool queue` refuses.
 """
 
-import os
 import sys
 
 import msgspec
@@ -45,9 +44,7 @@ def _forbidden(config: str | None) -> Spool | None:
 
 def _own(spool: Spool) -> list[Seen] | None:
     """Each node where it was seen last, by arrival; None if nobody tells."""
-    nothing = os.memfd_create("nothing")  # every request comes with a file
-    answer = client.hand_over(spool.settings.run_dir, ["", "sendmail", "-bp"], nothing)
-    os.close(nothing)
+    answer = client.ask(spool.settings.run_dir, "-bp")
     if answer is None or answer.code:
         return None
     try:

@@ -84,8 +84,7 @@ def hand_over(run_dir: str, words: "Sequence[str]", file: int) -> Answer | None:
     """What the listener makes of a command line and a message; None if there is none, or it has not taken anything.
 
     words: the sender's full name, or "", then a whole command line of `sendmail`; or one word alone, an envelope as
-    `submission.hand_in` writes it. file: a regular file, of which the
-    listener reads all, wherever it stands.
+    `submission.hand_in` writes it. file: a regular file, of which the listener reads all, wherever it stands.
     """
     request = b"\0".join(word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in words)
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -107,6 +106,15 @@ def hand_over(run_dir: str, words: "Sequence[str]", file: int) -> Answer | None:
         return Answer(_TEMPFAIL, "", _IN_DOUBT) if taken else None
     finally:
         connection.close()
+
+
+def ask(run_dir: str, *arguments: str) -> Answer | None:
+    """What the listener answers to a command line of `sendmail` that hands nothing in; None if there is no listener."""
+    nothing = posix.memfd_create("nothing")  # every request comes with a file
+    try:
+        return hand_over(run_dir, ["", "sendmail", *arguments], nothing)
+    finally:
+        posix.close(nothing)
 
 
 def _read_all(connection: _socket.socket) -> bytes:
