@@ -186,15 +186,11 @@ class Spool:
 
     def node_at(self, location: Location) -> "Node":
         """The node at a location. Raises Unreadable."""
-        node = self.node_in(location.tier, location.node)
+        if (handle := self._handles.get(location.tier)) is None:
+            handle = self._handles[location.tier] = self.mail_spool_handle(self._tier(location.tier))
+        node = self.mail_spool_node(handle, location.node)
         node.location = location
         return node
-
-    def node_in(self, tier: int, name: str) -> "Node":
-        """The node of that name in a tier. Raises Unreadable."""
-        if (handle := self._handles.get(tier)) is None:
-            handle = self._handles[tier] = self.mail_spool_handle(self._tier(tier))
-        return self.mail_spool_node(handle, name)
 
     def _tier(self, number: int) -> Tier:
         tiers = self.settings.tiers

@@ -61,7 +61,7 @@ def _queued(spool: Spool, at: Location, status: Status | None) -> Iterator[Reaso
     if status is None:
         yield Reason("no supervisor", f"no supervisor answers in {spool.settings.run_dir}")
         return
-    if seconds := status.get("appointments", {}).get(f"{at.tier}/{at.name}"):
+    if seconds := status.get("appointments", {}).get(at.key):
         yield Reason("appointment", "its host has said when: it is tried again then, due or not", seconds)
     yield from of_supervisor(status)
     yield from of_destination(spool.door.route.destination(node.destination), status)

@@ -265,8 +265,7 @@ class Door:
 
     def _claim(self, key: str) -> Node | None:
         """None if somebody else was first. Raises SpoolError."""
-        tier, _, name = key.partition("/")
-        node = self._hooks.node_in(int(tier), name)
+        node = self._hooks.node_at(Location.queued(key))
         return node if node.lock_node() else None
 
     def _readable(self, nodes: dict[str, Node]) -> dict[str, Node]:

@@ -68,7 +68,7 @@ class Hints:
             at = node.location
             if at.state is State.QUEUED and not self._is_due(at, seconds):
                 patient = job.patient or at.tier > 0
-                again = Job(f"{at.tier}/{at.name}", job.destination, job.group, patient=patient)
+                again = Job(at.key, job.destination, job.group, patient=patient)
                 self._station.appoint(again, seconds)
 
     def _is_due(self, at: Location, seconds: float) -> bool:

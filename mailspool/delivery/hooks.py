@@ -49,9 +49,6 @@ class Hooks(Protocol):
     def node_at(self, location: Location) -> Node:
         """The node at a location. Raises Unreadable."""
 
-    def node_in(self, tier: int, name: str) -> Node:
-        """The node of that name in a tier. Raises Unreadable."""
-
     def quarantine(self, location: Location, reason: str) -> None:
         """Put it aside, loudly."""
 

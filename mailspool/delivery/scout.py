@@ -31,6 +31,7 @@ from mailspool.model.timeouts import Timeouts
 from mailspool.model.wait import Steps
 from mailspool.smtp.stream import Stream, connecting
 from mailspool.store import nodename
+from mailspool.store.base import Location
 from mailspool.supervisor.destination import HELD
 from mailspool.supervisor.scout import Answer, Question, Verdict
 
@@ -103,9 +104,9 @@ class Search:
             return Answer(question.number, Verdict.UNKNOWN), None
 
     def _ask_hosts(self, question: Question) -> Steps[tuple[Answer, socket.socket | None]]:
-        tier, _, name = question.job.key.partition("/")
+        at = Location.queued(question.job.key)
         attempts: list[Attempt] = []
-        for host in (yield from self._begin(nodename.destination_in(name))):
+        for host in (yield from self._begin(nodename.destination_in(at.name))):
             began = self._now()
             try:
                 connection = yield from self._open(host, self._patience(question))
@@ -114,7 +115,7 @@ class Search:
                     raise
                 label = "" if isinstance(host, TransientError) else str(host)
                 seconds = round(self._now() - began, 3)
-                attempts.append(Attempt(began, int(tier), label, error.status, error.text, seconds))
+                attempts.append(Attempt(began, at.tier, label, error.status, error.text, seconds))
                 yield None  # to look the next one up
             else:
                 assert isinstance(host, Host)  # the other kind is never opened

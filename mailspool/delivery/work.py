@@ -28,6 +28,7 @@ from mailspool.delivery.scout import Search
 from mailspool.errors import ClaimLost, ConfigError, NotRunning, SpoolError
 from mailspool.model.rules import Rules
 from mailspool.model.tier import Tier
+from mailspool.store.base import Location
 from mailspool.store.claim import Owner
 from mailspool.store.filesystem import FileStore
 from mailspool.store.handle import Handle
@@ -248,7 +249,7 @@ class SpoolWork:
         for handle in self._handles(look):
             tier = handle.tier.number
             for node in handle.open_spool():
-                yield Job(f"{tier}/{node.name}", destination(node.destination), node.id, patient=patient or tier > 0)
+                yield Job(node.location.key, destination(node.destination), node.id, patient=patient or tier > 0)
             self._depths[tier] = handle.depth
 
     def _handles(self, look: Look) -> list[Handle]:
@@ -277,9 +278,8 @@ class SpoolWork:
 
     def _size_of(self, job: Job) -> int:
         """Octets of its message; 0 where that cannot be known, so that it comes to light."""
-        tier, _, name = job.key.partition("/")
         try:
-            node = self._spool.node_in(int(tier), name)
+            node = self._spool.node_at(Location.queued(job.key))
             size = node.size
         except SpoolError:
             return 0

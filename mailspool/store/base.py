@@ -46,6 +46,17 @@ class Location(NamedTuple):
     name: str
     owner: str = ""
 
+    @classmethod
+    def queued(cls, key: str) -> "Location":
+        """Where a queued node of that `key` is."""
+        tier, _, name = key.partition("/")
+        return cls(State.QUEUED, int(tier), name)
+
+    @property
+    def key(self) -> str:
+        """TIER/NAME, by which the supervisor and those who work for it know a queued node."""
+        return f"{self.tier}/{self.name}"
+
     @property
     def sealed(self) -> bool:
         """Whether its final dot may have been said, or its bounce accepted: who takes it away now is too late."""
