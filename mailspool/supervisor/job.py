@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What the supervisor knows of its work, and what it asks of whoever does it. It never knows that jobs are mail.
+"""Jobs, what is told of them, and the protocols of those who do them: all that the supervisor knows of its work.
 
-`Spool` satisfies `Work`; the tests run the real supervisor with work that only counts.
+It never knows that jobs are mail. `delivery.work.SpoolWork` satisfies `Work`; the tests run the real supervisor with
+work that only counts.
 """
 
 import socket
