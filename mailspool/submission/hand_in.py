@@ -75,7 +75,7 @@ def answer(
     options = Options()
     try:
         if len(words) == 1:
-            queue_id = _send(mailer, _Wishes.decode(words[0]), login(uid), file)
+            queue_id = _send(mailer, _HandedOver.decode(words[0]), login(uid), file)
         else:
             options = parse_arguments(words[1:])
             if options.config:
@@ -94,8 +94,8 @@ def answer(
     return accepted(queue_id, options)
 
 
-class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an envelope asks for, as one that was made elsewhere is handed over: in JSON."""
+class _HandedOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of an envelope that was made elsewhere, what is handed over with its message: in JSON."""
 
     sender: str
     recipients: tuple[Recipient, ...]
@@ -103,7 +103,7 @@ class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     envid: str = ""
 
     @classmethod
-    def decode(cls, text: str) -> "_Wishes":
+    def decode(cls, text: str) -> "_HandedOver":
         """Raises UsageError."""
         try:
             return msgspec.json.decode(text, type=cls)
@@ -115,14 +115,14 @@ class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self).decode()
 
 
-def _send(mailer: "Mailer", wishes: _Wishes, me: Login, file: IO[bytes]) -> str:
+def _send(mailer: "Mailer", handed: _HandedOver, me: Login, file: IO[bytes]) -> str:
     """A message that was prepared elsewhere is prepared again: nothing is taken on trust."""
     return mailer.send_mail(
-        to=wishes.recipients,
-        from_=wishes.sender,
+        to=handed.recipients,
+        from_=handed.sender,
         message=parse_message({"filehandle": file}),
-        ret=wishes.ret,
-        envid=wishes.envid,
+        ret=handed.ret,
+        envid=handed.envid,
         login=me,
     )
 
@@ -151,13 +151,13 @@ def hand_over(run_dir: str, dequeue_dir: str, message: Message, envelope: Envelo
 
     Raises SpoolError if nobody listens, and what the listener answers: UsageError, InputError, NoSuchUser, SpoolError.
     """
-    wishes = _Wishes(envelope.sender, envelope.recipients, envelope.ret, envelope.envid)
+    handed = _HandedOver(envelope.sender, envelope.recipients, envelope.ret, envelope.envid)
     file = os.memfd_create("message")
     try:
         with open(file, "wb", closefd=False) as writer:  # a descriptor
             message.print(writer)
         os.lseek(file, 0, os.SEEK_SET)
-        found = client.hand_over(run_dir, [wishes.encode()], file)
+        found = client.hand_over(run_dir, [handed.encode()], file)
     except OSError as error:
         raise SpoolError(f"cannot hand the message over: {error.strerror}") from error
     finally:
