@@ -50,7 +50,8 @@ def exits(command: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = command(*given, **arguments)
         except MailspoolError as error:
-            complain(error)
+            for line in str(error).splitlines():  # a fault each
+                say(line)
             code = error.exit_code
         if code or not click.get_current_context().invoked_subcommand:  # a group goes on with what was named behind it
             sys.exit(code or 0)
@@ -152,12 +153,6 @@ def _end_of(command: click.Command, argv: Sequence[str], program: str) -> int:
         click.echo("Aborted!", err=True)
         return 1
     return 0
-
-
-def complain(error: MailspoolError) -> None:
-    """Say on standard error what went wrong, one fault a line."""
-    for line in str(error).splitlines():
-        say(line)
 
 
 def say(line: str) -> None:

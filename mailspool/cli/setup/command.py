@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from mailspool.cli.options import complain, examples
+from mailspool.cli.options import examples, exits
 from mailspool.cli.setup import manifest as record
 from mailspool.cli.setup.found import Refused
 from mailspool.cli.setup.install import Survey, install, survey, take_back
@@ -47,24 +47,21 @@ class _NotRoot(MailspoolError):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-sendmail", is_flag=True, help="Leave sendmail, mailq and newaliases to another mail system.")
 @click.option("--root", metavar="DIR", help="Set up the system in this tree, which has mailspool at the same place.")
+@exits
 def setup(*, system: bool, undo: bool, dry_run: bool, yes: bool, no_sendmail: bool, root: str | None) -> None:
     """Install mailspool for the whole host: user, directories, configuration, service and sendmail.
 
     Everything is listed before anything is done, and recorded, so that --undo can take it back. Again after an
     upgrade it brings what is new and leaves alone what you have changed.
     """
-    try:
-        if not system:
-            raise UsageError("say mailspool setup --system, to set up the whole host; --dry-run shows what that means")
-        if root:
-            _enter(root)
-        if undo:
-            _undo(dry_run=dry_run, yes=yes)
-        else:
-            _install(dry_run=dry_run, yes=yes, sendmail=not no_sendmail)
-    except MailspoolError as error:
-        complain(error)
-        sys.exit(error.exit_code)
+    if not system:
+        raise UsageError("say mailspool setup --system, to set up the whole host; --dry-run shows what that means")
+    if root:
+        _enter(root)
+    if undo:
+        _undo(dry_run=dry_run, yes=yes)
+    else:
+        _install(dry_run=dry_run, yes=yes, sendmail=not no_sendmail)
 
 
 def _install(*, dry_run: bool, yes: bool, sendmail: bool) -> None:
