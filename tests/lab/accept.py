@@ -3,8 +3,9 @@
 
     python -m tests.lab.accept CONFIG FOLDER PROCESSES
 
-Each process appends to a file of its own in FOLDER, a line for each message: ID, number of nodes, digest of the body.
-The first one hands in batches.
+Each process of each boot writes a file of its own in FOLDER, a line for each message: ID, number of nodes, digest of
+the body. So a line that a power cut has torn (a write that crosses a page is two to the outside) has nothing behind it.
+The first process hands in batches.
 """
 
 import os
@@ -44,10 +45,11 @@ def digest(body):
 def main(config, folder, processes):
     spool = Spool.from_config(config)
     spool.create_dequeue_dirs()
+    told = f"{folder}/acknowledged.{spool.store.owner.boot}"
     for number in range(int(processes)):
         if os.fork() == 0:
             # O_SYNC: a line that was written is outside, whatever becomes of this host.
-            out = os.open(f"{folder}/acknowledged.{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC)
+            out = os.open(f"{told}.{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_SYNC)
             way = submit if number else submit_batches
             way(spool, lambda line: os.write(out, line.encode()), random.Random(number))  # noqa: B023 - in a fork
     os.wait()
