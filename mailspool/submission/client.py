@@ -132,8 +132,11 @@ def _on_disk(memory: int, size: int) -> int:
     except OSError:
         return memory
     sent = 0
-    while sent < size:
-        sent += posix.sendfile(file, memory, sent, size - sent)
+    try:
+        while sent < size:
+            sent += posix.sendfile(file, memory, sent, size - sent)
+    except OSError:
+        file, memory = memory, file
     posix.close(memory)
     return file
 

@@ -2,6 +2,7 @@
 """Handing mail over to the running daemon: who may, what it costs others, and what happens when somebody dies."""
 
 import contextlib
+import errno
 import os
 import pwd
 import signal
@@ -131,6 +132,22 @@ def test_a_large_message_arrives_whole(running, spool):
     assert call(running, "-i", "a@x.example", text=text).returncode == 0
     ((_, stored),) = messages(spool)
     assert stored.partition("\r\n\r\n")[2].encode() == text.partition(b"\n\n")[2].replace(b"\n", b"\r\n")
+
+
+def test_a_large_message_stays_in_memory_where_the_disk_has_no_room_for_it(tmp_path, monkeypatch):
+    text = b"0123456789abcde\n" * 300_000
+    (tmp_path / "message").write_bytes(text)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("posix.sendfile", full)
+    before = set(os.listdir("/proc/self/fd"))
+    with (tmp_path / "message").open("rb") as reader:
+        file = client.collect(reader.fileno(), until_dot=False)
+    with os.fdopen(file, "rb") as collected:
+        assert collected.read() == text
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize(
