@@ -20,7 +20,7 @@ _decode = msgspec.json.Decoder(Attempt).decode
 def append(path: str, attempts: Sequence[Attempt]) -> None:
     """Add attempts to the history at `path`. Raises SpoolError."""
     if attempts:
-        fsops.append(path, _encode_lines(attempts))
+        fsops.append(path, b"\n" + _encode_lines(attempts))  # the blank line in front ends a line that a crash tore
 
 
 def read(path: str) -> list[Attempt]:

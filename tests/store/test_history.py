@@ -23,15 +23,18 @@ def test_every_attempt_comes_back_in_order(tmp_path_factory, first, second):
     assert history.read(path) == first + second
 
 
-def test_a_history_torn_anywhere_gives_the_whole_lines(tmp_path):
+def test_a_history_torn_anywhere_gives_the_whole_lines_and_those_that_are_added_to_it(tmp_path):
     path = tmp_path / "A.0"
     three = [Attempt(float(n), n, "mx", "4.0.0", f"line\n{n}") for n in range(3)]
     history.append(str(path), three)
-    whole = path.read_bytes()
-    ends = [n for n in range(len(whole)) if whole[n : n + 1] == b"\n"]
+    whole, later = path.read_bytes(), Attempt(3.0, 3, "mx", "4.0.0", "later")
+    ends = [n for n in range(1, len(whole)) if whole[n : n + 1] == b"\n"]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        assert history.read(str(path)) == three[: sum(end <= length for end in ends)]
+        left = three[: sum(end <= length for end in ends)]
+        assert history.read(str(path)) == left
+        history.append(str(path), [later])
+        assert history.read(str(path)) == [*left, later]
 
 
 def test_zeros_that_a_power_cut_left_are_passed_over(tmp_path):
