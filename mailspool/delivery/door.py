@@ -25,7 +25,7 @@ from mailspool.delivery.bounds import Bounds
 from mailspool.delivery.delivery import Delivery
 from mailspool.delivery.hints import Hints
 from mailspool.delivery.hooks import Hooks
-from mailspool.delivery.lot import Lot, of_one_sender
+from mailspool.delivery.lot import Lot
 from mailspool.delivery.network import Network, OwnIpv6
 from mailspool.delivery.route import Route
 from mailspool.delivery.scout import unreached
@@ -47,7 +47,7 @@ from mailspool.model.outcome import Attempt, Deferred, Delivered, Outcome
 from mailspool.model.phase import guarded
 from mailspool.model.rules import Rules
 from mailspool.store import nodename
-from mailspool.store.base import Location, State
+from mailspool.store.base import Location, State, Stored
 from mailspool.store.handle import Node
 from mailspool.supervisor.job import FAULT, Job, Result, Station
 from mailspool.tls.context import preload as preload_tls
@@ -154,8 +154,6 @@ class Door:
                     self._return_untried(lot)
                 else:
                     self._work_off(lot, lots)
-                if lot.later:
-                    waiting.appendleft(lot.others)
         except BaseException:
             for lot in lots:
                 with suppress(SpoolError):
@@ -173,7 +171,7 @@ class Door:
         room = self.agent.room
         if len(lots) <= room // 2:
             while waiting and len(lots) < room:
-                lots.append(self._take(waiting.popleft()))
+                lots.extend(self._take(waiting.popleft()))
         return bool(lots)
 
     @property
@@ -195,31 +193,35 @@ class Door:
         self.agent.close()
         self.settler.finish()
 
-    def _take(self, jobs: list[Job]) -> Lot:
-        """Claim and read, and leave what comes in the way for when its turn comes: others may be under way."""
-        lot = Lot(jobs)
+    def _take(self, jobs: list[Job]) -> list[Lot]:
+        """Claim and read what is of one message: a lot for each that sends.
+
+        What comes in the way waits there until the lot's turn comes: others may be under way.
+        """
+        lot = Lot(jobs, {})
         try:
             for job in jobs:  # one by one: those before a fault must be known, to be given back
                 self._results[job.key] = Result.GONE
                 if node := self._claim(job.key):
                     lot.nodes[job.key] = node
-            lot.whole, lot.later = of_one_sender(self._readable(lot.nodes))
-            self._results.update(dict.fromkeys(lot.later, Result.RETURNED))
-            if lot.whole and not jobs[0].refusal:
-                lot.delivery = self._prepare(list(lot.whole.values()))
-            lot.is_open = lot.delivery is not None or not lot.whole
+            self._read(lot.nodes)
+            lots = lot.of_each_sender()
         except SpoolError as error:
             lot.error = error
-        return lot
+            return [lot]
+        for each in lots:
+            if each.nodes and not jobs[0].refusal:
+                each.delivery = self._prepare(list(each.nodes.values()))
+        return lots
 
     def _prepare(self, nodes: Sequence[Node]) -> Delivery:
-        first = nodes[0]
-        envelope, file = first.envelope, first.filehandle()
-        if (sender := first.from_) != envelope.sender:
+        first, recipients = nodes[0], [node.recipient for node in nodes]
+        stored = first.open()
+        envelope, to = stored.envelope, recipients[0]
+        if (sender := envelope.sender_to(to)) != envelope.sender:
             envelope = replace(envelope, sender=sender)
-        recipients = [node.recipient for node in nodes]
-        domain, tier = recipients[0].address.rpartition("@")[2], first.msh.tier.number
-        return self.agent.prepare(envelope, recipients, file, domain, tier, partial(_seal, nodes))
+        domain, tier = to.address.rpartition("@")[2], first.msh.tier.number
+        return self.agent.prepare(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
 
     def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> None:
         """Deliver and settle it. behind: those whose turn comes next."""
@@ -228,7 +230,7 @@ class Door:
                 raise lot.error
             cases = self._try(lot, behind)
             results = [_result(outcome) for _, outcome in cases]
-            self._results.update(zip(lot.whole, results))  # noqa: B905 - there are none if it went to quarantine
+            self._results.update(zip(lot.nodes, results))  # noqa: B905 - there are none if it went to quarantine
             heard = self._hints.hear(cases)
             self._enough |= heard.enough or Result.REFUSED in results
             self.settler.settle(cases)
@@ -236,8 +238,6 @@ class Door:
                 self._hints.appoint(heard.wishes, lot.jobs[0])
             if lot.delivery and Result.DELIVERED in results:
                 self._count(lot.delivery.envelope.facts.size)
-            if lot.later:
-                self._give_back(lot.later.values())  # not before: all of them read one open file
         except NotAdmitted as error:
             self._enough = True
             log.debug("returned", id=lot.jobs[0].group, reason=str(error))
@@ -268,25 +268,25 @@ class Door:
         node = self._hooks.node_at(Location.queued(key))
         return node if node.lock_node() else None
 
-    def _readable(self, nodes: dict[str, Node]) -> dict[str, Node]:
-        """The nodes whose message file is whole; the others go to quarantine, at once."""
-        whole: dict[str, Node] = {}
-        for key, node in nodes.items():
+    def _read(self, nodes: dict[str, Node]) -> None:
+        """Those whose message file is not whole go to quarantine, at once, and out of what we hold."""
+        stored: Stored | None = None
+        for key, node in list(nodes.items()):
             try:
-                if whole:
-                    node.adopt(next(iter(whole.values())).open())
+                if stored:
+                    node.adopt(stored)
                 node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
+                stored = node.open()
             except Unreadable as error:
+                del nodes[key]
                 self._put_aside(node, str(error))
             except ClaimLost as error:
+                del nodes[key]
                 log.warning("claim_lost", node=node.name, error=str(error))
-            else:
-                whole[key] = node
-        return whole
 
     def _try(self, lot: Lot, behind: Iterable[Lot]) -> list[Case]:
-        """What came of each of its whole nodes; of none if no host can be sent the message: it goes to quarantine."""
-        nodes = list(lot.whole.values())
+        """What came of each of its nodes; of none if no host can be sent the message: it goes to quarantine."""
+        nodes = list(lot.nodes.values())
         if lot.delivery is None:
             return [(node, self._not_to_be_tried(node, lot.jobs[0].refusal)) for node in nodes]
         followers = [each.delivery for each in takewhile(_is_open, behind) if each.delivery]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
-"""What is claimed for one message to one destination: its nodes, and how far each of them has come."""
+"""What is claimed of one message and goes to one destination in one sender's name, from its claim to its settling."""
 
 from collections.abc import Sequence
 
@@ -10,38 +10,43 @@ from mailspool.supervisor.job import Job
 
 
 class Lot:
-    """jobs: those it was made of.
+    """jobs: those it was made of. nodes: what we hold of them, by their keys; once read, all that is whole.
 
-    nodes: those that we have claimed, by their jobs' keys; whole: those of them that can be read, and to which the same
-    one sends; later: those to which another one does. error: what has kept us from that.
-    is_open: whether it may be begun ahead of its turn, or its turn passed over.
+    delivery: under way with them; None if nobody is to be asked. error: what came in the way of claiming or reading.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.nodes: dict[str, Node] = {}
-        self.whole: dict[str, Node] = {}
-        self.later: dict[str, Node] = {}
-        self.delivery: Delivery | None = None
-        self.error: SpoolError | None = None
-        self.is_open = False
+    delivery: Delivery | None = None
+    error: SpoolError | None = None
+
+    def __init__(self, jobs: Sequence[Job], nodes: dict[str, Node]) -> None:
+        self.jobs, self.nodes = jobs, nodes
 
     @property
-    def others(self) -> list[Job]:
-        """Those that another one sends to."""
-        return [job for job in self.jobs if job.key in self.later]
+    def is_open(self) -> bool:
+        """Whether it may be begun ahead of its turn, or its turn passed over."""
+        return self.delivery is not None or not (self.nodes or self.error)
+
+    def of_each_sender(self) -> "list[Lot]":
+        """It, or one lot for each that sends, with an open file of its own: a list that has an owner bears his name.
+
+        Raises SpoolError.
+        """
+        if len(self.nodes) < 2:  # as most often
+            return [self]
+        by_sender: dict[str, dict[str, Node]] = {}
+        for key, node in self.nodes.items():
+            by_sender.setdefault(node.from_, {})[key] = node
+        _, *others = by_sender.values()
+        if not others:
+            return [self]
+        for nodes in others:
+            first = next(iter(nodes.values()))
+            stored = first.msh.spool.store.open(first.location)
+            for node in nodes.values():
+                node.adopt(stored)
+        return [Lot([job for job in self.jobs if job.key in nodes], nodes) for nodes in by_sender.values()]
 
     def close(self) -> None:
         """Let go of its message file."""
         for node in self.nodes.values():
             node.close()
-
-
-def of_one_sender(nodes: dict[str, Node]) -> tuple[dict[str, Node], dict[str, Node]]:
-    """Those that the same sends to as to the first, and the others: they came through a list that has an owner."""
-    if len(nodes) < 2:  # as most often
-        return nodes, {}
-    senders = {key: node.from_ for key, node in nodes.items()}
-    first = next(iter(senders.values()), "")
-    others = {key: nodes[key] for key, sender in senders.items() if sender != first}
-    return {key: node for key, node in nodes.items() if key not in others}, others

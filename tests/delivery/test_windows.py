@@ -7,6 +7,7 @@ import pytest
 
 from mailspool.delivery.work import SpoolWork
 from mailspool.errors import ShutdownRequested, SpoolError
+from mailspool.model.envelope import Recipient
 from mailspool.model.phase import Phase
 from mailspool.smtp.session import WIDEST
 from mailspool.store.base import State
@@ -54,6 +55,26 @@ def test_each_message_is_settled_by_its_own_reply(peer, make_spool, station, job
     assert results.count(Result.DELIVERED) == len(taken)
     bounces = [at for at in spool.store.locations() if spool.store.open(at).envelope.sender == ""]
     assert (len(bounces), len(tiers(spool))) == (2, 4)
+
+
+@pytest.mark.parametrize("lines", [1, 20_000])
+def test_each_sender_of_one_message_has_a_transaction_and_each_transaction_the_whole_message(
+    peer, make_spool, station, jobs_of, lines
+):
+    spool, text = make_spool(sink=peer), MESSAGE + "a line\n" * lines
+    senders = {"a": "joe@z.example", "b": "", "c": "ann@z.example", "d": "joe@z.example"}
+    to = tuple(Recipient(f"{box}@x.example", sender=sender) for box, sender in senders.items())
+    spool.send_mail(to=to, from_="me@y.example", message=text)
+    fill(spool, "e", text=text)
+    assert work_off(spool, jobs_of, station()) == [Result.DELIVERED] * 5
+    assert sorted((mail.sender, mail.recipients) for mail in peer.mails) == [
+        ("ann@z.example", ("c@x.example",)),
+        ("joe@z.example", ("a@x.example", "d@x.example")),
+        ("me@y.example", ("b@x.example",)),
+        ("me@y.example", ("e@x.example",)),
+    ]
+    whole = text.replace("\n", "\r\n").encode().partition(b"\r\n\r\n")[2]
+    assert [mail.content.partition(b"\r\n\r\n")[2] == whole for mail in peer.mails] == [True] * 4
 
 
 class Place:
