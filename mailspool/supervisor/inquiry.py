@@ -118,6 +118,11 @@ class Inquiries:
         while self._held and now >= next(iter(self._held.values())).held_until:
             self._held.pop(next(iter(self._held))).release()
 
+    def close_in_child(self) -> None:
+        """They are the parent's: a copy would keep them open."""
+        for each in self._held.values():
+            each.release()
+
     def left(self, now: float) -> float:
         """Seconds until there is one to close, inf if none is held."""
         return next((each.held_until - now for each in self._held.values()), _NEVER)

@@ -164,6 +164,11 @@ class Pool:
         except OSError:  # it has ended and will be reaped
             self._lose(worker)
 
+    def close_in_child(self) -> None:
+        """Each end of a channel has one holder, and so has each connection that waits for a worker."""
+        self.workers.close_in_child()
+        self.dispatch.inquiries.close_in_child()
+
     # --- the scout
 
     def attend(self, scout: Scout | None, *, runs: bool) -> None:

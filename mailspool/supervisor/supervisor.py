@@ -265,7 +265,7 @@ class Supervisor:
         self._control.close(unlink=False)
         self._trigger.close(unlink=False)
         self._notifier.close()
-        self._pool.workers.close_in_child()
+        self._pool.close_in_child()
         self._looks.close_in_child()
 
     # --- waiting

@@ -4,6 +4,7 @@
 import mmap
 import os
 import selectors
+import socket
 import struct
 import time
 
@@ -13,14 +14,18 @@ from mailspool import log
 from mailspool.log.writer import Stderr
 from mailspool.model.limit import Limit
 from mailspool.model.rules import Rules
+from mailspool.model.target import Host
 from mailspool.supervisor.child import Ended
 from mailspool.supervisor.job import Appointment, Job, Limits, Result, Unshared
 from mailspool.supervisor.pool import STALE, Pool
 from mailspool.supervisor.processors import FRESH
+from mailspool.supervisor.scout import Answer, Verdict
 from mailspool.supervisor.station import KILL_GRACE, LOCAL_PATIENCE
 from mailspool.supervisor.worker import LETS_GO
 from mailspool.supervisor.workers import MAX_SLOTS, SLEPT
 from tests.running import eventually, is_running
+
+HOST = Host("mx.example", "192.0.2.1", 25)
 
 
 class Clock:
@@ -63,12 +68,20 @@ def clock():
 @pytest.fixture
 def pool(clock):
     selector = selectors.DefaultSelector()
-    one = Pool(Waiting(), selector, clock, lambda: None, lambda serial, how: None)
+    one = Pool(Waiting(), selector, clock, lambda: one.close_in_child(), lambda serial, how: None)
     yield one
     for worker in [*one.workers, *one.workers.stuck]:
         os.kill(worker.pid, 9)
         one.ended(Ended(*os.waitpid(worker.pid, 0)))
     selector.close()
+
+
+class HangingUp(Waiting):
+    """Work that closes the connection that comes with its order, and then does not end by itself."""
+
+    def perform(self, jobs, station):
+        station.connection_to(HOST.address, HOST.port).close()
+        return super().perform(jobs, station)
 
 
 class Computing(Waiting):
@@ -109,6 +122,18 @@ def test_who_is_overdue_is_killed_once_its_own_alarm_had_its_chance(pool, clock)
     assert is_running(worker.pid)
     turns(pool, clock, KILL_GRACE + 10)
     eventually(lambda: not is_running(worker.pid))
+
+
+def test_nobody_keeps_a_connection_open_that_the_worker_it_waited_for_has_closed(pool):
+    pool.work, pool.dispatch.scouted = HangingUp(), True
+    ours, theirs = socket.socketpair()
+    pool.dispatch.offer([Job("0/a", "a.example", "g")])
+    (question,) = pool.dispatch.questions(pool._clock())
+    pool.dispatch.answered(Answer(question.number, Verdict.SPEAKS, HOST), theirs, pool._clock())
+    pool.assign()
+    ours.settimeout(30)
+    with ours:
+        assert ours.recv(1) == b""
 
 
 def unkillable(worker, monkeypatch):
