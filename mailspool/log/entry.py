@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 MAX_CHARACTERS = 2000  # of a text, of up to four octets each: syslogd takes 8 KiB
@@ -155,6 +156,13 @@ def _exception(given: object) -> str:
 
 
 def _timestamp(when: float) -> str:
+    second, zone = _second(int(when))
+    return f"{second}.{int(when % 1 * 1e6):06d}{zone}"
+
+
+@lru_cache(1)  # a worker writes a thousand lines within one
+def _second(when: int) -> tuple[str, str]:
+    """The local time, and its zone as RFC 3339 has it."""
     local = time.localtime(when)
     zone = time.strftime("%z", local)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{int(when % 1 * 1e6):06d}{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), f"{zone[:3]}:{zone[3:]}"
