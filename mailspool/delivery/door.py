@@ -211,17 +211,17 @@ class Door:
             return [lot]
         for each in lots:
             if each.nodes and not jobs[0].refusal:
-                each.delivery = self._prepare(list(each.nodes.values()))
+                each.delivery = self._prepare(each)
         return lots
 
-    def _prepare(self, nodes: Sequence[Node]) -> Delivery:
-        first, recipients = nodes[0], [node.recipient for node in nodes]
+    def _prepare(self, lot: Lot) -> Delivery:
+        first, recipients = lot.first, [node.recipient for node in lot.nodes.values()]
         stored = first.open()
         envelope, to = stored.envelope, recipients[0]
         if (sender := envelope.sender_to(to)) != envelope.sender:
             envelope = replace(envelope, sender=sender)
         domain, tier = to.address.rpartition("@")[2], first.msh.tier.number
-        return self.agent.prepare(envelope, recipients, stored.file, domain, tier, partial(_seal, nodes))
+        return self.agent.prepare(envelope, recipients, stored.file, domain, tier, lot.seal)
 
     def _work_off(self, lot: Lot, behind: Iterable[Lot]) -> None:
         """Deliver and settle it. behind: those whose turn comes next."""
@@ -375,11 +375,6 @@ class Door:
         else:
             node.record(outcome.attempts)
             node.due_again()
-
-
-def _seal(nodes: Iterable[Node]) -> None:
-    for node in nodes:
-        node.seal()
 
 
 def _result(outcome: Outcome) -> Result:

@@ -26,6 +26,16 @@ class Lot:
         """Whether it may be begun ahead of its turn, or its turn passed over."""
         return self.delivery is not None or not (self.nodes or self.error)
 
+    @property
+    def first(self) -> Node:
+        """Any of its nodes: they are of one message, one tier and one sender."""
+        return next(iter(self.nodes.values()))
+
+    def seal(self) -> None:
+        """The final dot comes next. Raises ClaimLost if one was taken away, SpoolError."""
+        for node in self.nodes.values():
+            node.seal()
+
     def of_each_sender(self) -> "list[Lot]":
         """It, or one lot for each that sends, with an open file of its own: a list that has an owner bears his name.
 
