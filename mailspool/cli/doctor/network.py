@@ -14,7 +14,7 @@ from mailspool.cli.check import named_targets
 from mailspool.cli.doctor.finding import Check, Found, ok, problem, unknown, warning
 from mailspool.config.schema import Settings
 from mailspool.dns.resolver import Absent, Resolver
-from mailspool.errors import DeliveryError, PermanentError, TransientError
+from mailspool.errors import DeliveryError, LoginFailed, PermanentError, TransientError
 from mailspool.model.address import is_address
 from mailspool.model.status import LOOP
 from mailspool.model.target import ByHost, ByMx, Target
@@ -114,18 +114,20 @@ def _reach(settings: Settings, target: Target) -> Iterator[Found]:
         else:
             yield warning(error.text, "correct the route, or the postmaster's address")
         return
-    failures = []
+    failures: list[DeliveryError] = []
     for label in labels[:_MAX_ADDRESSES]:
         try:
             session = spool.open_smtp_connection(label, port, PATIENCE)
         except DeliveryError as error:
-            failures.append(str(error))
+            failures.append(error)
             continue
         secured = f", {session.secured}" if session.secured else ", in clear"
         session.quit()
         yield ok(f"{label}:{port} greets{secured}")
         return
-    yield problem("; ".join(failures) or f"{target} has no IP address", _NO_WAY_OUT)
+    no_login = any(isinstance(failure, LoginFailed) for failure in failures)
+    fix = f"mend what {settings.credentials_file} says of it: user, password, tls" if no_login else _NO_WAY_OUT
+    yield problem("; ".join(map(str, failures)) or f"{target} has no IP address", fix)
 
 
 def _labels(spool: Spool, target: Target) -> Iterator[str]:

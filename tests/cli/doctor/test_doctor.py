@@ -218,6 +218,16 @@ def test_a_disk_that_fills_is_told_in_time(doctor, sink, monkeypatch, free, leve
     assert found["room"][0][0] == level
 
 
+def test_a_host_that_does_not_let_us_in_is_a_matter_of_the_credentials(doctor, sinks, tmp_path):
+    host, credentials = sinks(extensions=("AUTH PLAIN",)), tmp_path / "credentials"
+    credentials.touch(0o600)
+    credentials.write_text(f'["{host.address}"]\nuser = "joe"\npassword = "wrong"\ntls = "may"\n')
+    _, found = doctor(smarthost=host.address, credentials_file=str(credentials))
+    ((level, text, fix),) = found["out"]
+    assert (level, fix) == ("problem", f"mend what {credentials} says of it: user, password, tls")
+    assert text.startswith(f"no login at 127.0.0.1[127.0.0.1]:{host.port}: AUTH PLAIN was refused")
+
+
 def test_inodes_that_run_out_are_told(doctor, sink, monkeypatch):
     class Facts:
         f_flag, f_frsize, f_blocks, f_bavail, f_files, f_favail = 0, 4096, 1 << 28, 1 << 28, 1000, 5
