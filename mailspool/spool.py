@@ -336,7 +336,11 @@ class Spool:
         Returns a queue id if it is another than the envelope's: that of a message handed over to the listener.
         """
         if self._may_write_spool():
-            self._submit(message, envelope, self.settings.max_message_size)
+            try:
+                self._submit(message, envelope, self.settings.max_message_size)
+            except SpoolError as error:  # who hands it in hears of it; who can mend it does not read what cron hears
+                log.record("not accepted", "error", id=envelope.id, user=envelope.user, error=str(error))
+                raise
             return None
         from mailspool.submission.hand_in import hand_over  # who owns the spool never needs it
 

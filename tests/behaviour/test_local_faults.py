@@ -89,9 +89,13 @@ FAULTS = [
 
 
 def hand_in(config):
+    return sendmail("-C", str(config))
+
+
+def sendmail(*words, **environment):
     return subprocess.run(
-        [sys.executable, str(ROOT / "bin/sendmail"), "-C", str(config), "-t"],
-        input=HANDED_IN, env=ENVIRONMENT, cwd=ROOT, capture_output=True, check=False,
+        [sys.executable, str(ROOT / "bin/sendmail"), *words, "-t"],
+        input=HANDED_IN, env={**ENVIRONMENT, **environment}, cwd=ROOT, capture_output=True, check=False,
     )  # fmt: skip
 
 
@@ -119,6 +123,18 @@ def test_a_disk_that_takes_nothing_refuses_with_75_and_nothing_is_left(
     eventually(lambda: len(sink.mails) == 1)
     eventually(lambda: states(spool) == [])
     assert running.stop() == 0
+
+
+@needs_root
+def test_what_a_full_disk_keeps_out_is_told_in_the_log_too_for_who_hands_it_in_cannot_mend_it(disk, daemon, sink):
+    place = disk("size=2m")
+    running = daemon(sink=sink, **AT_ONCE)
+    with full(place):
+        refused = sendmail(MAILSPOOL_RUN_DIR=running.run_dir)
+        assert refused.returncode == 75, refused
+        (line,) = eventually(lambda: [line for line in running.log.splitlines() if "not accepted" in line])
+        assert "No space left on device" in line
+        assert " user=" in line
 
 
 @needs_root
