@@ -153,12 +153,16 @@ class Supervisor:
         }
 
     def _stop(self) -> None:
-        self._notifier.stopping()
+        self._begin_to_stop()
         self._shutdown.gently()
 
     def _stop_at_once(self) -> None:
-        self._notifier.stopping()
+        self._begin_to_stop()
         self._shutdown.at_once()
+
+    def _begin_to_stop(self) -> None:
+        self._notifier.stopping()
+        self._looks.end()  # now, so that it is gone when we are
 
     def _reload(self) -> str:
         """Read and check everything, then switch; a bad configuration is refused and the old one stays."""

@@ -740,6 +740,18 @@ def test_term_finishes_deliveries_in_progress_and_begins_no_more(run):
     assert one.work.names("claimed") == []
 
 
+def test_who_looks_for_jobs_ends_when_no_more_are_begun(run):
+    one = run()
+    one.add("slow-wait-1")
+    one.at_work()
+    (lookout,) = [each["pid"] for each in one.status()["services"] if each["role"] == "lookout"]
+    one.send(signal.SIGTERM)
+    eventually(lambda: not is_running(lookout))
+    assert not one.ended()
+    one.work.make("gate")
+    assert one.end() == 0
+
+
 def test_when_the_time_to_stop_is_over_claims_are_given_back(run):
     one = run(shutdown=0.1)
     one.add("a-wait-1")
