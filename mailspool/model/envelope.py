@@ -72,10 +72,9 @@ class Survey:
         for chunk in self._chunks:
             self._size += len(chunk)
             self._eight_bit = self._eight_bit or not chunk.isascii()
-            lines = (rest + chunk).split(b"\r\n")
-            rest = lines.pop()
-            if lines:
-                self._see(lines, left_out)
+            text, ended, rest = (rest + chunk).rpartition(b"\r\n")
+            if ended:
+                self._see(text, left_out)
                 left_out = 0
             if len(rest) > _LONG:
                 self._utf8_headers |= self._in_headers and not rest.isascii()
@@ -83,12 +82,13 @@ class Survey:
                 rest = rest[:_KEPT] + rest[-1:]  # the last octet may be the CR of a CRLF
             yield chunk
         if rest:
-            self._see([rest], left_out)
+            self._see(rest, left_out)
 
-    def _see(self, lines: list[bytes], left_out: int) -> None:
-        """left_out: octets missing in the middle of the first line."""
+    def _see(self, text: bytes, left_out: int) -> None:
+        """Whole lines, without the last one's end. left_out: octets missing in the middle of the first."""
+        lines = text.split(b"\r\n")
         self._longest = max(self._longest, len(lines[0]) + left_out, *map(len, lines))
-        self._dots += [line[:1] for line in lines].count(b".")  # ten times as quick as asking each line
+        self._dots += text.startswith(b".") + text.count(b"\r\n.")
         if self._in_headers:
             self._in_headers = self._header_lines(lines)
 

@@ -443,9 +443,9 @@ class _Step:
         """Nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if isinstance(error, FileExistsError):
-            raise Exists(f"cannot {self.action} {self.path}: it is there already") from error
         if isinstance(error, OSError):
+            if isinstance(error, FileExistsError):
+                raise Exists(f"cannot {self.action} {self.path}: it is there already") from error
             raise SpoolError(f"cannot {self.action} {self.path}: {error.strerror}") from error
 
 
