@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from mailspool.store import rollcall
 from mailspool.store.claim import Owner
 from mailspool.store.lease import leaseholders, read_lease
+from tests.dns.conftest import DnsServer
 from tests.running import ENVIRONMENT, ROOT, Daemon, children_of, eventually
 
 LEASE_TIME = 5.0  # a third of it is what a busy machine may hold a look up for
@@ -46,6 +48,13 @@ def hosts(properties, sink, tmp_path):
     for each in started:
         each.send(signal.SIGCONT)
         each.end()
+
+
+@pytest.fixture
+def server():
+    server = DnsServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -137,13 +146,27 @@ def test_two_hosts_deliver_each_message_once_and_call_the_roll(hosts, spool, sin
     assert list(Path(spool.store.root, "hosts").iterdir()) == []
 
 
-def test_hosts_that_share_a_spool_divide_what_a_destination_bears(hosts, spool, sink):
-    running = [hosts(name, limits={"mx:127.0.0.1": {"concurrency": 2}}) for name in "ab"]
+def test_hosts_that_share_a_spool_divide_what_a_destination_bears(hosts, spool, sink, sinks, server):
+    slow, suffix = sinks(host="127.0.0.2"), "mail.protection.example"
+    for n in range(6):
+        server.zone[f"d{n}.example"] = {"MX": [f"10 d{n}-example.{suffix}."]}
+        server.zone[f"d{n}-example.{suffix}"] = {"A": ["127.0.0.1"]}
+    limits = {f"mx:*.{suffix}": {"concurrency": 2}, "127.0.0.2": {"messages_per_minute": 2}}
+    options = {"limits": limits, "smarthost": "", "smtp_port": sink.port, "nameservers": [server.address],
+               "routes": {"slow.example": slow.address}}  # fmt: skip
+    running = [hosts(name, **options) for name in "ab"]
     eventually(lambda: [each.status()["owners"] for each in running] == [2, 2])
     sink.hold()
+    began = time.monotonic()
     for n in range(30):
-        send(spool, f"r{n}@x.example")
+        send(spool, f"r{n}@d{n % 6}.example")
+    for n in range(6):
+        send(spool, f"r{n}@slow.example")
     eventually(lambda: sink.waiting == 2)
+    held = lambda: [each.status()["held"].get(slow.address, {}) for each in running]  # noqa: E731
+    eventually(lambda: len(slow.mails) >= 2 and [each.get("rule") for each in held()] == ["messages_per_minute"] * 2)
+    assert all("(1, our part among 2 owners)" in each["text"] for each in held())
+    assert len(slow.mails) <= 2 * (1 + (time.monotonic() - began) // 60)
     sink.release()
     eventually(lambda: len(sink.mails) == 30)
     assert sink.most == 2
