@@ -82,13 +82,20 @@ def test_a_host_that_never_greets_is_cut_at_its_timeout_and_left_alone_for_a_whi
 
 def test_while_a_destination_cools_down_its_mail_falls_back_untried_but_for_a_probe(daemon, make_spool, sinks):
     busy = sinks(greeting="421 4.3.2 busy")
-    options = {**routes(busy=busy), "dequeue_timeout": 3600}
-    running, spool = daemon(**options), make_spool(**options)
+    options = {**routes(busy=busy), "dequeue_timeout": 3600, "cool_down": 5.0}
+    spool = make_spool(**options)
     send(spool, 30, "busy.example")
-    eventually(lambda: running.log.count("not tried, the destination refuses sessions since ") >= 27)
-    assert busy.accepted <= 2
+    running = daemon(**options)
+    reason = re.compile(
+        rf"not tried, the destination refuses sessions since [-0-9: ]+ UTC: \S+:{busy.port}: 421 4.3.2 busy"
+    )
+    eventually(lambda: len(reason.findall(running.log)) >= 27)
+    assert busy.accepted <= 3
     tiers = lambda: [at.tier for at in spool.store.locations()]  # noqa: E731 - what moves may be in no list, or in two
     eventually(lambda: [len(found := tiers()), found.count(0) <= 1] == [30, True], what="all in tier 1 but a probe")
+    busy.greeting = "at once"
+    send(spool, 1, "busy.example")  # in case the probe was spent while it still refused
+    eventually(lambda: busy.mails and not running.status()["cooling"], what="the probe")
 
 
 def test_a_host_that_drips_gets_no_longer_than_its_timeout(daemon, make_spool, sinks):
@@ -115,6 +122,20 @@ def test_a_host_that_has_lost_a_connection_is_sent_one_message_at_a_time_by_whic
     eventually(lambda: len(sink.mails) == 31)
     assert worker not in re.findall(r"worker\[([0-9]+)\]: .*status=sent", running.log)
     assert b"RSET\r\n" not in sink.commands  # which is said behind what is not answered yet
+
+
+@pytest.mark.parametrize("small_first", [False, True])
+def test_of_what_waits_for_a_destination_the_oldest_goes_first_or_the_smallest_of_a_batch(
+    daemon, make_spool, sink, clock, small_first
+):
+    options = {"sink": sink, "dequeue_timeout": 3600, "max_per_destination": 1, "small_first": small_first}
+    spool, sizes = make_spool(clock=clock, **options), [3000, 1, 2000, 2]
+    for ago, size in zip((40, 30, 20, 10), sizes, strict=True):  # names tell seconds
+        clock.now = time.time() - ago
+        spool.send_mail(to=f"{size}@x.example", from_="me@y.example", message=MESSAGE + "x\n" * size)
+    daemon(**options)
+    eventually(lambda: len(sink.mails) == len(sizes))
+    assert sink.recipients == [f"{size}@x.example" for size in (sorted(sizes) if small_first else sizes)]
 
 
 def test_a_destination_gets_no_more_workers_than_allowed(daemon, make_spool, sinks):

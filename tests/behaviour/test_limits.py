@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """What an administrator grants a destination, and no more, by the real daemon and its workers."""
 
+import json
 import sys
 import time
 
+from click.testing import CliRunner
+
+from mailspool.cli.admin import mailspool
 from tests.running import eventually
 
 MESSAGE = "Subject: hello\n\nworld\n"
@@ -13,6 +17,20 @@ def send(spool, count, *domains):
     for n in range(count):
         for domain in domains:
             spool.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
+
+
+def why(running, message):
+    """The rules that `mailspool why` names, each with its text; and what it says to people."""
+    told = [
+        CliRunner().invoke(mailspool, ["why", *more, message, "-c", str(running.config)]).stdout
+        for more in (["--json"], [])
+    ]
+    return {each["rule"]: each["text"] for each in json.loads(told[0])["reasons"]}, " ".join(told[1].split())
+
+
+def waiting(spool):
+    """Ids of the messages that have not been tried."""
+    return [at.name.split("-")[1].partition(".")[0] for at in spool.store.locations() if at.tier == 0]
 
 
 IMPATIENT = """
@@ -59,6 +77,26 @@ def test_a_destination_gets_no_more_messages_in_a_minute_than_it_may_and_others_
     assert seen <= 1 + (time.monotonic() - began) // 60
     held = running.status()["held"][slow.address]
     assert (held["rule"], 0 < held["seconds"] <= 60) == ("messages_per_minute", True)
+    rules, text = why(running, waiting(spool)[0])
+    assert list(rules) == ["messages_per_minute"]
+    assert f"{slow.address}: all messages that limits.127.0.0.1 grants for a minute are used up (1), for another" in text
+    screen = CliRunner().invoke(mailspool, ["status", "-c", str(running.config)]).stdout
+    assert f"held back: {slow.address} (messages_per_minute, " in screen
+
+
+def test_who_wants_less_is_left_alone_for_a_while_and_its_mail_waits_and_does_not_fall_back(daemon, make_spool, sink):
+    running, spool = daemon(sink=sink, dequeue_timeout=3600), make_spool(sink=sink)
+    send(spool, 1, "x.example")
+    eventually(lambda: sink.mails)
+    for n in range(20):
+        spool.send_mail(to=f"less+{n}@x.example", from_="me@y.example", message=MESSAGE)
+    eventually(lambda: [held["rule"] for held in running.status()["held"].values()] == ["patience"])
+    tried = sum(line.startswith(b"RCPT TO:<less") for line in sink.commands)
+    assert tried <= 5  # each of its workers gave the rest of its batch back
+    assert len(waiting(spool)) == 20 - tried
+    rules, text = why(running, waiting(spool)[0])
+    assert list(rules) == ["patience"]
+    assert "its host asks for patience: 450 4.7.1 Error: too many messages from you, for another" in text
 
 
 def test_all_domains_behind_hosts_of_one_name_share_the_messages_of_a_minute(daemon, make_spool, sinks):
