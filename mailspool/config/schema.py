@@ -181,8 +181,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     small_first: bool = False
     """Whether a worker tries the smaller of the messages that it was given for a destination before the larger, else
-    the oldest first. It looks into each for that: no file's name tells a size. Of more than fit into one batch, up to
-    100, the oldest go first in any case."""
+    the oldest first. It looks into each for that: no file's name tells a size. Of more than fit into one batch (two,
+    while it is found out what the destination bears, then up to 100) the oldest go first in any case."""
 
     max_hosts: Count = 10
     """How many addresses of a destination are tried in one look, at most."""
