@@ -171,7 +171,10 @@ class Interrupted(BaseException):
 
 
 class DeadlineExceeded(Interrupted):
-    """SIGALRM: the delivery used up its budget."""
+    """SIGALRM: the delivery used up its budget, or others wait for its worker. Its text says so, for the history."""
+
+    def __init__(self, text: str = "the delivery took too long") -> None:
+        super().__init__(text)
 
 
 class ShutdownRequested(Interrupted):

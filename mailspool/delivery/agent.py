@@ -120,9 +120,9 @@ class DeliveryAgent:
             return delivery.failed(delivery.hopeless)
         try:
             return self._to_hosts(delivery, behind)
-        except DeadlineExceeded:
+        except DeadlineExceeded as error:
             self._drop()
-            return delivery.deferred(TransientError(status.BAD_CONNECTION, delivery.host, "the delivery took too long"))
+            return delivery.deferred(TransientError(status.BAD_CONNECTION, delivery.host, str(error)))
         except BaseException as error:
             self._drop()
             if not (delivery.taken and isinstance(error, Exception | ShutdownRequested)):

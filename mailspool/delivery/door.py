@@ -310,7 +310,7 @@ class Door:
         except Interrupted as error:  # the agent hears of most; this one came just before it began, or after its end
             if not outcomes and isinstance(error, ShutdownRequested):
                 raise
-            return outcomes or [self._at_fault(first, "the delivery took too long")] * len(nodes)
+            return outcomes or [self._at_fault(first, str(error))] * len(nodes)
         except (SpoolError, NotAdmitted):
             raise
         except Exception as error:  # our own bug must not stop the others' mail, nor lose this one

@@ -250,12 +250,12 @@ class WorkerStation:
         """Finish what is begun."""
         self.finishing = True
         if self._phase == Phase.IDLE:
-            self._interrupt(ShutdownRequested, frame)
+            self._interrupt(ShutdownRequested(), frame)
 
     def _on_quit(self, _number: int, frame: FrameType | None) -> None:
         """Give back what is not past its final dot."""
         self.finishing = True
-        self._interrupt(ShutdownRequested, frame)
+        self._interrupt(ShutdownRequested(), frame)
 
     def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
         now = self._clock()
@@ -263,11 +263,12 @@ class WorkerStation:
         if not hurried:
             self._rings = _FOREVER
         if hurried or now >= self._until:
-            self._interrupt(DeadlineExceeded, frame)
+            why = ", while others waited for its worker" if hurried else ""
+            self._interrupt(DeadlineExceeded(f"the delivery took too long in {self._phase.name}{why}"), frame)
         elif self._until < _FOREVER:
             self._ring(self._until)
 
-    def _interrupt(self, error: type[BaseException], frame: FrameType | None) -> None:
+    def _interrupt(self, error: BaseException, frame: FrameType | None) -> None:
         leaves = frame is not None and frame.f_code is WorkerStation.__exit__.__code__
         if self._interruptible and self._phase < Phase.SEAL and not leaves:
             self._interruptible = False

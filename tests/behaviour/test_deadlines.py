@@ -61,7 +61,7 @@ def test_the_budget_cuts_a_delivery_before_its_final_dot(daemon, make_spool, sin
     options = {"sink": sink, "delivery_timeout": 0.5, "rcpt_timeout": 60.0, "dequeue_timeout": 3600}
     running, spool = daemon(**options), make_spool(**options)
     spool.send_mail(to="wait@x.example", from_="me@y.example", message=MESSAGE)
-    eventually(lambda: "the delivery took too long" in running.log)
+    eventually(lambda: "the delivery took too long in RCPT)" in running.log)
     assert sink.mails == []
     (location,) = eventually(lambda: [at for at in spool.store.locations() if at.state == "queued"])
     assert location.tier == 1

@@ -214,7 +214,7 @@ def test_strangers_that_greet_and_hang_hurry_while_others_wait_for_their_workers
     send(spool, healthy)
     running = daemon(**options)
     eventually(lambda: len(good.mails) == 60, timeout=120)
-    assert running.log.count("the delivery took too long") >= 3
+    assert running.log.count("took too long in MAIL, while others waited for its worker") >= 3
     assert running.stop(signal.SIGINT) == 0
 
 

@@ -149,10 +149,11 @@ def test_a_message_that_made_too_many_hops_has_failed_and_no_host_is_asked(deliv
 
 
 def test_a_deadline_defers_and_says_where_the_time_went(deliver, make_spool, sink, station):
-    (outcome,) = deliver(make_spool(sink=sink), "joe@x.example", place=station((Phase.MAIL, 1, DeadlineExceeded())))
+    late = DeadlineExceeded("it took too long in MAIL")
+    (outcome,) = deliver(make_spool(sink=sink), "joe@x.example", place=station((Phase.MAIL, 1, late)))
     assert isinstance(outcome, Deferred)
     assert outcome.refused
-    assert outcome.host == f"127.0.0.1[127.0.0.1]:{sink.port}"
+    assert (outcome.host, outcome.text) == (f"127.0.0.1[127.0.0.1]:{sink.port}", str(late))
 
 
 def test_a_shutdown_before_any_verdict_is_passed_on_and_ends_the_session(deliver, make_spool, sink, station):
