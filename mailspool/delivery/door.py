@@ -278,8 +278,8 @@ class Door:
                 node.recipient  # noqa: B018 - opens the file, and looks for the recipient in its envelope
                 stored = node.open()
             except Unreadable as error:
-                del nodes[key]
                 self._put_aside(node, str(error))
+                del nodes[key]  # not before: what cannot be put aside must be given back
             except ClaimLost as error:
                 del nodes[key]
                 log.warning("claim_lost", node=node.name, error=str(error))
