@@ -210,9 +210,10 @@ def test_strangers_that_greet_and_hang_hurry_while_others_wait_for_their_workers
     options = {"smarthost": "", "dequeue_timeout": 3600, "max_dequeue_processes": 4, "routes": {**stalling, **healthy}}
     assert make_spool(**options).settings.first_attempt_timeout == 300.0  # which nobody waits for
     spool = make_spool(**options)
-    send(spool, stalling)
-    send(spool, healthy)
     running = daemon(**options)
+    send(spool, stalling)
+    eventually(lambda: [each["phase"] for each in running.status()["workers"]].count("MAIL") == 3)  # all for strangers
+    send(spool, healthy)
     eventually(lambda: len(good.mails) == 60, timeout=120)
     assert running.log.count("took too long in MAIL, while others waited for its worker") >= 3
     assert running.stop(signal.SIGINT) == 0
