@@ -17,6 +17,9 @@ PROCESSORS = len(os.sched_getaffinity(0))
 FRESH = 1.0
 """Seconds for which a worker is taken to compute as it did in its last batch: by then it is done, or it waits."""
 
+FIRST_SHARE = 0.5
+"""The part in which a worker is taken to compute while no report has told of any: else all would be forked at once."""
+
 _SCHEDSTAT = Path("/proc/self/schedstat")
 
 

@@ -12,6 +12,7 @@ from mailspool.log import get_logger
 from mailspool.model.phase import Phase
 from mailspool.supervisor.job import Work
 from mailspool.supervisor.pause import Pause
+from mailspool.supervisor.processors import FIRST_SHARE
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.station import KILL_GRACE
 from mailspool.supervisor.worker import Worker, fork_worker
@@ -75,7 +76,8 @@ class Workers:
             return None
         self._serial += 1
         worker.idle_since = self._clock()
-        worker.share = sum(each.share for each in self) / max(1, len(self))  # it most likely does as the others
+        shares = [each.share for each in self] or [FIRST_SHARE]
+        worker.share = sum(shares) / len(shares)  # it most likely does as the others
         self._living[worker.pid] = worker
         try:
             self._selector.register(worker.channel, selectors.EVENT_READ, worker)

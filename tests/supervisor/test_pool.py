@@ -298,7 +298,7 @@ def test_no_further_worker_is_forked_while_those_at_work_keep_the_processors_bus
     pool = computing
     pool.dispatch.offer([Job("0/a", "a.example", "g"), Job("0/b", "b.example", "g")])
     pool.assign()
-    assert pool.active == 2  # nobody knows yet
+    assert pool.active == 2
     for worker in pool.workers:
         pool.hear(worker)
     pool.dispatch.offer([Job(f"0/{name}", f"{name}.example", "endless") for name in "cde"])
@@ -306,6 +306,16 @@ def test_no_further_worker_is_forked_while_those_at_work_keep_the_processors_bus
     assert (pool.active, len(pool.workers)) == (2, 2)  # who is there goes on
     assert [held.rule for _, held in pool.dispatch.held_back(clock())] == ["processors"]
     assert min(pool.next_events()) <= FRESH
+    clock.pass_(FRESH)  # they wait for something
+    pool.assign()
+    assert pool.active == 3
+
+
+def test_while_no_worker_has_reported_each_is_taken_for_half_a_processor(computing, clock):
+    pool = computing
+    pool.dispatch.offer([Job(f"0/{name}", f"{name}.example", "endless") for name in "abc"])
+    pool.assign()
+    assert pool.active == 2
     clock.pass_(FRESH)  # they wait for something
     pool.assign()
     assert pool.active == 3
