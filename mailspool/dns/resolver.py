@@ -50,7 +50,6 @@ FAILURE_TTL = 5.0  # RFC 9520 §3.2: at least one second, at most five minutes
 TRY_SECONDS = 2.0  # until the question is put again, to the next name server
 UDP_OCTETS = 1232  # RFC 9715 §3: what passes everywhere in one piece
 
-_FLAGS = dns.flags.RD | dns.flags.AD  # RFC 6840 §5.7: tell us whether you validated it
 _MAX_DATAGRAM = 65535
 
 _TYPES = ("A", "AAAA", "MX", "CNAME", "DNAME", "NS", "SOA", "TXT", "TLSA", "RRSIG", "OPT")
@@ -62,13 +61,6 @@ class Absent(StrEnum):
 
     NO_SUCH_NAME = "no_such_name"  # NXDOMAIN (RFC 8020): nothing has this name
     NO_DATA = "no_data"  # the name exists, without records of this type (RFC 2308 §2.2)
-
-
-class Answer(NamedTuple):
-    """At least one record. secure: the name server says that it has validated it (AD, RFC 6840 §5.8)."""
-
-    records: tuple[dns.rdata.Rdata, ...]
-    secure: bool
 
 
 class Mx(NamedTuple):
@@ -85,7 +77,10 @@ class _Failed(NamedTuple):
     status: str = DNS_TROUBLE
 
 
-_Result = Answer | Absent | _Failed
+Records = tuple[dns.rdata.Rdata, ...]
+"""At least one."""
+
+_Result = Records | Absent | _Failed
 
 
 class Unknown(Exception):
@@ -127,7 +122,7 @@ class Resolver:
     def mx(self, domain: str) -> tuple[Mx, ...] | Absent:
         """The MX records of a domain, in no order. Raises TransientError."""
         found = self.query(domain, "MX")
-        return found if isinstance(found, Absent) else tuple(_mx(record) for record in found.records)
+        return found if isinstance(found, Absent) else tuple(_mx(record) for record in found)
 
     def addresses(self, host: str, families: Sequence[int]) -> tuple[str, ...] | Absent:
         """The IP addresses of a host, of each family (4, 6) in turn: two of different families stand side by side.
@@ -144,7 +139,7 @@ class Resolver:
                 raise TransientError(result.status, "", result.text)
         return Absent.NO_DATA if Absent.NO_DATA in results else Absent.NO_SUCH_NAME
 
-    def query(self, name: str, rdtype: str) -> Answer | Absent:
+    def query(self, name: str, rdtype: str) -> Records | Absent:
         """All records of one type ("MX", "TLSA", …) that an ASCII name has. Raises TransientError."""
         (result,) = self._find(name, [rdtype])
         if isinstance(result, _Failed):
@@ -190,7 +185,7 @@ class Resolver:
         if fault := _fault(answer.response, answer.rrset):
             server = f"{answer.nameserver} port {answer.port}"
             return _Failed(f"DNS look-up of {name} {rdtype} failed: {server} {fault}"), FAILURE_TTL
-        return _found(answer.response, answer.chaining_result)
+        return _found(answer.chaining_result)
 
     # --- beforehand
 
@@ -254,7 +249,6 @@ class Resolver:
         if self._nameservers:
             stub.nameservers = self._nameservers
         stub.timeout = TRY_SECONDS
-        stub.flags = _FLAGS
         stub.use_edns(0, 0, UDP_OCTETS)
         return stub
 
@@ -272,7 +266,7 @@ def _key(name: str, rdtype: str) -> tuple[str, str]:
 @cache
 def _form(rdtype: dns.rdatatype.RdataType) -> bytes:
     """A query for the root: 12 octets of header, then its name, which is a single octet."""
-    query = dns.message.make_query(dns.name.root, rdtype, use_edns=0, payload=UDP_OCTETS, flags=_FLAGS, id=0)
+    query = dns.message.make_query(dns.name.root, rdtype, use_edns=0, payload=UDP_OCTETS, id=0)
     return query.to_wire()
 
 
@@ -292,7 +286,7 @@ class _Query:
         return is_reply and asked == [(self._name, self._rdtype, IN)]
 
 
-def _read(query: _Query, octets: bytes) -> tuple[Answer | Absent, float] | None:
+def _read(query: _Query, octets: bytes) -> tuple[Records | Absent, float] | None:
     """What a reply says and for how many seconds that holds; None if it is not clear, or no reply to this query.
 
     Raises DNSException.
@@ -307,7 +301,7 @@ def _read(query: _Query, octets: bytes) -> tuple[Answer | Absent, float] | None:
     if rcode == dns.rcode.NXDOMAIN:
         return _absent(Absent.NO_SUCH_NAME, chain)
     if rcode == dns.rcode.NOERROR and not _fault(response, chain.answer):
-        return _found(response, chain)
+        return _found(chain)
     return None
 
 
@@ -339,13 +333,13 @@ def _mx(record: dns.rdata.Rdata) -> Mx:
 
 
 def _texts(result: _Result) -> list[str]:
-    return [record.to_text() for record in result.records] if isinstance(result, Answer) else []
+    return [] if isinstance(result, Absent | _Failed) else [record.to_text() for record in result]
 
 
-def _found(response: dns.message.QueryMessage, chain: dns.message.ChainingResult) -> tuple[Answer | Absent, float]:
+def _found(chain: dns.message.ChainingResult) -> tuple[Records | Absent, float]:
     if chain.answer is None:
         return _absent(Absent.NO_DATA, chain)
-    return Answer(tuple(chain.answer), bool(response.flags & dns.flags.AD)), min(chain.minimum_ttl, MAX_TTL)
+    return tuple(chain.answer), min(chain.minimum_ttl, MAX_TTL)
 
 
 def _absent(how: Absent, chain: dns.message.ChainingResult) -> tuple[Absent, float]:

@@ -23,7 +23,7 @@ class DnsServer:
     """Answers for every name there is, out of `zone`: {"example.org": {"MX": ["10 mx.example.org."]}}.
 
     faults: {name: fault} or {(name, type): fault}, where fault is an rcode's name, or "silence", "truncate" (over UDP),
-    "truncate always", "nonsense", "referral", "bogus" (SERVFAIL with an RFC 8914 reason), "no soa", "secure",
+    "truncate always", "nonsense", "referral", "bogus" (SERVFAIL with an RFC 8914 reason), "no soa",
     "another number", "another question" (as a forger's answer has who can only guess).
     asked: each question that came in, as (name, type, "udp" or "tcp").
     """
@@ -100,8 +100,6 @@ class DnsServer:
             self._look_up(response, name, rdtype)
             if fault == "no soa":
                 response.authority.clear()
-            if fault == "secure":
-                response.flags |= dns.flags.AD
 
     def _look_up(self, response: dns.message.Message, name: str, rdtype: str) -> None:
         for _ in range(CHAIN):

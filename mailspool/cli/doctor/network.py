@@ -93,7 +93,7 @@ def _reverse(resolver: Resolver, name: str, address: str) -> Found:
     if not ip_address(address).is_global:
         return unknown(f"{name} is {address}, which is not what other hosts see of this one")
     answer = resolver.query(dns.reversename.from_address(address).to_text(omit_final_dot=True), "PTR")
-    texts = [] if isinstance(answer, Absent) else [record.to_text().rstrip(".").lower() for record in answer.records]
+    texts = [] if isinstance(answer, Absent) else [record.to_text().rstrip(".").lower() for record in answer]
     if name in texts:
         return ok(f"{name} is {address}, and {address} is {name}")
     said = f"is {', '.join(texts)}" if texts else "has no name"
