@@ -33,7 +33,7 @@ HELD = 5.0
 FIRST_REST, LONGEST_REST = 4.0, 60.0
 """Seconds until the scout is asked again about a destination whose host was busy; doubled each time."""
 
-_NEVER, _FOREVER = float("-inf"), float("inf")
+_LONG_AGO, _NEVER = float("-inf"), float("inf")
 
 
 class Destination:
@@ -49,7 +49,7 @@ class Destination:
         self.more = False
         self.most = 0
         self.concurrency = FIRST_CONCURRENCY
-        self._threshold = _FOREVER  # of its concurrency, where the slow start ends
+        self._threshold = _NEVER  # of its concurrency, where the slow start ends
         self.cool_until = 0.0
         self.refusals = 0
         self.refusal = ""
@@ -60,10 +60,10 @@ class Destination:
         self.asked = False
         self.rest_until = 0.0
         self._rest = 0.0
-        self._spoken_until = _NEVER
+        self._spoken_until = _LONG_AGO
         self._host: Host | None = None
         self._connection: socket.socket | None = None
-        self.held_until = _NEVER
+        self.held_until = _LONG_AGO
         self._found = b""
 
     def stranger(self, now: float) -> bool:
@@ -82,7 +82,7 @@ class Destination:
         """When a worker may come here, as far as that is known; inf if the scout's answer is waited for."""
         if now < self.cool_until and not self.may_put_off(now):
             return self.cool_until
-        return _FOREVER if scouted and not (self.spoken(now) or self.may_put_off(now)) else now
+        return _NEVER if scouted and not (self.spoken(now) or self.may_put_off(now)) else now
 
     def keep(self, number: int) -> list[Job]:
         """Let go of all waiting jobs but the first ones, so many; which those are."""
@@ -122,7 +122,7 @@ class Destination:
 
     def refused(self, now: float, cool_down: float, refusal: str) -> None:
         """It has refused a session. cool_down: seconds, the first time. refusal: how."""
-        self._spoken_until = _NEVER
+        self._spoken_until = _LONG_AGO
         if now < self.cool_until:  # a worker that had set out before
             return
         if self.concurrency > 1 and not self.stranger(now):
@@ -168,7 +168,7 @@ class Destination:
     def unheard_from(self, now: float) -> float:
         """When the scout is to be asked about it; inf if it need not be, as things stand."""
         if self.asked or self._found or self.workers or not self.waiting or self.spoken(now):
-            return _FOREVER
+            return _NEVER
         return max(self.cool_until, self.rest_until)
 
     def spoke(self, now: float, host: Host | None = None, connection: socket.socket | None = None) -> None:
@@ -202,7 +202,7 @@ class Destination:
     def contact(self, now: float) -> tuple[Host | None, socket.socket | None]:
         """The host that has spoken, for a worker; for the first one with the connection."""
         connection, self._connection = self._connection, None
-        self.held_until = _NEVER
+        self.held_until = _LONG_AGO
         return self._host if now < self._spoken_until else None, connection
 
     @property
@@ -214,4 +214,4 @@ class Destination:
         """Nobody came for the connection in time: that is not the host's fault."""
         if self._connection:
             self._connection.close()
-        self._connection, self.held_until = None, _NEVER
+        self._connection, self.held_until = None, _LONG_AGO
