@@ -63,8 +63,9 @@ def read_credentials(path: str, reader: Reader | None) -> Keyring:
     except PermissionError:
         from mailspool.supervisor.places import barred_way  # only a fault needs it
 
-        remedy = barred_way(path, None) or _remedy(path, reader)
-        raise _unfit_file(f"{path}: {_user(os.geteuid())} cannot read it: {remedy}") from None
+        user, remedy = _user(os.geteuid()), barred_way(path, None) or _remedy(path, reader)
+        another = f'set credentials_file to a file that {user} can read, or to "" for none'
+        raise _unfit_file(f"{path}: {user} cannot read it: {another}; if it is meant for {user}: {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
         raise _unfit_file(f"{path}: cannot be read: {what}") from None

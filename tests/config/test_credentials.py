@@ -4,6 +4,7 @@
 import grp
 import os
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -146,6 +147,22 @@ def test_a_file_of_somebody_else_is_refused(write):
     path = write("", 0o600)
     os.chown(path, 4713, 4712)
     assert "it belongs to 4713" in problems(path, Reader(4711, 4712))[0]
+
+
+@needs_root
+def test_a_user_with_a_spool_of_his_own_is_not_told_to_take_the_passwords_of_the_host(public_path):
+    import_module("mailspool.supervisor.places")  # not every Python can be read by him
+    path = public_path / "credentials"
+    path.touch(0o600)
+    os.seteuid(2)
+    try:
+        (problem,) = problems(str(path), Reader(2, 2))
+    finally:
+        os.seteuid(0)
+    assert problem == (
+        f'credentials_file: {path}: bin cannot read it: set credentials_file to a file that bin can read, or to "" for '
+        f"none; if it is meant for bin: chown root:bin {path} && chmod 0640 {path}"
+    )
 
 
 @needs_root
