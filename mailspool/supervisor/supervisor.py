@@ -69,17 +69,16 @@ class Supervisor:
         """Until a signal says so. ready: called once, when signals and pokes are heard."""
         with Signals() as self._signals, self._selector:
             self._control = Control(self._run_dir, self._answers())
-            self._selector.register(self._signals, selectors.EVENT_READ)
             self._trigger = Trigger(self._run_dir)
-            self._selector.register(self._control, selectors.EVENT_READ)
-            self._selector.register(self._trigger, selectors.EVENT_READ)
-            self._pool.work.preload()
-            gc.freeze()  # what is loaded by now stays shared with the children
-            log.info("started", run_dir=self._run_dir)
-            self._show()  # what systemd tells of us is there with the word that we are ready
-            ready()
-            self._notifier.ready()
             try:
+                for heard in (self._signals, self._control, self._trigger):
+                    self._selector.register(heard, selectors.EVENT_READ)
+                self._pool.work.preload()
+                gc.freeze()  # what is loaded by now stays shared with the children
+                log.info("started", run_dir=self._run_dir)
+                self._show()  # what systemd tells of us is there with the word that we are ready
+                ready()
+                self._notifier.ready()
                 while not self._shutdown.over:
                     self._turn_or_wait()
             finally:

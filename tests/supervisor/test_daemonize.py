@@ -98,6 +98,16 @@ def test_a_bad_configuration_is_said_on_the_terminal(background, arguments):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-f",)])
+def test_who_cannot_start_for_want_of_its_credentials_leaves_no_sockets_that_nobody_answers_on(
+    background, arguments, properties, tmp_path
+):
+    done = background(*arguments, credentials_file=f"{tmp_path}/none")
+    assert done.returncode == 78
+    assert f"there is no file {tmp_path}/none" in done.stderr
+    assert {path.name for path in Path(properties()["run_dir"]).iterdir()} == {"lock"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("-f",)])
 def test_a_spool_that_cannot_be_used_is_said_on_the_terminal(background, arguments, tmp_path):
     (tmp_path / "file").write_text("")
     done = background(*arguments, dequeue_dir=str(tmp_path / "file"))
