@@ -4,6 +4,8 @@
 import signal
 import time
 
+import pytest
+
 from tests.running import eventually, is_running
 
 MESSAGE = "Subject: hello\n\nworld\n"
@@ -54,6 +56,22 @@ def test_int_gives_back_what_is_before_its_final_dot_and_nothing_is_recorded_aga
     (location,) = spool.store.locations()
     assert (location.state, location.tier) == ("queued", 0)
     assert spool.node_at(location).history() == []
+
+
+@pytest.mark.parametrize("behaviour", [{"greeting": "hang"}, {"stall": "MAIL"}], ids=["GREETING", "MAIL"])
+def test_the_first_attempt_is_impatient_and_the_next_one_is_not(daemon, make_spool, sinks, request, behaviour):
+    sink, phase = sinks(**behaviour), request.node.callspec.id
+    options = {"sink": sink, "first_attempt_timeout": 0.5, "greeting_timeout": 1.5, "mail_timeout": 1.5,
+               "cool_down": 0.0, "dequeue_timeout": 0.2, "dequeue_periods": [0, 0, 3600],
+               "dequeue_priority": [1, 1, 1]}  # fmt: skip
+    running, spool = daemon(**options), make_spool(**options)
+    spool.send_mail(to="joe@x.example", from_="me@y.example", message=MESSAGE)
+    (location,) = eventually(lambda: [at for at in spool.store.locations() if (at.state, at.tier) == ("queued", 2)])
+    told = [
+        (attempt.tier, attempt.text.partition("timed out after ")[2]) for attempt in spool.node_at(location).history()
+    ]
+    assert told == [(0, f"0.5 s in {phase}"), (1, f"1.5 s in {phase}")]
+    assert running.stop() == 0
 
 
 def test_the_budget_cuts_a_delivery_before_its_final_dot(daemon, make_spool, sinks):

@@ -170,6 +170,8 @@ def test_hosts_that_share_a_spool_divide_what_a_destination_bears(hosts, spool, 
     sink.release()
     eventually(lambda: len(sink.mails) == 30)
     assert sink.most == 2
+    assert running.pop().stop() == 0
+    eventually(lambda: "(2)" in held()[0].get("text", ""), what="all of it for who is left")
 
 
 def told(running, message, status):
