@@ -117,7 +117,8 @@ class Spool:
         self._properties = {**self._properties, **properties}
         self.settings = settings
         if before != settings.dequeue_dir:
-            self._root, self._store = settings.dequeue_dir, self._given_store
+            self._root = settings.dequeue_dir
+            self._store: FileStore | None = None
         self._handles: dict[int, Handle] = {}  # of `node_at`, by tier
         self._attempts: tuple[int, Attempts] | None = None
         self._door: Door | None = None
@@ -129,9 +130,11 @@ class Spool:
     @property
     def store(self) -> Store:
         """Where the nodes are; made when first asked for. Its owner is the process that asks, or whom it has become."""
-        if self._store is None:
-            owner = self._owner or this_owner()
-            self._store = FileStore(self.settings.dequeue_dir, owner, self.now)
+        if self._given_store is not None:
+            return self._given_store
+        inherited = self._owner is None and self._store is not None and self._store.owner.pid != os.getpid()
+        if self._store is None or inherited:  # a fork that goes by its parent's name is dead when that has ended
+            self._store = FileStore(self.settings.dequeue_dir, self._owner or this_owner(), self.now)
         return self._store
 
     @property
@@ -146,7 +149,7 @@ class Spool:
     def become(self, owner: Owner) -> None:
         """Claim as this owner from now on: a process that was forked, or taken for dead, is not the one that it was."""
         self._owner, self._door, self._handles = owner, None, {}
-        if self._given_store is None and isinstance(self._store, FileStore):
+        if self._store is not None:
             from copy import copy  # only who claims
 
             self._store = copy(self._store)

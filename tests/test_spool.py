@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import socket
 import sys
 from email.message import EmailMessage
 from pathlib import Path
@@ -368,6 +369,32 @@ def test_dequeue_takes_back_what_a_dead_process_had_claimed(make_spool, sink, tm
     assert [at.state for at in spool.store.locations()] == [State.CLAIMED]
     spool.dequeue()
     assert sink.recipients == ["joe@x.example"]
+
+
+def test_a_process_whose_parent_has_ended_is_not_taken_for_it(make_spool):
+    """A program that uses its spool, and then goes into the background."""
+    spool = make_spool()
+    here, there = socket.socketpair()
+    child = os.fork()
+    if not child:
+        try:
+            program = Spool(spool.settings)
+            program.create_dequeue_dirs()
+            if not os.fork():
+                with program.batch() as batch:
+                    batch.send_mail(to="joe@x.example", message=TEXT)
+                    there.send(b"written")
+                    there.recv(2)
+                there.send(b"accepted")
+        finally:
+            os._exit(0)
+    there.close()
+    os.waitpid(child, 0)
+    here.recv(7)
+    spool.store.recover()
+    here.send(b"go")
+    assert here.recv(8) == b"accepted"
+    assert len(spool.store.names(0)) == 1
 
 
 def test_the_short_timeout_of_one_send_mail_is_not_that_of_later_deliveries(make_spool, sink):
