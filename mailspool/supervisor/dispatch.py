@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """Who may go next: round robin over destinations, so that none holds up another. No I/O; time is an argument.
 
-At most `per_destination` workers, and never more than half of them all, work for one destination, and at most
-`per_host` for all destinations at one address. Strangers, who have taken nothing lately, get a part of the workers
-together, and a part of that each; one whose scout runs gets none until it has spoken. So those that hang, however many,
-leave room for those that work. How many one destination bears, and when it cools down, stands in
-`destination`. A job waits here from the look that found it until its worker reports; until then later looks that
-find it again are ignored.
+How many workers each may have stands in `shares`, what a destination bears, and when it cools down, in `destination`. A
+stranger gets none, if a scout runs, until it has spoken. A job waits here from the look that found it until its worker
+reports; until then later looks that find it again are ignored.
 """
 
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from mailspool.supervisor.destination import Destination
 from mailspool.supervisor.held import Held
@@ -21,6 +17,7 @@ from mailspool.supervisor.job import Job, Limits, Order, Report, Result, Slower
 from mailspool.supervisor.restraint import Restraints
 from mailspool.supervisor.round import Round
 from mailspool.supervisor.scout import Answer, Question
+from mailspool.supervisor.shares import STRANGERS, AtWork, Obstacle, Shares, share_out
 
 MAX_WAITING = 5000
 """Jobs of one destination kept in memory. There may be more: `hungry` tells when it is time to look again."""
@@ -42,25 +39,9 @@ FAULT_REST = 10.0
 
 PROCESSORS_BUSY = Held("processors", "the workers keep the processors busy: one more would make nothing faster")
 
+_LIMITS = "limits"  # the obstacle of those that a pattern of hosts keeps back
+
 _NEVER = float("inf")
-
-
-class _AtWork(NamedTuple):
-    """The workers at each address; those with strangers, and those of them that wait long for each answer."""
-
-    at: Mapping[str, int]
-    strange: int
-    patient: int
-
-
-class _Obstacle(NamedTuple):
-    """What keeps many destinations back at once: rule, as in `Held`; key: the address, or the pattern of hosts."""
-
-    rule: str
-    key: str = ""
-
-
-_STRANGERS, _PATIENT = _Obstacle("strangers"), _Obstacle("strangers", "with patience")
 
 
 class Dispatch:
@@ -77,10 +58,10 @@ class Dispatch:
         self.awaiting: Mapping[str, int] = {}
         self.full = False
         self._destinations: dict[str, Destination] = {}
-        self._round = Round[_Obstacle]()  # those with waiting jobs: for workers
-        self._unheard = Round[_Obstacle]()  # the same: for the scout
+        self._round = Round[Obstacle]()  # those with waiting jobs: for workers
+        self._unheard = Round[Obstacle]()  # the same: for the scout
         self._changed: dict[str, None] = {}  # those whose place in both may be another one now
-        self._kept_back: dict[str, _Obstacle | float] = {}  # from the next turn: by what, or until when
+        self._kept_back: dict[str, Obstacle | float] = {}  # from the next turn: by what, or until when
         self._busy: dict[str, Destination] = {}  # those with workers
         self.inquiries = Inquiries(self._destinations, self._note_change)
         self._left_out: dict[str, Destination] = {}  # those of which there is more than is kept
@@ -88,6 +69,11 @@ class Dispatch:
         self._done: set[str] | None = None  # reported on since the present look began, which may have seen them before
         self._crowded = False  # so many destinations have jobs that there is no room to be made
         self._faulty: dict[str, float] = {}  # which of them met a fault, and until when they rest
+
+    @property
+    def shares(self) -> Shares:
+        """How many workers each may have under the present limits."""
+        return share_out(self.limits)
 
     def __len__(self) -> int:
         """Jobs that wait here."""
@@ -103,21 +89,6 @@ class Dispatch:
         if runs != self._scouted:
             self._scouted = runs
             self._changed |= dict.fromkeys(self._destinations)
-
-    @property
-    def per_destination(self) -> int:
-        """Workers that one destination may have: never more than half, so that there is always room for another."""
-        return max(1, min(self.limits.per_destination, self.limits.workers // 2))
-
-    @property
-    def per_host(self) -> int:
-        """Workers that all destinations at one address may have: never more than half, as above."""
-        return max(1, min(self.limits.per_host, self.limits.workers // 2))
-
-    @property
-    def strangers(self) -> int:
-        """Workers that all strangers together may have."""
-        return max(1, int(self.limits.workers * self.limits.unproven_share))
 
     def offer(self, jobs: Iterable[Job]) -> None:
         """Take up what a look found."""
@@ -145,7 +116,7 @@ class Dispatch:
         for name, what in self._kept_back.items():
             if name not in self._round:
                 continue
-            if isinstance(what, _Obstacle):
+            if isinstance(what, Obstacle):
                 self._round.put_behind(name, what)
             else:
                 self._round.put(name, what, now)
@@ -208,8 +179,8 @@ class Dispatch:
         self._place(now)
         at_work = self._at_work(now)
         for obstacle in self._round.obstacles:
-            self._round.let_in(obstacle, self._room_at(obstacle, at_work, now))
-        most_known, most_strange = self.per_destination, self._most_of_a_stranger
+            self._round.let_in(obstacle, self._room_behind(obstacle, at_work, now))
+        most_known, most_strange = at_work.shares.destination, at_work.shares.stranger
 
         def may_go(name: str) -> bool:
             each = self._destinations[name]
@@ -219,7 +190,7 @@ class Dispatch:
                 return False
             if not each.may_have_more(most_strange if stranger else most_known, now):
                 return False
-            if obstacle := self._obstacle(each, at_work, stranger=stranger):
+            if obstacle := at_work.obstacle(each, stranger=stranger):
                 self._kept_back[name] = obstacle
                 return False
             return self._unrestrained(name, now)
@@ -230,37 +201,16 @@ class Dispatch:
         if self.restraints.room(name, now):
             return True
         if pattern := self.restraints.pattern_without_room(name, now):
-            self._kept_back[name] = _Obstacle("limits", pattern)
+            self._kept_back[name] = Obstacle(_LIMITS, pattern)
         elif wait := self.restraints.wait(name, now):
             self._kept_back[name] = now + wait
         return False
 
-    @property
-    def _most_of_a_stranger(self) -> int:
-        """Workers that one stranger may have; and all together that are tried with patience."""
-        return min(self.per_destination, max(1, self.strangers // 3))
+    def _room_behind(self, obstacle: Obstacle, at_work: AtWork, now: float) -> int:
+        """How many of those that it keeps back may go."""
+        return self.restraints.room_of(obstacle.key, now) if obstacle.rule == _LIMITS else at_work.room_behind(obstacle)
 
-    def _obstacle(self, each: Destination, at_work: _AtWork, *, stranger: bool) -> _Obstacle | None:
-        """What others of its kind, or of its host's, have used up."""
-        if at_work.at[each.address] >= self.per_host:
-            return _Obstacle("max_per_host", each.address)
-        if stranger and at_work.strange >= self.strangers:
-            return _STRANGERS
-        if stranger and each.waiting[0].patient and at_work.patient >= self._most_of_a_stranger:
-            return _PATIENT
-        return None
-
-    def _room_at(self, obstacle: _Obstacle, at_work: _AtWork, now: float) -> int:
-        """How many of those behind it may go."""
-        if obstacle == _STRANGERS:
-            return self.strangers - at_work.strange
-        if obstacle == _PATIENT:
-            return self._most_of_a_stranger - at_work.patient
-        if obstacle.rule == "max_per_host":
-            return self.per_host - at_work.at[obstacle.key]
-        return self.restraints.room_of(obstacle.key, now)
-
-    def _at_work(self, now: float) -> _AtWork:
+    def _at_work(self, now: float) -> AtWork:
         at: defaultdict[str, int] = defaultdict(int)
         strange = patient = 0
         for name, each in self._busy.items():
@@ -269,7 +219,7 @@ class Dispatch:
             if each.stranger(now):
                 strange += each.workers - self.awaiting.get(name, 0)
                 patient += each.workers if each.patient else 0
-        return _AtWork(at, strange, patient)
+        return AtWork(self.shares, at, strange, patient)
 
     def next_batch(self, now: float, last: str = "", *, spare: bool = False) -> list[Job]:
         """Jobs of one destination for one worker, [] if there are none.
@@ -309,7 +259,7 @@ class Dispatch:
         """
         waiting = destination.waiting
         each = self.limits.workers if destination.more else self.limits.workers // (len(self._round) + 1)
-        workers = max(1, min(self.per_destination, each))
+        workers = max(1, min(self.shares.destination, each))
         most = 1 if destination.refusals else SMALL_BATCH if destination.in_slow_start(workers) else MAX_BATCH
         share = min(most, -(-len(waiting) // workers))
         batch = [waiting.popleft() for _ in range(share)]
@@ -356,7 +306,7 @@ class Dispatch:
         if report.slower:
             self._slow_down(name, destination, report.slower, now)
         elif Result.DELIVERED in results:
-            destination.took(now, self.per_destination)
+            destination.took(now, self.shares.destination)
             self.restraints.took(name)
         elif Result.REFUSED in results:
             destination.refused(now, self.limits.cool_down, report.refusal or "for reasons unknown")
@@ -410,7 +360,7 @@ class Dispatch:
 
     def hurry(self, now: float) -> float:
         """Seconds that strangers have for each answer at a first attempt, because others wait for their workers."""
-        return patience(self.strangers, self._strangers_in_need(now))
+        return patience(self.shares.strangers, self._strangers_in_need(now))
 
     def in_hurry(self, now: float) -> bool:
         """Whether they have not for ever."""
@@ -422,11 +372,11 @@ class Dispatch:
 
     def _strangers_in_need(self, now: float) -> int:
         """How many have no worker, since others of their kind have all that they may have."""
-        if self._at_work(now).strange < self.strangers:
+        if self._at_work(now).strange < self.shares.strangers:
             return 0
         self._place(now)
         here = sum(1 for name in self._round if self._lacks_worker(self._destinations[name], now))
-        return here + self._round.behind(_STRANGERS)
+        return here + self._round.behind(STRANGERS)
 
     def _lacks_worker(self, each: Destination, now: float) -> bool:
         spoken = each.spoken(now) or not self._scouted
@@ -449,8 +399,8 @@ class Dispatch:
         return min((time for time in (*moments, *waits, *patterns) if time > 0), default=_NEVER)
 
     @property
-    def _limits_in_the_way(self) -> Iterator[_Obstacle]:
-        return (each for each in self._round.obstacles if each.rule == "limits")
+    def _limits_in_the_way(self) -> Iterator[Obstacle]:
+        return (each for each in self._round.obstacles if each.rule == _LIMITS)
 
     def forget_waiting(self) -> None:
         """What waits was found under another configuration: a look finds what is still due, and its destination."""
@@ -481,7 +431,7 @@ class Dispatch:
             if each and each.waiting and (held := self._why(name, each, at_work, now)):
                 yield name, held
 
-    def _why(self, name: str, each: Destination, at_work: _AtWork, now: float) -> Held | None:
+    def _why(self, name: str, each: Destination, at_work: AtWork, now: float) -> Held | None:
         if now < each.cool_until:
             return Held("cool_down", f"refuses sessions {each.refusal}", each.cool_until - now)
         if held := self.restraints.why(name, now):
@@ -490,19 +440,11 @@ class Dispatch:
             return Held("scout", "whether its hosts speak is being found out")
         return self._why_no_worker(each, at_work, now)
 
-    def _why_no_worker(self, each: Destination, at_work: _AtWork, now: float) -> Held | None:
+    def _why_no_worker(self, each: Destination, at_work: AtWork, now: float) -> Held | None:
         stranger = each.stranger(now)
-        most = self._most_of_a_stranger if stranger else self.per_destination
+        most = at_work.shares.stranger if stranger else at_work.shares.destination
         if each.workers and not each.may_have_more(most, now):
             return Held("concurrency", f"{each.workers} of its nodes are being delivered, as many as it bears at once")
-        if obstacle := self._obstacle(each, at_work, stranger=stranger):
-            return Held(obstacle.rule, self._told(obstacle, at_work))
+        if obstacle := at_work.obstacle(each, stranger=stranger):
+            return at_work.told(obstacle)
         return PROCESSORS_BUSY if self.full else None
-
-    def _told(self, obstacle: _Obstacle, at_work: _AtWork) -> str:
-        if obstacle.rule == "max_per_host":
-            workers = at_work.at[obstacle.key]
-            return f"{workers} workers speak with {obstacle.key}, as many as one address may have"
-        if obstacle == _PATIENT:
-            return f"the {at_work.patient} workers for strangers that were tried before are busy"
-        return f"the {at_work.strange} workers for those that have taken nothing lately are busy"

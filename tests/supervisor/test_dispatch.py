@@ -41,7 +41,7 @@ def test_a_new_destination_waits_for_one_round_at_most():
 def met(one, *destinations):
     """Each has just taken so many jobs that it may have as many workers as any."""
     for name in destinations:
-        for _ in range(one.per_destination):
+        for _ in range(one.shares.destination):
             one.offer(jobs(name, 1, first=10**6))
             one.finished(one.next_batch(0.0), Report([Result.DELIVERED], {}), 0.0)
     return one

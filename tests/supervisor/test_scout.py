@@ -351,7 +351,7 @@ def test_destinations_at_one_address_share_the_workers_of_one_host(one):
     taken = []
     while batch := one.next_batch(0.0):
         taken.append(batch)
-    assert len(taken) == one.per_host == 10
+    assert len(taken) == one.shares.address == 10
     one.offer(jobs("elsewhere", 1))
     say(one, Verdict.SPEAKS, host=HOST._replace(address="192.0.2.2"))
     assert one.next_batch(0.0)[0].destination == "elsewhere"
@@ -435,7 +435,7 @@ def test_however_many_wait_for_a_place_at_one_address_nobody_looks_at_them_and_o
     taken = []
     while batch := asked(one):
         taken.append(batch)
-    assert len(taken) == one.per_host
+    assert len(taken) == one.shares.address
     one.offer(jobs("elsewhere", 1))
     say(one, Verdict.SPEAKS, host=HOST._replace(address="192.0.2.2"))
     found = looked_at()
@@ -451,7 +451,7 @@ def test_who_waits_for_a_place_keeps_its_turn_when_more_comes_for_it(one):
     for n in range(13):
         one.offer(jobs(f"d{n}", 1))
     say(one, Verdict.SPEAKS, host=HOST)
-    taken = [asked(one) for _ in range(one.per_host)]
+    taken = [asked(one) for _ in range(one.shares.address)]
     assert asked(one) == []
     one.offer([Job("0/d10-more", "d10", "more")])
     assert asked(one) == []
@@ -467,7 +467,7 @@ def test_however_many_strangers_wait_for_one_another_nobody_looks_at_them_and_ea
     taken = []
     while batch := asked(one):
         taken.append(batch)
-    assert len(taken) == one.strangers
+    assert len(taken) == one.shares.strangers
     assert one.hurry(0.0) == patience(15, 185)
     found = looked_at()
     one.finished(taken.pop(), Report([Result.SETTLED], {}), 0.0)
