@@ -48,6 +48,9 @@ _LOADED_WHEN_ASKED_FOR = {
     "import": ("mailspool.cli.import_", "import_"),  # the word itself is Python's
 }
 
+_ELSEWHERE = {"flush": "retry", "list": "queue", "mailq": "queue", "remove": "delete", "show": "why", "start": "run"}
+"""Words that others have for our commands."""
+
 
 class _Commands(click.Group):
     """The commands, each of which is loaded when it is asked for: to load all takes as long as most of them do."""
@@ -61,6 +64,19 @@ class _Commands(click.Group):
         module, name = _LOADED_WHEN_ASKED_FOR[cmd_name]
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, which cannot name the nearest of commands that are not loaded."""
+        word = args[0]
+        if not (ctx.resilient_parsing or word.startswith("-") or self.get_command(ctx, word)):
+            from difflib import get_close_matches  # only a fault needs it
+
+            near = get_close_matches(word, self.list_commands(ctx), 1)
+            meant = _ELSEWHERE.get(word) or (near[0] if near else "")
+            ctx.fail(f"there is no command {word!r}{meant and f'; mailspool {meant} is the nearest'}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,6 +24,19 @@ CHANGES = ["hold", "release", "retry", "delete", "bounce", "expire"]
 # --- all commands
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("quue", "there is no command 'quue'; mailspool queue is the nearest"),
+        ("flush", "there is no command 'flush'; mailspool retry is the nearest"),
+        ("xyzzy", "there is no command 'xyzzy'"),
+    ],
+)
+def test_a_command_that_is_not_there_is_refused_with_the_nearest(house, word, told):
+    ran = house.run(word)
+    assert (ran.code, ran.err.splitlines()[-1]) == (64, f"Error: {told}")
+
+
 @pytest.mark.parametrize("words", READ_ONLY, ids=" ".join)
 def test_what_only_looks_writes_nothing(house, words):
     message, at = house.node()
