@@ -52,7 +52,7 @@ def examine(given: Given) -> None:
         told = [judged.error] if judged.error.problems else []
         kind = ConfigForbidden if _is_anothers(judged.settings.dequeue_dir) else ConfigError
         raise joined([*told, *([kind(local)] if local else [])])
-    for warning in (*warnings(judged.settings), *_hidden(found, judged.settings)):
+    for warning in (*warnings(judged.settings), *hidden(found, judged.settings)):
         say(f"warning: {warning}")
     read = [layer.source for layer in found if layer.text or (layer.values and layer.source != COMMAND_LINE)]
     click.echo(f"ok: {', '.join(read) or 'no configuration file, all options at their defaults'}")
@@ -74,11 +74,14 @@ def warnings(settings: Settings) -> Iterator[str]:
             yield from error.problems
 
 
-def _hidden(found: Sequence[Layer], settings: Settings) -> Iterator[str]:
-    """Files that root can read and the daemon could not. It starts all the same."""
+def hidden(found: Sequence[Layer], settings: Settings) -> Iterator[str]:
+    """Files that root can read and the daemon could not, each with what mends that. It starts all the same."""
     from mailspool.supervisor import places, privileges  # as below
 
-    owner = privileges.resolve_user(settings.user)
+    try:
+        owner = privileges.resolve_user(settings.user)
+    except OptionError:  # of which `faults` tells
+        return
     needed = {layer.source: "each reload will be" for layer in found if layer.text}
     if Path(settings.aliases_file).is_file():
         needed[settings.aliases_file] = "mail for a name without a domain is"

@@ -43,11 +43,6 @@ def layers(
     return read(path, overrides, environ)
 
 
-def config_file(path: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The first file that `load` reads, "" if there is none."""
-    return next((layer.source for layer in layers(path, (), environ) if layer.text), "")
-
-
 def _settle(all_layers: Sequence[Layer]) -> Settings:
     """What the layers say together. Raises ConfigError."""
     try:

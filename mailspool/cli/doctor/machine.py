@@ -3,18 +3,18 @@
 
 import ctypes
 import os
-import pwd
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from mailspool import log
 from mailspool.cli import running
-from mailspool.cli.check import faults
+from mailspool.cli.check import faults, hidden
 from mailspool.cli.doctor.finding import Found, ok, problem, unknown, warning
 from mailspool.cli.text import octets, span
+from mailspool.config.layers import Layer
 from mailspool.config.schema import Settings
 from mailspool.errors import ConfigError, InputError, NoSuchUser
 from mailspool.spool import Spool
@@ -29,30 +29,17 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
 
-def permissions(spool: Spool, config: str) -> Iterator[Found]:
-    """The daemon's directories as its start would judge them, and the configuration file. config: "" if none."""
+def permissions(spool: Spool, found: Sequence[Layer]) -> Iterator[Found]:
+    """The daemon's directories as its start would judge them, and the files of its configuration."""
     wrong = [line for fault in faults(spool.settings) for line in fault.problems]
-    for fault in wrong:  # whose last part is the fix
+    for fault in (*wrong, *hidden(found, spool.settings)):  # whose last part is the fix
         text, _, fix = fault.rpartition(": ")
         yield problem(text, fix)
-    if config:
-        yield from _config_file(config, spool.settings.user)
+    for path in (layer.source for layer in found if layer.text):
+        if os.stat(path).st_mode & 0o022:  # noqa: PTH116 - `os.path`, as everywhere here
+            yield problem(f"{path} may be written by others than its owner", f"chmod go-w {path}")
     if not wrong:
         yield ok(f"{spool.settings.dequeue_dir} and {spool.settings.run_dir} are safe for the daemon's user")
-
-
-def _config_file(path: str, user: str) -> Iterator[Found]:
-    facts = os.stat(path)  # noqa: PTH116 - one call for owner and mode
-    if facts.st_mode & 0o022:
-        yield problem(f"{path} may be written by others than its owner", f"chmod go-w {path}")
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        return  # told above, where it matters
-    bit = 0o400 if facts.st_uid == entry.pw_uid else 0o040 if facts.st_gid == entry.pw_gid else 0o004
-    if os.geteuid() == 0 and entry.pw_uid and not facts.st_mode & bit:
-        fix = f"chgrp {entry.pw_gid} {path} && chmod g+r {path}"
-        yield problem(f"{user} cannot read {path}: every reload would be refused", fix)
 
 
 def room(settings: Settings) -> Iterator[Found]:

@@ -21,6 +21,12 @@ from tests.running import write_config
 
 
 @pytest.fixture
+def tmp_path(public_path):
+    """Where the daemon's user gets to."""
+    return public_path
+
+
+@pytest.fixture
 def server():
     server = DnsServer()
     server.zone = {
@@ -189,11 +195,16 @@ def test_a_configuration_that_others_may_write_is_told(doctor, sink, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a daemon of another user")
-def test_a_configuration_that_the_daemon_s_user_cannot_read_is_told(doctor, sink, tmp_path):
-    (tmp_path / "doctor.toml").touch()
-    (tmp_path / "doctor.toml").chmod(0o600)
+@pytest.mark.parametrize("name", ["doctor.toml", "conf.d/own.toml"])
+def test_a_configuration_that_the_daemon_s_user_cannot_read_is_told(doctor, sink, tmp_path, name):
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/own.toml").write_text("max_hops = 20\n")
     _, found = doctor(smarthost=sink.address, user="daemon")
-    assert any("daemon cannot read" in text and "g+r" in fix for _, text, fix in found["permissions"])
+    assert not any("cannot read" in text for _, text, _ in found["permissions"])
+    (tmp_path / name).chmod(0o600)
+    _, found = doctor(smarthost=sink.address, user="daemon")
+    told = f"{tmp_path}/{name}: daemon cannot read it, so that each reload will be refused"
+    assert ("problem", told, f"chmod a+r {tmp_path}/{name}") in found["permissions"]
 
 
 def test_files_from_the_future_tell_of_a_wrong_clock(doctor, sink, make_spool, tmp_path):
