@@ -8,10 +8,11 @@ other. Loops end; an included file must belong to root or to the spool's user an
 
 # ruff: noqa: PTH123 - pathlib would cost `sendmail` milliseconds
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from mailspool.errors import AddressError, ConfigError, NoSuchUser
 from mailspool.message.mailbox import parse_for_address
@@ -21,7 +22,7 @@ DEFAULT = "default"
 
 LOCALHOST = "localhost"
 MAX_DEPTH = 50  # of aliases within aliases
-MAX_OCTETS = 1 << 20  # of a file
+MAX_OCTETS = 1 << 20  # of a file; a larger one is refused
 
 _INCLUDE, _FAIL = ":include:", ":fail:"
 _OWNER = "owner-"
@@ -198,7 +199,7 @@ def _logical_lines(path: str) -> Iterator[Entry]:
 def _read(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(MAX_OCTETS).split("\n")
+            return _lines(file)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -214,12 +215,19 @@ def _included(entry: Entry, name: str, path: str) -> Iterator[Entry]:
         with open(path, encoding="utf-8", errors="surrogateescape", opener=_open_without_waiting) as file:
             if what := _unsafe(os.fstat(file.fileno())):
                 raise _fault(entry, name, f"the included file {path} {what}")
-            lines = file.read(MAX_OCTETS).split("\n")
+            lines = _lines(file)
     except OSError as error:
         raise _fault(entry, name, f"the included file {path} cannot be read: {error.strerror}") from None
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
             yield from (Entry(target, f"{path}:{number}") for target in _split(line))
+
+
+def _lines(file: IO[str]) -> list[str]:
+    """All of them: who stands behind the end must not go without. Raises OSError."""
+    if len(text := file.read(MAX_OCTETS + 1)) > MAX_OCTETS:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return text.split("\n")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailspool.errors import ConfigError, MailspoolError, NoSuchUser
-from mailspool.submission.aliases import Aliases
+from mailspool.submission.aliases import MAX_OCTETS, Aliases
 
 DOMAINS = ("mx.example.org", "example.org")
 
@@ -161,6 +161,18 @@ def test_an_included_file_of_somebody_else_is_refused(expand, tmp_path):
     os.chown(members, 2, 2)
     with pytest.raises(ConfigError, match="belongs to uid 2"):
         expand(f"list: :include:{members}\n", "list")
+
+
+def test_of_a_file_that_is_too_large_nobody_is_left_out(expand, tmp_path):
+    members = tmp_path / "members"
+    many = "".join(f"member-{number:040}@x.example\n" for number in range(MAX_OCTETS // 58))
+    members.write_text(many)
+    assert len(expand(f"list: :include:{members}\n", "list")) == MAX_OCTETS // 58
+    members.write_text(many + "last@x.example\n" * 10)
+    with pytest.raises(ConfigError, match="File too large"):
+        expand(f"list: :include:{members}\n", "list")
+    with pytest.raises(ConfigError, match="File too large"):
+        expand("# a comment\n" * (MAX_OCTETS // 12) + "root: a@x.example\n", "root")
 
 
 def test_an_included_fifo_is_not_waited_for(expand, tmp_path):
