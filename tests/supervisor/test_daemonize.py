@@ -255,6 +255,24 @@ def test_root_does_not_become_a_user_who_cannot_read_the_program(background, tmp
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_root_does_not_become_a_user_who_cannot_read_what_python_loads_later(properties, tmp_path):
+    if not (python := python_for_all()):
+        pytest.skip("nobody but root can run this Python")
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    (closed / "os.py").touch()
+    options = {"user": "daemon", "dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
+    write_config(tmp_path / "own.toml", properties(**options))
+    code = (
+        f"import os, sys; os.__file__ = '{closed}/os.py'\n"  # as that of an interpreter in root's own folder
+        f"from mailspool.cli.mailspoold import main; sys.exit(main(['-f', '-c', '{tmp_path}/own.toml']))"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd="/", env=FOR_ALL, check=False)
+    assert done.returncode == 78
+    assert f"user: 'daemon' cannot read {closed}: install it where everybody can" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_a_folder_that_keeps_the_user_of_the_spool_out_is_named_with_what_opens_it(background, public_path):
     if not (python := python_for_all()):
         pytest.skip("nobody but root can run this Python")
