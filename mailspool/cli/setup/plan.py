@@ -72,13 +72,16 @@ def _places(step: Step) -> Iterator[Directory]:
             yield Directory(str(place), holds="anybody's")
 
 
+_FOR_ALL = "install mailspool in an environment that all can use: /usr/bin/python3 -m venv /opt/mailspool"
+
+
 def unfit(programs: str) -> Iterator[str]:
     """Why the programs cannot be a host's: not there, not for everybody to run, or not for root alone to change."""
     ours = [f"{programs}/{name}" for name in ("mailspool", "mailspoold")]
     for path in (*ours, sys.executable, __file__):
         yield from _not_for_all(path)
     if len(sys.executable) > _MOST or any(map(str.isspace, sys.executable)):
-        yield f"{sys.executable}: no program's first line can name it: install mailspool in /opt/mailspool, say"
+        yield f"{sys.executable}: no program's first line can name it: {_FOR_ALL}"
 
 
 def _not_for_all(path: str) -> Iterator[str]:
@@ -90,7 +93,7 @@ def _not_for_all(path: str) -> Iterator[str]:
         return
     for place, fact in facts.items():
         if not fact.st_mode & (stat.S_IROTH if place == real else stat.S_IXOTH):
-            yield f"{path}: not everybody can come to {place}: install mailspool in /opt/mailspool, say"
+            yield f"{path}: not everybody can come to {place}: {_FOR_ALL}"
             return
         if fact.st_uid or fact.st_mode & stat.S_IWOTH:
             yield f"{path}: others than root can change {place}, and so what root starts: install mailspool as root"
