@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 
 from mailspool.log import get_logger, reopen
 from mailspool.submission.client import GREETING, LENGTH_OCTETS, Answer, socket_path
-from mailspool.supervisor.child import fork_child
+from mailspool.supervisor.child import fork_with_channel
 from mailspool.supervisor.entrance import Entrance
 from mailspool.supervisor.signals import Signals
 
@@ -184,19 +184,10 @@ class Listener:
         return True
 
     def _fork(self, client: _Client) -> None:
-        channel, theirs = socket.socketpair()
+        def serve_all(channel: socket.socket) -> None:
+            _serve_all(channel, client.connection, self._accept)
 
-        def in_child() -> None:
-            channel.close()
-            self._let_go()
-            _serve_all(theirs, client.connection, self._accept)
-
-        with theirs:
-            try:
-                pid = fork_child("listener", in_child)
-            except OSError:
-                channel.close()
-                raise
+        pid, channel = fork_with_channel("listener", serve_all, self._let_go)
         self._children[pid] = child = _Child(channel, client.uid)
         self._selector.register(channel, selectors.EVENT_READ, child)
 

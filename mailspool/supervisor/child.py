@@ -4,7 +4,9 @@
 It dies with its parent (PR_SET_PDEATHSIG), so that a new supervisor may take back its claims at once.
 """
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
@@ -45,6 +47,54 @@ def fork_child(name: str, task: Callable[[], None], handlers: Handlers = Mapping
         if not pid:
             _live(name, task, handlers, parent)
     return pid
+
+
+class Child:
+    """One that was forked with a channel, as its parent knows it."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid, self.channel = pid, channel
+        self.closed = False
+
+    def signal(self, number: int) -> None:
+        """See `send_signal`."""
+        send_signal(self.pid, number)
+
+    def close(self) -> None:
+        """It ends as soon as it notices: nobody hears it any more."""
+        self.channel.close()
+        self.closed = True
+
+
+def fork_with_channel(
+    name: str,
+    task: Callable[[socket.socket], None],
+    release: Callable[[], None],
+    handlers: Handlers = MappingProxyType({}),
+) -> tuple[int, socket.socket]:
+    """Fork a child as above, whose task is given one end of a channel of packets. Its pid and the other end.
+
+    release: closes in the child what belongs to the parent. Raises OSError.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def in_child() -> None:
+        ours.close()
+        release()
+        task(theirs)
+
+    with theirs:
+        try:
+            return fork_child(name, in_child, handlers), ours
+        except OSError:
+            ours.close()
+            raise
+
+
+def send_signal(pid: int, number: int) -> None:
+    """To a child: one that is gone but not yet reaped is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _live(name: str, task: Callable[[], None], handlers: Handlers, parent: int) -> NoReturn:

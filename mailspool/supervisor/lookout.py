@@ -6,16 +6,16 @@ parent takes it, and so does the lookout: however much there is, neither holds i
 """
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from mailspool.errors import SpoolError
-from mailspool.supervisor.child import fork_child
+from mailspool.supervisor.child import Child, fork_with_channel
 from mailspool.supervisor.job import Job, Look, Work
 from mailspool.supervisor.station import MAX_PACKET
 
@@ -51,12 +51,8 @@ _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(Piece).decode
 
 
-class Lookout:
+class Lookout(Child):
     """The parent's end of it."""
-
-    def __init__(self, pid: int, channel: socket.socket) -> None:
-        self.pid, self.channel = pid, channel
-        self.closed = False
 
     def ask(self, look: Look) -> None:
         """Have it look, once the last look has brought its findings. Raises OSError if it is gone."""
@@ -70,35 +66,10 @@ class Lookout:
             return None
         return _decode(packet) if packet else None
 
-    def signal(self, number: int) -> None:
-        """Send a signal; one that is gone but not yet reaped is fine."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def close(self) -> None:
-        """It ends as soon as it notices: nobody hears it any more."""
-        self.channel.close()
-        self.closed = True
-
 
 def fork_lookout(work: Work, release: Callable[[], None]) -> Lookout:
     """Fork one for this work. release: closes in the child what belongs to the parent. Raises OSError if fork does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def in_child() -> None:
-        ours.close()
-        release()
-        with contextlib.suppress(ConnectionError):  # the parent wants no more
-            look_when_asked(work, theirs)
-
-    try:
-        pid = fork_child("lookout", in_child)
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return Lookout(pid, ours)
+    return Lookout(*fork_with_channel("lookout", partial(look_when_asked, work), release))
 
 
 # --- in the child
@@ -106,9 +77,10 @@ def fork_lookout(work: Work, release: Callable[[], None]) -> Lookout:
 
 def look_when_asked(work: Work, channel: socket.socket) -> None:
     """Until the parent closes its end."""
-    while request := channel.recv(_MAX_REQUEST):
-        for piece in pieces(work, Look[request.decode()]):
-            channel.send(_encode(piece))
+    with contextlib.suppress(ConnectionError):  # the parent wants no more
+        while request := channel.recv(_MAX_REQUEST):
+            for piece in pieces(work, Look[request.decode()]):
+                channel.send(_encode(piece))
 
 
 def pieces(work: Work, look: Look) -> Iterator[Piece]:

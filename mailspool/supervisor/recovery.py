@@ -5,12 +5,10 @@ After a reload one moves what stands in a tier that is no more. What could not b
 not done when the supervisor stops, the next one does.
 """
 
-import contextlib
-import os
 import signal
 from collections.abc import Callable
 
-from mailspool.supervisor.child import Ended, fork_child
+from mailspool.supervisor.child import Ended, fork_child, send_signal
 from mailspool.supervisor.pause import Pause
 
 Task = Callable[[], None]
@@ -83,8 +81,7 @@ class Recovery:
         self._stopping = True
         if at_once:
             for pid in self._children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                send_signal(pid, signal.SIGKILL)
 
     def _later(self, task: Task, why: str) -> None:
         self.pause.begin(why)

@@ -6,13 +6,11 @@ old one ends when it has finished what it had begun. At the end those that worke
 outlives the supervisor.
 """
 
-import contextlib
-import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from mailspool.supervisor.child import Ended, fork_child
+from mailspool.supervisor.child import Ended, fork_child, send_signal
 from mailspool.supervisor.job import Service
 from mailspool.supervisor.pause import LONGEST_PAUSE, Pause
 
@@ -109,7 +107,7 @@ class Services:
         """It is started again, as after any other end."""
         for pid, child in self._children.items():
             if child.service is service:
-                _signal(pid, signal.SIGKILL)
+                send_signal(pid, signal.SIGKILL)
 
     @property
     def left(self) -> float:
@@ -124,18 +122,13 @@ class Services:
     def pass_on(self, number: int) -> None:
         """Send a signal to all of them."""
         for pid in self._children:
-            _signal(pid, number)
+            send_signal(pid, number)
 
     def _dismiss(self, number: int) -> None:
         """Send a signal to those that should run no more."""
         for pid, child in self._children.items():
             if child.service not in self._wanted:
-                _signal(pid, number)
+                send_signal(pid, number)
 
     def _pause(self, service: Service) -> Pause:
         return self._pauses.setdefault(service.name, Pause(f"service {service.name}", self._clock))
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

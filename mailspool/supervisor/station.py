@@ -55,8 +55,8 @@ _decode_order = msgspec.msgpack.Decoder(Order).decode
 class WorkerStation:
     """The worker's end: see `job.Station`. It is made before the fork, so that its handlers are there at once."""
 
-    def __init__(self, serial: int, channel: socket.socket, slot: Slot, clock: Callable[[], float]) -> None:
-        self.serial, self._channel, self._slot, self._clock = serial, channel, slot, clock
+    def __init__(self, serial: int, slot: Slot, clock: Callable[[], float]) -> None:
+        self.serial, self._slot, self._clock = serial, slot, clock
         self._stopwatch = Stopwatch(clock)
         self.finishing = False
         self._phase = Phase.IDLE
@@ -84,8 +84,9 @@ class WorkerStation:
             signal.SIGALRM: self._on_alarm,
         }
 
-    def run(self, work: Work) -> None:
+    def run(self, work: Work, channel: socket.socket) -> None:
         """Until the parent closes the channel or asks to finish."""
+        self._channel = channel
         self._title.keep()
         while not self.finishing and (order := self._next_order(work)):
             self._settle("")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Artistic-2.0 OR GPL-2.0-or-later
 """The parent's end of a worker: batches go down a socket pair, results come up, and nobody waits."""
 
-import contextlib
-import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
-from mailspool.supervisor.child import fork_child
+from mailspool.supervisor.child import Child, fork_with_channel
 from mailspool.supervisor.job import Job, Order, Report, Work
 from mailspool.supervisor.processors import FRESH
 from mailspool.supervisor.scoreboard import Slot
@@ -21,11 +20,12 @@ _encode = msgspec.msgpack.encode
 _decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
-class Worker:
+class Worker(Child):
     """One worker, as the parent knows it."""
 
     def __init__(self, serial: int, pid: int, channel: socket.socket, slot: Slot) -> None:
-        self.serial, self.pid, self.channel, self.slot = serial, pid, channel, slot
+        super().__init__(pid, channel)
+        self.serial, self.slot = serial, slot
         self.batch: list[Job] = []
         self.destination = ""  # the last one: there may still be a session with it
         self.jobs_done = 0
@@ -34,7 +34,6 @@ class Worker:
         self._given = 0.0
         self.leaving = False  # told to end: it gets no more
         self.killed = False  # because it was overdue
-        self.closed = False
         self._connections: dict[str, float] = {}  # by destination and pattern of hosts, and for how long
 
     def give(self, order: Order, connection: socket.socket | None = None, now: float = 0.0) -> None:
@@ -64,32 +63,14 @@ class Worker:
             return None
         return _decode_report(packet) if packet else None
 
-    def signal(self, number: int) -> None:
-        """Send a signal; a worker that is gone but not yet reaped is fine."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
     def retire(self) -> None:
         """It ends once it has nothing to do."""
-        self.channel.close()
-        self.closed = self.leaving = True
+        self.close()
+        self.leaving = True
 
 
 def fork_worker(work: Work, serial: int, slot: Slot, clock: Callable[[], float], release: Callable[[], None]) -> Worker:
     """Fork a worker. release: closes in the child what belongs to the parent. Raises OSError if fork does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    station = WorkerStation(serial, theirs, slot, clock)
-
-    def in_child() -> None:
-        ours.close()
-        release()
-        station.run(work)
-
-    try:
-        pid = fork_child(f"worker {serial}", in_child, station.handlers)
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return Worker(serial, pid, ours, slot)
+    station = WorkerStation(serial, slot, clock)
+    pid, channel = fork_with_channel(f"worker {serial}", partial(station.run, work), release, station.handlers)
+    return Worker(serial, pid, channel, slot)

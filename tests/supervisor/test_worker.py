@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mailspool import log
 from mailspool.errors import DeadlineExceeded, ShutdownRequested
 from mailspool.model.phase import Phase
-from mailspool.supervisor.child import EXIT_BROKEN, fork_child
+from mailspool.supervisor.child import EXIT_BROKEN
 from mailspool.supervisor.job import Job, Order, Result
 from mailspool.supervisor.scoreboard import Scoreboard
 from mailspool.supervisor.signals import Signals
@@ -406,59 +405,6 @@ def test_the_parent_hears_what_came_while_it_forked(start, monkeypatch):
         worker, _ = start(settled)
         assert signals.take() == [signal.SIGUSR2]
     assert result_of(worker) is Result.SETTLED
-
-
-def test_a_child_whose_lines_syslogd_did_not_take_says_so_at_its_end(tmp_path):
-    ready, go = os.pipe(), os.pipe()
-
-    def too_much_to_say():
-        while not log.drops():
-            log.record("flood")
-        os.write(ready[1], b"x")
-        os.read(go[0], 1)
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
-        syslogd.bind(str(tmp_path / "log"))
-        log.configure(path=str(tmp_path / "log"))
-        try:
-            child = fork_child("worker 7", too_much_to_say)
-        finally:
-            log.configure(stream="stderr")
-        os.read(ready[0], 1)
-        syslogd.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while syslogd.recv(65536):
-                pass
-        os.write(go[1], b"x")
-        os.waitpid(child, 0)
-        assert b"1 lines dropped" in syslogd.recv(65536)
-        assert b"ended dropped_lines=1" in syslogd.recv(65536)
-
-
-def test_a_child_dies_with_its_parent():
-    reader, writer = os.pipe()
-    parent = os.fork()
-    if not parent:
-        child = fork_child("orphan", lambda: time.sleep(LONG))
-        os.write(writer, str(child).encode())
-        time.sleep(LONG)
-        os._exit(0)
-    child = int(os.read(reader, 100))
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    eventually(lambda: not is_running(child))
-
-
-def test_a_fork_that_fails_leaves_no_descriptor_behind(monkeypatch, start):
-    def no_fork():
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    before = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr("mailspool.supervisor.child.os.fork", no_fork)
-    with pytest.raises(OSError):
-        fork_worker(None, 1, Scoreboard(1).take(), time.monotonic, lambda: None)
-    monkeypatch.undo()
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_giving_to_a_worker_that_is_gone_raises(start):
