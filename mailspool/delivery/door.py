@@ -29,7 +29,7 @@ from mailspool.delivery.lot import Lot
 from mailspool.delivery.network import Network, OwnIpv6
 from mailspool.delivery.route import Route
 from mailspool.delivery.scout import unreached
-from mailspool.delivery.settle import Case, Policy, Settler, unless_lost
+from mailspool.delivery.settle import Case, Settler, unless_lost
 from mailspool.dns.resolver import Resolver
 from mailspool.dns.resolver import preload as preload_resolver
 from mailspool.errors import (
@@ -110,18 +110,7 @@ class Door:
             lambda: station.order.host,
             lambda: station.order.careful,
         )
-        self.settler = Settler(
-            Policy(
-                max_age=settings.max_age,
-                delay_notice=settings.delay_notice,
-                postmaster_address=settings.postmaster_address,
-                bounce_size_limit=settings.bounce_size_limit,
-                host=settings.hostname,
-            ),
-            self._report,
-            hooks.now,
-            os.urandom,
-        )
+        self.settler = Settler(settings, self._report, hooks.now, os.urandom)
 
     def _check_lease(self) -> None:
         """Raises LeaseStale if others may deliver what we have claimed."""

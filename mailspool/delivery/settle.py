@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from mailspool.config.schema import Settings
 from mailspool.dsn.notify import Kind, Notify, Quarantine, Verdict, whom_to_tell
 from mailspool.dsn.report import Report, build_report
 from mailspool.errors import ClaimLost, SpoolError
@@ -25,16 +26,6 @@ log = get_logger()
 Case = tuple[Node, Outcome]
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """The figures that settling goes by. Times in seconds, sizes in octets."""
-
-    max_age: float
-    delay_notice: float
-    postmaster_address: str
-    bounce_size_limit: int
-    host: str
-
-
 class Settler:
     """Settles the nodes of one message that were tried together.
 
@@ -44,12 +35,12 @@ class Settler:
 
     def __init__(
         self,
-        policy: Policy,
+        settings: Settings,
         submit: Callable[[str, Iterable[bytes]], str],
         now: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
-        self._policy, self._submit, self._now, self._random = policy, submit, now, random
+        self._settings, self._submit, self._now, self._random = settings, submit, now, random
         self._undone: list[Node] = []  # delivered, and still claimed
 
     def settle(self, cases: Sequence[Case]) -> None:
@@ -131,7 +122,7 @@ class Settler:
         """A Deferred past the last tier or the maximum age is Failed, with its own reply: that is what went wrong."""
         if isinstance(outcome, Failed):
             return outcome
-        if node.age >= self._policy.max_age:
+        if node.age >= self._settings.max_age:
             return _failed(status.EXPIRED, outcome)
         untried = isinstance(outcome, Deferred) and outcome.untried
         if node.msh.tier.last and node.can_process() and not untried and outcome.status not in status.LOCAL_FAULTS:
@@ -140,7 +131,7 @@ class Settler:
 
     def _notice_is_due(self, node: Node, story: Sequence[Attempt]) -> bool:
         """Once: at the first look past `delay_notice`; the look before it was made earlier than that."""
-        after = self._policy.delay_notice
+        after = self._settings.delay_notice
         arrival = node.envelope.arrival
         return after > 0 and node.age >= after and (not story or story[-1].time - arrival < after)
 
@@ -159,7 +150,7 @@ class Settler:
         quarantined: list[Node] = []
         for case in cases:
             node = case[0]
-            verdict: Verdict = whom_to_tell(kind, node.from_, node.recipient, self._policy.postmaster_address)
+            verdict: Verdict = whom_to_tell(kind, node.from_, node.recipient, self._settings.postmaster_address)
             if isinstance(verdict, Notify):
                 told.setdefault(verdict.to, []).append(case)
             elif isinstance(verdict, Quarantine):
@@ -177,11 +168,11 @@ class Settler:
             to=to,
             envelope=stored.envelope,
             cases=tuple((node.recipient, outcome) for node, outcome in cases),
-            host=self._policy.host,
+            host=self._settings.hostname,
             now=self._now(),
             token=self._random(16).hex(),
-            max_original=self._policy.bounce_size_limit,
-            retry_until=stored.envelope.arrival + self._policy.max_age,
+            max_original=self._settings.bounce_size_limit,
+            retry_until=stored.envelope.arrival + self._settings.max_age,
         )
         return build_report(report, stored.file)
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from mailspool import log
-from mailspool.delivery.settle import Policy, Settler
+from mailspool.config.schema import Settings
+from mailspool.delivery.settle import Settler
 from mailspool.delivery.work import SpoolWork
 from mailspool.errors import SpoolError
 from mailspool.model.outcome import Attempt, Deferred, Failed
@@ -346,7 +347,7 @@ def test_a_report_is_accepted_before_its_node_is_ended(post, sink, clock):
     node.lock_node()
     seen = []
     settler = Settler(
-        Policy(1e6, 0, "postmaster@mail.test", 1000, "mail.test"),
+        Settings(postmaster_address="postmaster@mail.test", hostname="mail.test"),
         lambda to, chunks: seen.append((to, len(b"".join(chunks)), node.open().envelope.id)),
         clock,
         lambda n: b"x" * n,
