@@ -19,7 +19,6 @@ class Extensions(msgspec.Struct, frozen=True):
     eight_bit_mime: bool = False  # RFC 6152
     starttls: bool = False  # RFC 3207
     smtputf8: bool = False  # RFC 6531
-    enhanced_codes: bool = False  # RFC 2034
     dsn: bool = False  # RFC 3461
     chunking: bool = False  # RFC 3030
     auth: frozenset[str] = frozenset()  # RFC 4954: names of SASL mechanisms, in upper case
@@ -33,7 +32,6 @@ _FLAGS = {
     "8BITMIME": "eight_bit_mime",
     "STARTTLS": "starttls",
     "SMTPUTF8": "smtputf8",
-    "ENHANCEDSTATUSCODES": "enhanced_codes",
     "DSN": "dsn",
     "CHUNKING": "chunking",
 }
