@@ -61,7 +61,8 @@ def faults(place: Place, uid: int) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        yield f"{place.option}: cannot look at {error.filename or place.path}: {error.strerror}"
+        barred = barred_way(place.path, None)
+        yield f"{place.option}: {barred or f'cannot look at {error.filename or place.path}: {error.strerror}'}"
         return
     yield from (f"{place.option}: {fault}" for fault in _own_faults(place, facts, uid))
 
@@ -101,7 +102,8 @@ def _own_faults(place: Place, facts: os.stat_result, uid: int) -> Iterator[str]:
         yield f"{path} has mode {mode:04o}, which lets {_whom(mode & place.too_open)}: chmod {place.mode:04o} {path}"
     with suppress(OSError):  # out of reach: said above
         if os.statvfs(path).f_flag & os.ST_RDONLY:
-            yield f"{path}: its file system is mounted read-only: mount -o remount,rw {_mount_point(path)}"
+            unit = "" if os.geteuid() == 0 else f", or the unit lacks ReadWritePaths={path} (systemctl edit mailspool)"
+            yield f"{path}: its file system is mounted read-only{unit}: mount -o remount,rw {_mount_point(path)}"
 
 
 def _whom(bits: int) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,6 +158,29 @@ def test_a_read_only_file_system_is_refused_until_it_is_mounted_anew(place):
         f"dequeue_dir: {place.path}: its file system is mounted read-only: mount -o remount,rw {place.path}"
     )
     assert second == "[]"
+
+
+def test_who_is_started_by_the_unit_is_told_that_it_may_be_the_unit_which_makes_its_place_read_only(place, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)  # only root is not started so
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert f"or the unit lacks ReadWritePaths={place.path} (systemctl edit" in only(faults(place, ME))
+
+
+@root
+def test_who_cannot_get_to_its_place_is_told_which_folder_is_closed(public_path):
+    closed = public_path / "closed"
+    (closed / "spool").mkdir(parents=True)
+    closed.chmod(0o700)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setuid(1)
+            told = list(faults(Place("dequeue_dir", f"{closed}/spool", 0o027), 1))
+            status = int(told != [f"dequeue_dir: {closed} is closed to daemon: chmod a+x {closed}"])
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_every_fault_is_told_at_once(place):
