@@ -84,7 +84,7 @@ def _undo(*, dry_run: bool, yes: bool) -> None:
     manifest = Manifest()
     steps = manifest.steps()
     for step in steps:
-        click.echo(f"take back: {step}")
+        click.echo(f"take back: {getattr(step, 'undoing', step)}")
     if not steps:
         click.echo(f"nothing to take back: {record.PATH} records nothing")
     if dry_run or not steps:

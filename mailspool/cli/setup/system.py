@@ -66,6 +66,11 @@ class Registration(msgspec.Struct, frozen=True, tag="registration"):
         return f"{self.what}: {'; '.join(map(' '.join, self.do)) or 'when it is taken back'}"
 
     @property
+    def undoing(self) -> str:
+        """The same, where it is about to be taken back."""
+        return f"{self.what}: {'; '.join(map(' '.join, self.undo))}"
+
+    @property
     def key(self) -> str:
         """What it is known by in the manifest."""
         return self.what
