@@ -89,7 +89,7 @@ def make_field(name: str, value: str, *folded: str) -> bytes:
     raw = [line.encode("utf-8", "surrogateescape") for line in lines]
     if max(map(len, raw)) > MAX_LINE_OCTETS:
         raise InputError(f"header field {name} was given a line of over {MAX_LINE_OCTETS} octets (RFC 5322 §2.1.1)")
-    return b"".join(line + CRLF for line in raw)
+    return CRLF.join(raw) + CRLF
 
 
 def format_date(now: float) -> str:

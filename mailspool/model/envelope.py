@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 FORMAT_VERSION = 1
+
+_CRLF = b"\r\n"
 _LONG = 4096  # of a longer unfinished line only the ends are kept: gluing chunks to all of it is quadratic
 _KEPT = 16  # octets of its beginning, which tell all that is asked about it
 
@@ -72,7 +74,7 @@ class Survey:
         for chunk in self._chunks:
             self._size += len(chunk)
             self._eight_bit = self._eight_bit or not chunk.isascii()
-            text, ended, rest = (rest + chunk).rpartition(b"\r\n")
+            text, ended, rest = (rest + chunk).rpartition(_CRLF)
             if ended:
                 self._see(text, left_out)
                 left_out = 0
@@ -86,20 +88,14 @@ class Survey:
 
     def _see(self, text: bytes, left_out: int) -> None:
         """Whole lines, without the last one's end. left_out: octets missing in the middle of the first."""
-        lines = text.split(b"\r\n")
+        lines = text.split(_CRLF)
         self._longest = max(self._longest, len(lines[0]) + left_out, *map(len, lines))
         self._dots += text.startswith(b".") + text.count(b"\r\n.")
         if self._in_headers:
-            self._in_headers = self._header_lines(lines)
-
-    def _header_lines(self, lines: list[bytes]) -> bool:
-        """False once the header has ended."""
-        for line in lines:
-            if not line:
-                return False
-            self._utf8_headers = self._utf8_headers or not line.isascii()
-            self._received += line[:9].lower() == b"received:"
-        return True
+            header, ended, _ = b"".join([_CRLF, text, _CRLF]).partition(_CRLF * 2)
+            self._in_headers = not ended
+            self._utf8_headers = self._utf8_headers or not header.isascii()
+            self._received += header.lower().count(b"\r\nreceived:")
 
     def facts(self) -> Facts:
         """Complete once the iteration has ended."""
