@@ -131,7 +131,7 @@ def test_what_a_full_disk_keeps_out_is_told_in_the_log_too_for_who_hands_it_in_c
     running = daemon(sink=sink, **AT_ONCE)
     with full(place):
         refused = sendmail(MAILSPOOL_RUN_DIR=running.run_dir)
-        assert refused.returncode == 75, refused
+        assert (refused.returncode, b"No space left on device" in refused.stderr) == (75, True), refused
         (line,) = eventually(lambda: [line for line in running.log.splitlines() if "not accepted" in line])
         assert "No space left on device" in line
         assert " user=" in line
