@@ -120,7 +120,10 @@ class Door:
     def _report(self, to: str, chunks: Iterable[bytes]) -> str:
         """A report tells what became of a node: only its owner may. Raises LeaseStale, SpoolError."""
         self._check_lease()
-        return self._hooks.spool_report(to, Message(chunks))
+        try:
+            return self._hooks.spool_report(to, Message(chunks))
+        except OSError as error:
+            raise SpoolError(f"cannot read the message to be reported on: {error.strerror}") from error
 
     # --- nodes
 

@@ -2,6 +2,7 @@
 """What follows from an outcome: real spools, real servers, and a clock that only the test moves."""
 
 import email
+import errno
 import re
 
 import pytest
@@ -314,12 +315,14 @@ def test_a_host_that_sends_reports_is_left_to_do_so(post, sink):
     assert any(b"NOTIFY=SUCCESS" in command for command in sink.commands)
 
 
-def test_what_a_host_has_taken_is_ended_though_nobody_can_be_told(post, sinks, monkeypatch):
+@pytest.mark.parametrize("fault", [SpoolError("No space left on device"), OSError(errno.EIO, "Input/output error")])
+def test_what_a_host_has_taken_is_ended_though_nobody_can_be_told(post, sinks, monkeypatch, fault):
+    """The latter, if the message cannot be read once more."""
     post = post(sinks(extensions=()))
     post.send("a@x.example", notify=("SUCCESS",))
 
     def spool_report(*_):
-        raise SpoolError("No space left on device")
+        raise fault
 
     monkeypatch.setattr(post.spool, "spool_report", spool_report)
     post.look()
