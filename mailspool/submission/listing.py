@@ -42,14 +42,14 @@ def understand(text: str) -> list[Seen]:
 
 
 def _seen(store: Store, user: str) -> Iterator[Seen]:
-    known: dict[str, Envelope] = {}  # by ID: a message of many nodes is opened once
+    known: dict[str, Envelope] = {}  # a message of many nodes is opened once
     tried = store.tried()
     with store.envelopes() as envelope_of:
         for at in store.locations():
             node_id = nodename.node_id_of(at.name)
-            message_id = node_id.rpartition(".")[0]
+            message = nodename.message_id_of(at.name) or at.name  # in quarantine a name may tell nothing
             try:
-                envelope = known[message_id] = known.get(message_id) or envelope_of(at)
+                envelope = known[message] = known.get(message) or envelope_of(at)
             except SpoolError:  # it may have moved on meanwhile
                 continue
             if user in {"", envelope.user}:

@@ -6,7 +6,7 @@ import pytest
 
 from mailspool.model.outcome import Attempt
 from mailspool.store import nodename
-from mailspool.store.base import State
+from mailspool.store.base import Location, State
 from mailspool.submission.listing import tell, understand
 from mailspool.submission.prepare import Login
 
@@ -56,6 +56,13 @@ def test_what_cannot_be_read_is_nobody_s_and_hides_nothing_else(spool):
     with open(spool.store.path(at), "r+b") as file:
         file.truncate(3)
     assert [user for user, _, _ in told(spool, "")] == ["joe", "joe"]
+
+
+def test_what_bears_no_id_is_not_taken_for_another_that_bears_none(spool):
+    for number, at in enumerate(list(spool.store.locations())):
+        spool.store.move(at, Location(State.QUARANTINED, 0, f"put here by hand {number}"))
+    assert [each.envelope.user for each in understand(tell(spool.store, "sue"))] == ["sue"]
+    assert [each.envelope.user for each in understand(tell(spool.store, "joe"))] == ["joe", "joe"]
 
 
 def test_what_is_no_list_is_not_understood():
