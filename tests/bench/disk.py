@@ -19,12 +19,12 @@ _WHOLE = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"  # else the kernel g
 def mount_new(image: Path, place: Path) -> None:
     """Make the image and mount it at place, in this mount namespace. Where no image can be mounted, it is left out."""
     place.mkdir(exist_ok=True)
-    with image.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _SIZE)
     make = ["mkfs.ext4", "-q", "-F", "-E", _WHOLE, str(image)]
-    for command in (make, ["mount", "-o", "loop", str(image), str(place)]):
-        try:
+    try:
+        with image.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _SIZE)
+        for command in (make, ["mount", "-o", "loop", str(image), str(place)]):
             subprocess.run(command, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            say(f"queues are kept on the disk as it is: {error} {getattr(error, 'stderr', '')}")
-            return
+    except (OSError, subprocess.CalledProcessError) as error:
+        image.unlink(missing_ok=True)
+        say(f"queues are kept on the disk as it is: {error} {getattr(error, 'stderr', '')}")
