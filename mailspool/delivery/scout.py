@@ -37,7 +37,7 @@ from mailspool.supervisor.scout import Answer, Question, Verdict
 
 MOST_STRANGE, MOST_KNOWN = 3, 10
 """Connections at a time to one address: while nobody has heard from it; and once it has greeted, those included that
-may still wait for a worker."""
+may still wait for a worker. Never more than it may have workers: for others nobody would come."""
 
 MAX_REMEMBERED = 10_000
 """Addresses."""
@@ -89,7 +89,7 @@ class Search:
         self._resolver, self._in_turn = resolver, in_turn
         self._turn: AbstractContextManager[object] = Lock() if in_turn else nullcontext()
         self._now = now
-        self._addresses = Addresses(watch, settings.cool_down, clock)
+        self._addresses = Addresses(watch, settings.cool_down, settings.max_per_host, clock)
 
     def __call__(self, question: Question) -> Steps[tuple[Answer, socket.socket | None]]:
         """The first host that speaks, or how none does."""
@@ -190,11 +190,11 @@ class _Silence(NamedTuple):
 class Addresses:
     """Connects, and knows which addresses speak. Of one that does not it is enough that a few found out.
 
-    rest: seconds for which nobody else tries it. clock: monotonic.
+    rest: seconds for which nobody else tries it. workers: that one address may have. clock: monotonic.
     """
 
-    def __init__(self, watch: Watch, rest: float, clock: Callable[[], float]) -> None:
-        self._watch, self._rest, self._clock = watch, rest, clock
+    def __init__(self, watch: Watch, rest: float, workers: int, clock: Callable[[], float]) -> None:
+        self._watch, self._rest, self._workers, self._clock = watch, rest, workers, clock
         self._lock = Lock()  # for what follows
         self._waiting: Counter[tuple[str, int]] = Counter()
         self._silent: dict[tuple[str, int], _Silence] = {}
@@ -238,8 +238,8 @@ class Addresses:
             raise TransientError(silence.error.status, "", f"just now, for another destination: {silence.error.text}")
         if greetings := self._greetings.get(place):
             lately = sum(1 for at in greetings if self._clock() - at < HELD)
-            return self._waiting[place] + lately < MOST_KNOWN
-        if self._waiting[place] >= MOST_STRANGE:
+            return self._waiting[place] + lately < min(MOST_KNOWN, self._workers)
+        if self._waiting[place] >= min(MOST_STRANGE, self._workers):
             raise Crowded
         return True
 

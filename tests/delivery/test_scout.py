@@ -186,8 +186,8 @@ def test_names_are_learnt_beforehand_and_a_thread_is_needed_only_where_that_fail
 # --- addresses
 
 
-def addresses(clock=time.monotonic, rest=60.0):
-    return Addresses(nobody_watches, rest, clock)
+def addresses(clock=time.monotonic, rest=60.0, workers=20):
+    return Addresses(nobody_watches, rest, workers, clock)
 
 
 def host_of(sink):
@@ -250,12 +250,13 @@ def test_only_a_few_wait_for_one_address_until_it_has_spoken(sinks):
     assert sink.accepted == MOST_STRANGE
 
 
-def test_a_host_that_greets_has_no_more_connections_than_that_wait_for_workers(sink, clock):
-    ours = addresses(clock)
-    kept = [through(ours.open(host_of(sink), Timeouts())) for _ in range(MOST_KNOWN)]
+@pytest.mark.parametrize(("workers", "most"), [(20, MOST_KNOWN), (4, 4), (1, 1)])
+def test_a_host_that_greets_has_no_more_connections_than_workers_may_come_for(workers, most, sink, clock):
+    ours = addresses(clock, workers=workers)
+    kept = [through(ours.open(host_of(sink), Timeouts())) for _ in range(most)]
     assert all(kept)
     assert through(ours.open(host_of(sink), Timeouts())) is None  # it speaks, and that is all that need be known
-    assert sink.accepted == MOST_KNOWN
+    assert sink.accepted == most
     clock.now += HELD  # by now a worker has them, or nobody
     kept.append(through(ours.open(host_of(sink), Timeouts())))
     assert kept[-1]
