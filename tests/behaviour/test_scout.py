@@ -14,9 +14,10 @@ MESSAGE = "Subject: hello\n\nworld\n"
 
 
 def send(spool, domains, each=1):
-    for domain in domains:
-        for n in range(each):
-            spool.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
+    with spool.batch() as batch:
+        for domain in domains:
+            for n in range(each):
+                batch.send_mail(to=f"r{n}@{domain}", from_="me@y.example", message=MESSAGE)
 
 
 def at_addresses(kind, count, sink, network):
