@@ -90,6 +90,8 @@ def answer(
             options.delivery = "Deferred"  # the daemon, which is told, begins at once
             queue_id = hand_in(mailer, options, login(uid), words[0] if words else "", file)
     except Exception as error:  # noqa: BLE001  # who waits must hear of it
+        if isinstance(error, ConfigError):  # and who can mend it
+            record("not accepted", "error", user=login(uid).name, error="; ".join(error.problems))
         return explain(error, options)
     return accepted(queue_id, options)
 

@@ -167,6 +167,15 @@ def test_what_is_refused_is_refused_with_its_code_and_its_words(running, spool, 
     assert messages(spool) == []
 
 
+def test_an_alias_that_leads_nowhere_is_told_in_the_log_too_for_who_hands_mail_in_cannot_mend_it(running, place):
+    (place / "aliases").write_text("root: root2\nroot2: root\n")
+    refused = call(running, "root")
+    assert (refused.returncode, b"leads back to itself" in refused.stderr) == (75, True)
+    (line,) = eventually(lambda: [line for line in running.log.splitlines() if "not accepted" in line])
+    assert "leads back to itself" in line
+    assert " user=root" in line or os.geteuid()
+
+
 def test_nothing_is_imported_that_costs_time(running, spool):
     code = "import sys; from mailspool.cli.sendmail import main; c = main(['sendmail', 'a@x.example']); "
     code += "print(c, *sorted(sys.modules))"
