@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.running import PATIENCE, ROOT
+from tests.running import ROOT
 
 HERE = Path(__file__).parent
 PRIVATE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailspool-lab"
-COMMAND_PATIENCE = 120.0  # seconds, for a command in a host
+HOST_PATIENCE = 120.0  # seconds, for a boot, or a command in a host: several of them may share a processor
 MACHINE = "chroot /machine env -C {root} PYTHONPATH={root} {more} {python} {arguments}"
 
 
@@ -64,7 +64,7 @@ class Host:
             )  # fmt: skip
 
     def until_up(self):
-        self._await(self.folder / "up", PATIENCE)
+        self._await(self.folder / "up", HOST_PATIENCE)
 
     @property
     def console(self):
@@ -97,7 +97,7 @@ class Host:
         draft.rename(draft.with_suffix(""))
         return name
 
-    def wait(self, name, timeout=COMMAND_PATIENCE, check=True):
+    def wait(self, name, timeout=HOST_PATIENCE, check=True):
         """Its `Result`. check: it must have gone well."""
         self._await(self.folder / "out" / name, timeout)
         done = json.loads((self.folder / "out" / name).read_text())
@@ -105,7 +105,7 @@ class Host:
         assert not check or done["code"] == 0, f"{self.name}: a command ended with {done['code']}: {text}"
         return Result(done["code"], text, done["seconds"])
 
-    def run(self, command, timeout=COMMAND_PATIENCE, check=True):
+    def run(self, command, timeout=HOST_PATIENCE, check=True):
         return self.wait(self.start(command), timeout, check)
 
     def start_python(self, *arguments, to="", **variables):
@@ -114,7 +114,7 @@ class Host:
         words = shlex.join(map(str, arguments))
         return self.start(MACHINE.format(root=ROOT, more=more, python=sys.executable, arguments=f"{words} {to}"))
 
-    def python(self, *arguments, timeout=COMMAND_PATIENCE, check=True, **variables):
+    def python(self, *arguments, timeout=HOST_PATIENCE, check=True, **variables):
         return self.wait(self.start_python(*arguments, **variables), timeout, check)
 
     def cut_power(self):
