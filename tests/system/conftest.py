@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items):
     """Only who may mount can make a machine. In `.ci/run`, which is root, nothing is skipped."""
     items = [item for item in items if "tests/system/" in item.nodeid]
     for item in items:
-        item.add_marker(pytest.mark.timeout(300))  # a whole system, on a machine that is busy
+        item.add_marker(pytest.mark.timeout(300))  # a whole system, on a machine that is busy; see `machine.PATIENCE`
     if not os.environ.get("MAILSPOOL_REQUIRE_PEERS") and not may_mount():
         for item in items:
             item.add_marker(pytest.mark.skip(reason="only root, and not in every container, can make a machine"))

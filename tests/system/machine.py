@@ -15,6 +15,8 @@ from tests.running import ROOT, eventually
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+PATIENCE = 280.0  # seconds; less than a test has, see conftest.py, so that it is told which command took them
+
 _UNSHARE = ("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
 
 _ENTER = ("--mount", "--pid", "--ipc", "--uts", "--root")  # all of them: `hostname` must not rename the machine below
@@ -94,7 +96,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=100,
+            timeout=PATIENCE,
             env={"PATH": PATH, "LC_ALL": "C.UTF-8", **environment},
         )
 
