@@ -19,7 +19,8 @@ from mailspool.supervisor import control
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0  # seconds until a test that waits in vain fails, on a machine that is busy
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+_UNCONFIGURED = {name: value for name, value in os.environ.items() if not name.startswith("MAILSPOOL_")}
+ENVIRONMENT = {**_UNCONFIGURED, "PYTHONPATH": str(ROOT)}
 
 
 def eventually(condition, timeout=PATIENCE, what="", pause=0.01):
