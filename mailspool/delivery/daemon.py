@@ -55,6 +55,8 @@ def _settle_in(settings: Settings) -> None:
     if settings.log_file:
         places.make_log_file(settings.log_file, owner)
     privileges.become(owner)
+    if owner:
+        privileges.check_program(owner)
     places.check_reach(own)
     if settings.log_file:
         places.check_log_file(settings.log_file)

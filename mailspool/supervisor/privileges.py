@@ -45,21 +45,24 @@ def _nearest(user: str) -> str:
 
 
 def become(owner: pwd.struct_passwd | None) -> None:
-    """Drop root for good, with the user's own groups, and what no delivery needs: new privileges and core dumps.
-
-    Raises OptionError if the user cannot read this program, or Python: what is imported only when needed would be
-    missing then.
-    """
+    """Drop root for good, with the user's own groups, and what no delivery needs: new privileges and core dumps."""
     os.umask(UMASK)
     if owner:
         os.initgroups(owner.pw_name, owner.pw_gid)  # DaemonContext would leave the primary group root's
         os.setgid(owner.pw_gid)
         os.setuid(owner.pw_uid)
-        for module, whole in ((__file__, _PROGRAM), (os.__file__, Path(os.__file__).parent)):
-            if not os.access(module, os.R_OK):
-                raise OptionError("user", f"{owner.pw_name!r} cannot read {whole}: install it where everybody can")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def check_program(owner: pwd.struct_passwd) -> None:
+    """Raise OptionError if that user, whom we have become, cannot read this program, or Python.
+
+    A daemon imports for years what it needs only then.
+    """
+    for module, whole in ((__file__, _PROGRAM), (os.__file__, Path(os.__file__).parent)):
+        if not os.access(module, os.R_OK):
+            raise OptionError("user", f"{owner.pw_name!r} cannot read {whole}: install it where everybody can")
 
 
 def may(owner: pwd.struct_passwd | None, what: str, path: str) -> bool:
