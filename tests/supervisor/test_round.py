@@ -39,6 +39,31 @@ def test_only_the_last_word_counts():
     assert (list(one), len(one)) == ([], 0)
 
 
+def test_who_is_let_in_in_vain_or_changes_behind_an_obstacle_comes_back_to_where_it_stood():
+    round_, now = Round[str](), 0.0
+    for name in "abcd":
+        round_.put(name, now, now)
+        round_.put_behind(name, "wall")
+    for _ in range(3):
+        round_.let_in("wall", 2)
+        assert list(round_) == ["a", "b"]
+        round_.put_behind("b", "wall")
+        round_.put("a", now, now)
+        round_.put_behind("a", "wall")
+        round_.put("c", now, now)
+        round_.put_behind("c", "wall")
+    assert round_.behind("wall") == 4
+    for name in "abcd":
+        round_.let_in("wall", 1)
+        assert list(round_) == [name]
+        round_.discard(name)
+    assert round_.obstacles == []
+    round_.put("a", now, now)
+    round_.put_behind("a", "wall")  # it has had its turn
+    round_.put("e", now, now)
+    assert (list(round_), round_.behind("wall")) == (["e"], 1)
+
+
 def test_who_waits_behind_an_obstacle_has_a_turn_when_it_is_let_in_and_those_behind_others_wait_on():
     one = Round()
     for name in "abcde":
