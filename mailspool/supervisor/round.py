@@ -43,8 +43,8 @@ class Round(Generic[Obstacle]):
 
     def put(self, name: str, moment: float, now: float) -> None:
         """It may have its turn from that moment on: until then it stands aside, then it is behind all others."""
-        self._let_go(name)
         if moment <= now:
+            self._let_go(name)
             self._aside.pop(name, None)
             self._come(name)  # where it stands already, if it does
         elif self._aside.get(name) != moment:
@@ -55,16 +55,16 @@ class Round(Generic[Obstacle]):
 
     def put_behind(self, name: str, obstacle: Obstacle) -> None:
         """It may have its turn when `let_in` comes to it: until then it stands aside with all that wait for that."""
-        self._come(name)
-        del self._here[name]
-        self._aside.pop(name, None)
+        ticket = self._ticket(name)
         self._let_go(name)
+        self._here.pop(name, None)
+        self._aside.pop(name, None)
         self._obstacles[name] = obstacle
         self._count[obstacle] += 1
         heap = self._behind.setdefault(obstacle, [])
         if len(heap) > 2 * self._count[obstacle]:  # what has gone is not kept for long
             heap[:] = sorted({each for each in heap if self._is_behind(*each, obstacle)})
-        heappush(heap, (self._tickets[name], name))
+        heappush(heap, (ticket, name))
 
     def let_in(self, obstacle: Obstacle, most: int) -> None:
         """So many of those behind it, the first ones, may have a turn after all others."""
@@ -85,8 +85,13 @@ class Round(Generic[Obstacle]):
         return self._count[obstacle]
 
     def _come(self, name: str) -> None:
-        self._tickets.setdefault(name, next(self._numbers))
+        self._ticket(name)
         self._here[name] = None
+
+    def _ticket(self, name: str) -> int:
+        if name not in self._tickets:
+            self._tickets[name] = next(self._numbers)
+        return self._tickets[name]
 
     def _is_behind(self, ticket: int, name: str, obstacle: Obstacle) -> bool:
         return self._tickets.get(name) == ticket and self._obstacles.get(name) == obstacle
