@@ -56,6 +56,17 @@ def background(properties, tmp_path):
     end(run_dir)
 
 
+@pytest.fixture(scope="module")
+def python():
+    """An interpreter that another user can run with the modules of this one."""
+    for each in sys.executable, "/usr/bin/python3":
+        with contextlib.suppress(OSError):
+            command = [each, "-c", "import encodings.ascii, dns, daemon, msgspec, mailspool.spool"]
+            if not subprocess.run(command, user=1, check=False, cwd="/", env=FOR_ALL, stderr=-3).returncode:
+                return each
+    pytest.skip("nobody but root can run this Python")
+
+
 def test_in_the_background_it_returns_when_it_is_ready(background, properties, make_spool, sink):
     done = background(sink=sink, dequeue_timeout=3600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -147,9 +158,7 @@ def test_a_run_dir_that_is_too_long_for_a_socket_is_said_on_the_terminal(backgro
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 @pytest.mark.parametrize("arguments", [(), ("-f",)])
-def test_who_may_not_make_run_dir_is_told_what_to_do(background, arguments, tmp_path):
-    if not (python := python_for_all()):
-        pytest.skip("nobody but root can run this Python")
+def test_who_may_not_make_run_dir_is_told_what_to_do(background, arguments, tmp_path, python):
     options = {"dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", options)
     command = [python, str(ROOT / "bin/mailspoold"), "-c", str(tmp_path / "own.toml"), *arguments]
@@ -191,9 +200,7 @@ print(code, os.geteuid(), oct(os.umask(0o22)), os.getcwd())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path):
-    if not (python := python_for_all()):
-        pytest.skip("nobody but root can run this Python")
+def test_a_program_that_starts_the_daemon_stays_what_it_is(properties, tmp_path, python):
     options = {"user": "daemon", "dequeue_dir": f"{tmp_path}/d", "run_dir": f"{tmp_path}/r"}
     write_config(tmp_path / "own.toml", properties(**options))
     command = [python, "-c", f"import os; os.umask(0o22)\n{AS_A_LIBRARY}", str(tmp_path / "own.toml")]
@@ -213,20 +220,8 @@ def test_a_user_who_is_not_there_is_said_with_the_way_to_make_one(background):
     assert "adduser" in done.stderr
 
 
-def python_for_all():
-    """An interpreter that another user can run with the modules of this one; "" if there is none."""
-    for python in sys.executable, "/usr/bin/python3":
-        with contextlib.suppress(OSError):
-            command = [python, "-c", "import encodings.ascii, dns, daemon, msgspec, mailspool.spool"]
-            if not subprocess.run(command, user=1, check=False, cwd="/", env=FOR_ALL, stderr=-3).returncode:
-                return python
-    return ""
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path):
-    if not (python := python_for_all()):
-        pytest.skip("nobody but root can run this Python")
+def test_root_becomes_the_user_of_the_spool_with_its_groups(background, properties, tmp_path, python):
     options = {"user": "daemon", "dequeue_dir": str(tmp_path / "d"), "run_dir": str(tmp_path / "r")}
     done = background(python=python, env=FOR_ALL, **options)
     assert done.returncode == 0, done.stderr
@@ -255,9 +250,7 @@ def test_root_does_not_become_a_user_who_cannot_read_the_program(background, tmp
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_root_does_not_become_a_user_who_cannot_read_what_python_loads_later(properties, tmp_path):
-    if not (python := python_for_all()):
-        pytest.skip("nobody but root can run this Python")
+def test_root_does_not_become_a_user_who_cannot_read_what_python_loads_later(properties, tmp_path, python):
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     (closed / "os.py").touch()
@@ -273,9 +266,7 @@ def test_root_does_not_become_a_user_who_cannot_read_what_python_loads_later(pro
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_a_folder_that_keeps_the_user_of_the_spool_out_is_named_with_what_opens_it(background, public_path):
-    if not (python := python_for_all()):
-        pytest.skip("nobody but root can run this Python")
+def test_a_folder_that_keeps_the_user_of_the_spool_out_is_named_with_what_opens_it(background, public_path, python):
     closed = public_path / "closed"
     closed.mkdir(0o700)
     options = {"user": "daemon", "dequeue_dir": f"{closed}/d", "run_dir": f"{closed}/r"}
