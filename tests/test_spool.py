@@ -478,7 +478,6 @@ def test_overridden_methods_take_effect_in_this_process(make_spool, sink):
 SCRIPT = """
 import json, sys
 sys.path.insert(0, {root!r})
-from mailspool import log
 from mailspool.config.load import make
 from tests.test_spool import Overridden
 sys.exit(Overridden(make(**json.loads({properties!r}))).daemon(foreground=True))
